@@ -1,0 +1,146 @@
+"""Every method by name, one dict a kind. A new method is one file and one line here.
+
+The values are import paths, so that `bench --help` loads none of them.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from benchmark.spec import Spec, SpecError, suggest
+
+DATA = {
+    "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
+    "fashion_mnist": "benchmark.data.fashion_mnist:FashionMNIST",
+}
+ARCHITECTURE = {
+    "softmax_regression": "benchmark.models.softmax_regression:SoftmaxRegression",
+    "small_vgg": "benchmark.models.small_vgg:SmallVGG",
+    "small_resnet": "benchmark.models.small_resnet:SmallResNet",
+    "vgg16": "benchmark.models.vgg:VGG16",
+    "resnet18": "benchmark.models.resnet:ResNet18",
+    "memoriser": "benchmark.models.memoriser:Memoriser",
+}
+REGIME = {
+    "standard": "benchmark.regimes.standard:Standard",
+    "pgd_at": "benchmark.regimes.pgd_at:PGDAdversarialTraining",
+    "memorise": "benchmark.regimes.memorise:Memorise",
+    "untrained": "benchmark.regimes.untrained:Untrained",
+}
+EVASION = {
+    "fgsm": "benchmark.evasion.fgsm:FGSM",
+    "pgd": "benchmark.evasion.pgd:PGD",
+}
+INVERSION = {
+    "gradient": "benchmark.inversion.gradient:GradientInversion",
+    "injected": "benchmark.inversion.injected:Injected",
+}
+MEMBERSHIP = {
+    "loss_threshold": "benchmark.membership.loss_threshold:LossThreshold",
+}
+STAGE = {
+    "pools": "benchmark.stages.pools:MakePools",
+    "train": "benchmark.stages.train:Train",
+    "embed": "benchmark.stages.embed:Embed",
+    "predict": "benchmark.stages.predict:Predict",
+    "evade": "benchmark.stages.evade:Evade",
+    "invert": "benchmark.stages.invert:Invert",
+    "neighbours": "benchmark.stages.neighbours:Neighbours",
+    "leakage": "benchmark.stages.leakage:Leakage",
+    "infer_membership": "benchmark.stages.infer_membership:InferMembership",
+}
+KINDS: dict[str, dict[str, str]] = {
+    "data": DATA,
+    "architecture": ARCHITECTURE,
+    "regime": REGIME,
+    "evasion": EVASION,
+    "inversion": INVERSION,
+    "membership": MEMBERSHIP,
+    "stage": STAGE,
+}
+_INCLUDED: dict[str, str] = {}
+"""Module name of an included file -> sha256 of its text: it is part of its methods' identity."""
+
+
+def lookup(kind: str, name: str) -> type[Spec]:
+    """The Spec class registered as `name`. Raises SpecError with the nearest name."""
+    if not isinstance(name, str) or name not in KINDS[kind]:
+        raise SpecError(f"unknown {kind} {name!r}{suggest(name, KINDS[kind])}")
+    module, _, attribute = KINDS[kind][name].partition(":")
+    found: type[Spec] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def register(kind: str, name: str, method: type[Spec]) -> None:
+    """Add a user's method; for files given with `--include`."""
+    if kind not in KINDS:
+        raise SpecError(f"unknown kind {kind!r}{suggest(kind, KINDS)}")
+    path = f"{method.__module__}:{method.__qualname__}"
+    if KINDS[kind].setdefault(name, path) != path:
+        raise SpecError(f"{kind} {name!r} is taken by {KINDS[kind][name]}")
+
+
+def include(path: str) -> None:
+    """Import the user's file, so that it can call `register`. Runs the user's code."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise SpecError(f"--include: no file {path!r}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    name = f"bench_include_{digest[:16]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"--include: {path!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name], _INCLUDED[name] = module, digest
+    spec.loader.exec_module(module)
+
+
+def parse(kind: str, value: Any) -> Spec:
+    """A Spec from `pgd` or `{method: pgd, epsilon: 8/255}`. Raises SpecError."""
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, str):
+        value = {"method": value}
+    if not isinstance(value, dict) or "method" not in value:
+        raise SpecError(f"{value!r} is not a {kind}; allowed: a name or a mapping with the key 'method'")
+    fields = {k: v for k, v in value.items() if k not in ("method", "version", "source_sha256")}
+    return lookup(kind, value["method"]).parse(fields)
+
+
+def dump(kind: str, spec: Spec) -> dict[str, Any]:
+    """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
+    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
+    name = next(n for n, p in KINDS[kind].items() if p == path)
+    identity = {"method": name, "version": spec.VERSION, **spec.model_dump(mode="json")}
+    if type(spec).__module__ in _INCLUDED:
+        identity["source_sha256"] = _INCLUDED[type(spec).__module__]
+    return identity
+
+
+def _field(kind: str) -> Any:
+    return Annotated[
+        Spec,
+        BeforeValidator(lambda value: parse(kind, value)),
+        PlainSerializer(lambda spec: dump(kind, spec), return_type=dict[str, Any]),
+    ]
+
+
+DataField = _field("data")
+ArchitectureField = _field("architecture")
+RegimeField = _field("regime")
+EvasionField = _field("evasion")
+InversionField = _field("inversion")
+MembershipField = _field("membership")
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

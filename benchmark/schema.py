@@ -1,0 +1,172 @@
+"""The typed columns of every Parquet file, with their units. The leaderboard reads nothing else."""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+STARRED = frozenset(
+    [
+        "clean_accuracy", "robust_accuracy", "generalization_gap", "robust_generalization_gap",
+        "evaluator_accuracy", "knn_distance", "in_rate", "in_rate_target", "in_rate_pixel",
+        "membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr",
+    ]
+)  # fmt: skip
+"""Leaderboard columns that carry `_low` and `_high`: a 95% interval."""
+
+
+def _column(name: str, kind: pa.DataType, text: str) -> list[pa.Field]:
+    fields = [pa.field(name, kind, metadata={"description": text})]
+    if name in STARRED:
+        for end in ("low", "high"):
+            fields.append(pa.field(f"{name}_{end}", kind, metadata={"description": f"{end} end of the 95% interval"}))
+    return fields
+
+
+def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    return pa.schema(
+        [field for column in columns for field in _column(*column)],
+        metadata={"schema_version": str(SCHEMA_VERSION)},
+    )
+
+
+_S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+
+_MEASURE: list[tuple[str, pa.DataType, str]] = [
+    ("stage", _S, "step of the benchmark: train, predict, evade, leakage, infer_membership, control, ..."),
+    ("method", _S, "method and settings in short, empty where the stage has none"),
+    ("space", _S, "feature space: target, evaluator, evaluator_robust, pixel; empty where it has none"),
+    ("metric", _S, "what is measured, as named in METRICS"),
+    ("value", _F, "shares in [0, 1]; empty: not measured, see note"),
+    ("low", _F, "low end of the 95% interval"),
+    ("high", _F, "high end of the 95% interval"),
+    ("n", _I, "number of units behind the value"),
+    ("note", _S, "why the value is empty or to be doubted"),
+]
+
+PROVENANCE: list[tuple[str, pa.DataType, str]] = [
+    ("trial_key", _S, "sha256 identity of the trial"),
+    ("git_commit", _S, "commit of the code, with -dirty where it was changed"),
+    ("versions", _S, "python, torch, faiss, ... as 'name version' joined by ', '"),
+    ("device", _S, "name of the processor or GPU"),
+    ("host", _S, "hash of the host's name"),
+    ("threads", _I, "CPU threads the trial used"),
+    ("wall_s", _F, "seconds of the trial's own work"),
+    ("gpu_s", _F, "seconds it held a GPU, 0 on a CPU"),
+    ("created_utc", _S, "ISO 8601 time of the end of the trial"),
+]
+
+ROWS = _schema([*_MEASURE, *PROVENANCE, ("schema_version", _I, "version of these columns")])
+"""rows.parquet of one trial."""
+
+RESULTS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model in the suite"),
+        ("replica", _I, "replica; empty for a value over all replicas"),
+        *_MEASURE,
+        ("trial_key", _S, "sha256 identity of the trial; empty for a value over several trials"),
+    ]
+)
+"""site/results.parquet: every measured number of every suite."""
+
+LEADERBOARD = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model in the suite"),
+        ("architecture", _S, "registered architecture"),
+        ("regime", _S, "registered training regime"),
+        ("train_norm", _S, "norm of the adversary it was trained against, empty for none"),
+        ("train_epsilon", _F, "radius of that adversary, pixel units"),
+        ("num_replicas", _I, "trained models behind the row"),
+        ("num_members", _I, "training images of one replica"),
+        ("clean_accuracy", _F, "share of test images classified right"),
+        ("robust_accuracy", _F, "share of test images that stay right under the primary evasion attack"),
+        ("eval_norm", _S, "norm of the primary evasion attack"),
+        ("eval_epsilon", _F, "radius of the primary evasion attack, pixel units"),
+        ("masking_suspected", _B, "a sign of gradient masking was seen; the reason is in results.parquet"),
+        ("generalization_gap", _F, "accuracy on members minus accuracy on test images"),
+        ("robust_generalization_gap", _F, "robust accuracy on members minus on test images"),
+        ("primary_inversion", _S, "inversion attack of the suite's headline"),
+        ("evaluator_accuracy", _F, "share of reconstructions an independent evaluator gives the target class; smaller of two"),
+        ("target_confidence", _F, "mean probability the attacked model gives the target class"),
+        ("diversity", _F, "mean pairwise cosine distance among the samples of a class, evaluator features"),
+        ("knn_distance", _F, "distance to the nearest member of the class, evaluator features"),
+        ("cosine_nn_in", _F, "mean largest cosine to members, target features"),
+        ("cosine_nn_out", _F, "mean largest cosine to non-members, target features"),
+        ("neighbour_purity_at_k", _F, "share of the k nearest members with the target label, target features"),
+        ("in_rate", _F, "P(nearest member is closer than nearest non-member), evaluator features; null 0.5"),
+        ("in_rate_target", _F, "the same in target features"),
+        ("in_rate_pixel", _F, "the same in mean-centred pixels"),
+        ("exposure_gini", _F, "how unevenly reconstructions point at members: 0 even, 1 all at one"),
+        ("membership_auc", _F, "area under the ROC curve of the primary membership attack; null 0.5"),
+        ("tpr_at_1pct_fpr", _F, "members found at 1% false alarms"),
+        ("tpr_at_0_1pct_fpr", _F, "members found at 0.1% false alarms"),
+        ("controls_passed", _B, "the suite's positive, negative and injected controls came out as they must"),
+        ("pareto", _B, "no other model of the suite is more robust and leaks less"),
+        ("wall_s", _F, "seconds of compute of all its trials"),
+        ("gpu_s", _F, "seconds of GPU of all its trials"),
+        ("git_commit", _S, "commit of the code"),
+        ("suite_hash", _S, "sha256 of the checked suite"),
+        ("created_utc", _S, "ISO 8601 time of its newest trial"),
+    ]
+)
+"""site/leaderboard.parquet: one row a (suite, model). Empty means not measured."""
+
+GALLERY = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("replica", _I, "replica that was attacked"),
+        ("method", _S, "inversion attack"),
+        ("space", _S, "feature space of the neighbours"),
+        ("class_id", _I, "target class"),
+        ("class_name", _S, "its name"),
+        ("sample", _I, "number of the reconstruction within its class"),
+        ("target_confidence", _F, "probability the attacked model gives the target class"),
+        ("evaluator_correct", _B, "both evaluators give it the target class"),
+        ("cosine_in", _F, "cosine to the nearest member"),
+        ("cosine_out", _F, "cosine to the nearest non-member"),
+        ("in_id", _I, "index of the nearest member in the data set's training images"),
+        ("out_id", _I, "index of the nearest non-member"),
+        ("image_png", pa.binary(), "the reconstruction"),
+        ("in_png", pa.binary(), "the nearest member"),
+        ("out_png", pa.binary(), "the nearest non-member"),
+    ]
+)
+"""site/gallery.parquet: one row a reconstruction."""
+
+SUITES = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("suite_hash", _S, "sha256 of the checked suite"),
+        ("suite_path", _S, "path as given to `bench run`"),
+        ("yaml", _S, "text of the suite file"),
+        ("data", _S, "data set, its size, licence and source in a line"),
+        ("num_replicas", _I, "trained models a row"),
+        ("primary_evasion", _S, "attack behind robust_accuracy"),
+        ("primary_inversion", _S, "attack behind evaluator_accuracy and in_rate"),
+        ("primary_membership", _S, "attack behind membership_auc"),
+        ("hardware", _S, "processors and GPUs the trials ran on"),
+        ("versions", _S, "software the trials ran with"),
+        ("git_commit", _S, "commit of the code"),
+        ("num_trials", _I, "trials of the suite"),
+        ("num_done", _I, "trials with results"),
+        ("num_failed", _I, "trials that failed"),
+        ("created_utc", _S, "ISO 8601 time of its newest trial"),
+    ]
+)
+"""site/suites.parquet: one row a suite."""
+
+STATUS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model, empty for shared trials"),
+        ("replica", _I, "replica, empty for shared trials"),
+        ("stage", _S, "step of the benchmark"),
+        ("method", _S, "method"),
+        ("trial_key", _S, "sha256 identity of the trial"),
+        ("state", _S, "done, failed or missing"),
+        ("error", _S, "last line of the failure"),
+    ]
+)
+"""site/status.parquet: one row a trial of each suite."""

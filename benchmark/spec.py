@@ -1,0 +1,92 @@
+"""`Spec`: one method with its settings, checked, frozen; the config is the object."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+
+
+class SpecError(ValueError):
+    """The user's input is wrong. `str()` is one line: where, which value, what is allowed."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+        self.message, self.path = message, path
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """"(did you mean 'pgd'?); allowed: fgsm, pgd" for an unknown `name`."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{hint}; allowed: {', '.join(names)}"
+
+
+class Spec(BaseModel):
+    """A frozen settings object that refuses unknown keys and wrong types.
+
+    `VERSION` rises when the numbers of the method change; `SOURCE` names the paper.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    VERSION: ClassVar[int] = 1
+    SOURCE: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise SpecError(f"unknown key {key!r}{suggest(key, cls.model_fields)}")
+        return data
+
+    @classmethod
+    def parse(cls, data: Any, path: tuple[str | int, ...] = ()) -> Self:
+        """`data` (from YAML or JSON) as a checked object. Raises SpecError with one line."""
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, dict):
+            raise SpecError(f"{data!r} is not a mapping; allowed: keys {', '.join(cls.model_fields)}", path)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _first_problem(error, path) from None
+
+
+def _first_problem(error: ValidationError, path: tuple[str | int, ...]) -> SpecError:
+    first = error.errors()[0]
+    where = (*path, *first["loc"])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):
+        return SpecError(cause.message, (*where, *cause.path))
+    if first["type"] == "missing":
+        return SpecError("this key is required", where)
+    if isinstance(cause, Exception):
+        return SpecError(str(cause), where)
+    return SpecError(f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}", where)
+
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER}))?\s*")
+
+
+def _fraction(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
+        if match is None or (match[2] is not None and float(match[2]) == 0):
+            raise SpecError(f"{value!r} is neither a number nor a fraction; allowed: 0.03 or 8/255")
+        number = float(match[1]) / float(match[2] or 1)
+    if not math.isfinite(number):
+        raise SpecError(f"{value!r} is not finite; allowed: 0.03 or 8/255")
+    return number
+
+
+Fraction = Annotated[float, BeforeValidator(_fraction)]
+"""A float that a suite may write as `8/255`; read without eval."""

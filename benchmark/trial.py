@@ -1,0 +1,143 @@
+"""One trial: a stage with its settings and inputs -> rows + artifacts. Knows no executor."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from benchmark import registry
+from benchmark.spec import Spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is computed, and from what. Equal trials have equal keys on every machine.
+
+    stage: JSON of a stage Spec (see `registry.dump`). inputs: role -> key of a parent trial.
+    """
+
+    stage: Mapping[str, Any]
+    seed: int
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """sha256 (64 hex digits) of everything that can change a number of this trial."""
+        return hashlib.sha256(registry.canonical(self.to_json()).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stage": dict(self.stage), "seed": self.seed, "inputs": dict(self.inputs)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Trial":
+        return cls(stage=data["stage"], seed=data["seed"], inputs=data["inputs"])
+
+
+class Row(TypedDict, total=False):
+    """One measured number. `low` and `high`: 95% interval; `n`: units; `note`: why it is empty."""
+
+    method: str
+    space: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    note: str | None
+
+
+@dataclass
+class Outcome:
+    """What a trial returns: rows, tensors (one safetensors file), tables (one Parquet file each)."""
+
+    rows: list[Row] = field(default_factory=list)
+    tensors: "dict[str, torch.Tensor]" = field(default_factory=dict)
+    tables: "dict[str, pa.Table]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and with what a trial runs; none of it may change a number, so it is in no key.
+
+    device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
+    include: the user's files with methods of their own.
+    """
+
+    results: str
+    data_root: str | None = None
+    device: str = "auto"
+    threads: int = 1
+    include: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """The part of the store that a trial may use."""
+
+    def trial(self, key: str) -> Trial: ...
+    def tensors(self, key: str) -> "dict[str, torch.Tensor]": ...
+    def table(self, key: str, name: str) -> "pa.Table": ...
+
+
+class Context:
+    """What a stage gets: its trial, its parents' artifacts, the device and its own randomness."""
+
+    def __init__(self, trial: Trial, store: Reader, settings: Settings) -> None:
+        import torch
+
+        self.trial, self.settings, self._store = trial, settings, store
+        name = settings.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(name)
+
+    def parent(self, role: str) -> Trial:
+        return self._store.trial(self.trial.inputs[role])
+
+    def tensors(self, role: str) -> "dict[str, torch.Tensor]":
+        """The tensors that the parent in this role wrote, on the CPU."""
+        return self._store.tensors(self.trial.inputs[role])
+
+    def table(self, role: str, name: str) -> "pa.Table":
+        return self._store.table(self.trial.inputs[role], name)
+
+    def generator(self, purpose: str) -> "torch.Generator":
+        """A CPU generator that depends on the trial's key and the purpose, and on nothing else."""
+        import torch
+
+        digest = hashlib.sha256(f"{self.trial.key}/{purpose}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Stage(Spec):
+    """A step of the benchmark. `run` is pure: context in, outcome out."""
+
+    def run(self, context: Context) -> Outcome:
+        raise NotImplementedError
+
+    @property
+    def method(self) -> str:
+        """Name of the method the stage applies, for labels; empty where there is none."""
+        return ""
+
+    def cost(self, num_images: int) -> float:
+        """Rough work in forward-backward passes of one image, for scheduling and `bench plan`."""
+        return 0.0
+
+
+def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
+    """Run one trial in this process, with the declared number of threads.
+
+    Raises whatever the stage raises; executors record it.
+    """
+    import torch
+
+    for path in settings.include:
+        registry.include(path)
+    torch.set_num_threads(settings.threads)
+    stage = registry.parse("stage", dict(trial.stage))
+    assert isinstance(stage, Stage)
+    return stage.run(Context(trial, store, settings))
