@@ -82,6 +82,14 @@ class Reader(Protocol):
     def table(self, key: str, name: str) -> "pa.Table": ...
 
 
+def generator(key: str, purpose: str) -> "torch.Generator":
+    """A CPU generator seeded by a trial's key and a purpose."""
+    import torch
+
+    digest = hashlib.sha256(f"{key}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 class Context:
     """What a stage gets: its trial, its parents' artifacts, the device and its own randomness."""
 
@@ -106,10 +114,7 @@ class Context:
 
     def generator(self, purpose: str) -> "torch.Generator":
         """A CPU generator that depends on the trial's key and the purpose, and on nothing else."""
-        import torch
-
-        digest = hashlib.sha256(f"{self.trial.key}/{purpose}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        return generator(self.trial.key, purpose)
 
 
 class Stage(Spec):
