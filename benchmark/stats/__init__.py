@@ -1,0 +1,43 @@
+"""Intervals, tests, ROC measures and ranks. Pure functions of numbers; randomness only from a given seed."""
+
+from benchmark.stats.bootstrap import (
+    hierarchical_bootstrap,
+    paired_difference,
+    paired_rate_difference,
+    rate_interval,
+    replicated_difference,
+    replicated_rate,
+)
+from benchmark.stats.intervals import Interval, clopper_pearson, newcombe_difference
+from benchmark.stats.ranking import pareto_front, tied_ranks
+from benchmark.stats.roc import (
+    auc,
+    balanced_accuracy,
+    best_threshold,
+    delong_variance,
+    replicated_auc,
+    tpr_at_fpr,
+)
+from benchmark.stats.significance import holm, swap_test
+
+__all__ = [
+    "Interval",
+    "auc",
+    "balanced_accuracy",
+    "best_threshold",
+    "clopper_pearson",
+    "delong_variance",
+    "hierarchical_bootstrap",
+    "holm",
+    "newcombe_difference",
+    "paired_difference",
+    "paired_rate_difference",
+    "pareto_front",
+    "rate_interval",
+    "replicated_auc",
+    "replicated_difference",
+    "replicated_rate",
+    "swap_test",
+    "tied_ranks",
+    "tpr_at_fpr",
+]
