@@ -1,0 +1,73 @@
+"""A trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.schema import ROWS, SCHEMA_VERSION
+from benchmark.trial import Outcome, Row, Trial
+
+ROWS_FILE, TENSORS_FILE = "rows.parquet", "tensors.safetensors"
+_NUMBERS = ("value", "low", "high")
+_TABLE_NAME = re.compile(r"[a-z0-9_]+")
+
+
+def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dict[str, bytes]:
+    """File name -> content. Raises ValueError for a row or a name that must not be stored."""
+    files = {ROWS_FILE: parquet(rows_table(trial, outcome.rows, provenance))}
+    if outcome.tensors:
+        from safetensors.torch import save
+
+        plain = {name: tensor.detach().cpu() for name, tensor in outcome.tensors.items()}
+        files[TENSORS_FILE] = save({name: _own_memory(tensor) for name, tensor in plain.items()})
+    for name, table in outcome.tables.items():
+        if name == "rows" or not _TABLE_NAME.fullmatch(name):
+            raise ValueError(f"table {name!r} is not allowed; allowed: a-z, 0-9 and _, but not 'rows'")
+        files[f"{name}.parquet"] = parquet(table)
+    return files
+
+
+def rows_table(trial: Trial, rows: list[Row], provenance: Mapping[str, Any]) -> pa.Table:
+    """The rows in the columns of `schema.ROWS`, with where they come from."""
+    shared = {"stage": trial.stage["method"], "method": "", "space": ""}
+    made = {**provenance, "trial_key": trial.key, "schema_version": SCHEMA_VERSION}
+    return pa.Table.from_pylist([{**shared, **_checked(row), **made} for row in rows], schema=ROWS)
+
+
+def _checked(row: Row) -> dict[str, Any]:
+    """The row with plain numbers. A number that is not finite is a failure, never an empty cell."""
+    plain: dict[str, Any] = dict(row)
+    unknown = plain.keys() - Row.__annotations__.keys()
+    if unknown or not plain.get("metric"):
+        raise ValueError(f"row {plain} has unknown keys {sorted(unknown)} or no metric")
+    for name in _NUMBERS:
+        if plain.get(name) is not None:
+            plain[name] = float(plain[name])
+            if not math.isfinite(plain[name]):
+                where = ", ".join(f"{k}={plain[k]!r}" for k in ("method", "space") if plain.get(k))
+                raise ValueError(
+                    f"metric {plain['metric']!r} {f'({where}) ' if where else ''}has {name}={plain[name]}; "
+                    "allowed: a finite number, or None with a note that says why"
+                )
+    return plain
+
+
+def parquet(table: pa.Table) -> bytes:
+    """One Parquet file. The same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _own_memory(tensor: Any) -> Any:
+    """A copy where need be: safetensors refuses strided tensors and tensors that share memory: views of one batch do both."""
+    import torch
+
+    if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
