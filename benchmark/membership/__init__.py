@@ -1,0 +1,1 @@
+"""Who was in the training data, inferred from a model's outputs."""

@@ -1,0 +1,1 @@
+"""What inverted images say about the training data, and the controls that make it believable."""

@@ -129,5 +129,5 @@ def _placements(members: Floats, non_members: Floats) -> tuple[Floats, Floats]:
 def _share_below(values: Floats, others: Floats) -> Floats:
     """Share of `others` below each of `values`, ties one half."""
     ordered = np.sort(others)
-    below: Floats = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    return below / (2 * len(others))
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return np.asarray(below / (2 * len(others)), dtype=np.float64)

@@ -1,0 +1,77 @@
+"""Signs that a robust accuracy is an artefact of gradients that mislead the attack (Athalye et al. 2018)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from benchmark.stats import Interval, clopper_pearson
+
+HUGE_EPSILON_ACCURACY = 0.05
+"""Accuracy that must not be exceeded at an epsilon that lets the attack draw any image."""
+MIN_LOSS_RISE = 0.01
+"""Relative rise of the loss from the first step to the last below which more steps are of no use."""
+
+
+class AttackAccuracy(NamedTuple):
+    """num_robust of num_images stayed right under an attack. kind says what the attack may use."""
+
+    name: str
+    kind: Literal["one_step", "iterated", "black_box"]
+    norm: str
+    epsilon: float
+    num_robust: int
+    num_images: int
+
+    @property
+    def interval(self) -> Interval:
+        return clopper_pearson(self.num_robust, self.num_images)
+
+    def __str__(self) -> str:
+        rate = self.interval
+        return f"{self.name} {rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+
+
+def masking_reasons(
+    attacks: Sequence[AttackAccuracy],
+    huge: AttackAccuracy | None = None,
+    losses: Sequence[float] | None = None,
+) -> list[str]:
+    """Sentences with the numbers, one for each sign of masking; empty: not suspected.
+
+    attacks: compared at equal norm and epsilon. An attack beats another where the Clopper-Pearson interval
+    of the accuracy it leaves lies wholly below; the attacks share their images, so this calls less than it
+    could and has few false alarms. huge: a white-box attack at an epsilon that reaches every image (linf
+    0.5 turns any image grey); suspected where its whole interval is above 0.05. losses: mean loss of an
+    iterated white-box attack after 0, 1, ..., T steps, T >= 2, on the same images throughout; suspected
+    where the last is less than 1% above that after one step.
+    """
+    reasons = list(_beaten(attacks))
+    if huge is not None and huge.interval.low > HUGE_EPSILON_ACCURACY:
+        reasons.append(
+            f"accuracy stays above {HUGE_EPSILON_ACCURACY} at a huge epsilon ({huge.norm} {huge.epsilon:.4g}): {huge}"
+        )
+    if losses is not None:
+        assert len(losses) >= 3, f"{len(losses)} losses; expected those after 0, 1 and at least 2 steps"
+        first, last = losses[1], losses[-1]
+        if last - first < MIN_LOSS_RISE * abs(first):
+            reasons.append(f"more steps do not raise the loss: {first:.4g} after 1, {last:.4g} after {len(losses) - 1}")
+    return reasons
+
+
+def _beaten(attacks: Sequence[AttackAccuracy]) -> Iterator[str]:
+    """A sentence for each one-step and black-box attack that beats the white-box attacks it should not."""
+    for attack in attacks:
+        if attack.kind == "iterated":
+            continue
+        allowed = ("iterated",) if attack.kind == "one_step" else ("iterated", "one_step")
+        stronger = [
+            other
+            for other in attacks
+            if other.kind in allowed and (other.norm, other.epsilon) == (attack.norm, attack.epsilon)
+        ]
+        if not stronger:
+            continue
+        best = min(stronger, key=lambda other: other.interval.value)
+        if attack.interval.high < best.interval.low:
+            kind = "a one-step attack" if attack.kind == "one_step" else "a black-box attack"
+            rival = "iterated" if attack.kind == "one_step" else "white-box"
+            yield f"{kind} beats the {rival} ones at {attack.norm} {attack.epsilon:.4g}: {attack} against {best}"
