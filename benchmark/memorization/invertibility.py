@@ -12,7 +12,7 @@ def knn_distance(features: Tensor, labels: Tensor, member_features: Tensor, memb
     """
     assert features.ndim == member_features.ndim == 2, (features.shape, member_features.shape)
     distance = torch.empty(len(features), dtype=torch.float64, device=features.device)
-    for label in labels.unique().tolist():
+    for label in sorted(set(labels.tolist())):
         gallery = member_features[member_labels == label]
         if len(gallery) == 0:
             raise ValueError(f"class {label} has no member; allowed: target classes with members")
@@ -54,7 +54,7 @@ def class_mean_correlation(images: Tensor, labels: Tensor, member_images: Tensor
     """
     assert images.shape[1:] == member_images.shape[1:], (images.shape, member_images.shape)
     correlation = torch.empty(len(images), dtype=torch.float64, device=images.device)
-    for label in labels.unique().tolist():
+    for label in sorted(set(labels.tolist())):
         members = member_images[member_labels == label]
         if len(members) == 0:
             raise ValueError(f"class {label} has no member; allowed: target classes with members")
@@ -78,5 +78,5 @@ def _cosines(features: Tensor) -> Tensor:
     norms = rows.norm(dim=1, keepdim=True)
     if bool((norms == 0).any()):
         raise ValueError(f"{int((norms == 0).sum())} feature rows are all zero; allowed: rows with a direction")
-    rows = rows / norms
-    return rows @ rows.T
+    kernel: Tensor = (rows / norms) @ (rows / norms).T
+    return kernel

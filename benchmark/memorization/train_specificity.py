@@ -72,7 +72,7 @@ def gini(counts: Tensor) -> float:
 
 
 def effective_number(counts: Tensor) -> float:
-    """exp of the Shannon entropy of the shares (Hill number of order 1): as many images, evenly exposed.
+    """As many images, evenly exposed: exp of the Shannon entropy of the shares (Hill number of order 1).
 
     counts: (M,). 1 where one image has them all, M where all are equal. Raises ValueError if all are zero.
     """
