@@ -65,7 +65,7 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def _own_memory(tensor: Any) -> Any:
-    """A copy where need be: safetensors refuses strided tensors and tensors that share memory: views of one batch do both."""
+    """A copy where need be: safetensors refuses strides and shared memory, and views of a batch have both."""
     import torch
 
     if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:

@@ -1,0 +1,164 @@
+"""Trials in worker processes of this machine. Needs no Ray."""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmark.executors import Finished
+from benchmark.trial import Settings, Trial
+
+_SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def num_gpus() -> int:
+    """NVIDIA GPUs that this process may see; asks the system, so that torch need not be loaded."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def num_slots(settings: Settings) -> int:
+    """Trials that this machine's processor has room for side by side."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only; it knows about taskset and cpusets
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // settings.threads)
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: "Connection[tuple[Trial, Settings], Finished]"
+    trial: Trial | None = None
+
+
+@dataclass
+class LocalExecutor:
+    """A process a slot, each with a pipe of its own: a killed worker costs its own trial only."""
+
+    settings: Settings
+    slots: int = 0
+    _workers: list[_Worker] = field(default_factory=list, init=False)
+    _queue: deque[Trial] = field(default_factory=deque, init=False)
+    _lost: list[Finished] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.slots:
+            on_gpu = self.settings.device.startswith("cuda") or (self.settings.device == "auto" and num_gpus() > 0)
+            self.slots = 1 if on_gpu else num_slots(self.settings)
+
+    def submit(self, trial: Trial) -> None:
+        self._queue.append(trial)
+        self._feed()
+
+    def wait(self, timeout: float | None = None) -> list[Finished]:
+        finished, self._lost = self._lost, []
+        busy = {worker.connection: worker for worker in self._workers if worker.trial is not None}
+        for connection in wait(list(busy), 0 if finished else timeout) if busy else ():
+            worker = busy[connection]  # type: ignore[index]
+            try:
+                finished.append(worker.connection.recv())
+                worker.trial = None
+            except (EOFError, OSError):
+                finished.append(self._bury(worker))
+        self._feed()
+        return finished
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()  # a trial that still runs has written nothing
+        for worker in self._workers:
+            worker.process.join(2)
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
+            worker.process.close()
+        self._workers.clear()
+        self._queue.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _feed(self) -> None:
+        """Give queued trials to idle workers; keep one more worker warm than is needed now."""
+        busy = sum(worker.trial is not None for worker in self._workers)
+        while len(self._workers) < min(self.slots, busy + len(self._queue) + 1):
+            self._workers.append(_start(self.settings.threads))
+        for worker in [worker for worker in self._workers if worker.trial is None]:
+            if not self._queue:
+                break
+            worker.trial = self._queue.popleft()
+            try:
+                worker.connection.send((worker.trial, self.settings))
+            except OSError:  # it died while idle
+                self._lost.append(self._bury(worker))
+
+    def _bury(self, worker: _Worker) -> Finished:
+        """Take a dead worker out; the report on the trial that it had."""
+        assert worker.trial is not None
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", system=True)
+        worker.process.close()
+        return report
+
+
+def _start(threads: int) -> _Worker:
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_serve, args=(theirs, threads), daemon=True, name="bench-worker")
+    process.start()
+    theirs.close()  # so that the worker's death closes the pipe
+    return _Worker(process, ours)
+
+
+def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: int) -> None:
+    """Body of a worker: trials in, reports out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    preload()
+    while True:
+        try:
+            trial, settings = connection.recv()
+        except EOFError:
+            return
+        from benchmark.executors.worker import run_trial
+
+        connection.send(run_trial(trial, settings))
+
+
+def preload() -> None:
+    """Load torch while the first trials still run elsewhere."""
+    with contextlib.suppress(ImportError):  # the first trial fails on it, with its traceback
+        for module in ("safetensors.torch", "pyarrow.parquet", "benchmark.executors.worker"):
+            importlib.import_module(module)
+
+
+def _die_with_parent() -> None:
+    """Leave when the driver is gone, even if it was killed and a trial runs."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinels: Sequence[int] = [parent.sentinel]
+    wait(sentinels)
+    os._exit(1)

@@ -1,0 +1,80 @@
+"""Stages that do next to nothing, given to runs with `--include`."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from benchmark.registry import register
+from benchmark.trial import Context, Outcome, Stage
+
+
+class Add(Stage):
+    """Sum of the parents' totals and `value`, plus noise that depends on the trial's key only."""
+
+    value: float = 0.0
+    seconds: float = 0.0
+
+    def run(self, context: Context) -> Outcome:
+        time.sleep(self.seconds)
+        noise = torch.rand(256, generator=context.generator("noise"))
+        total = self.value + sum(float(context.tensors(role)["total"]) for role in context.trial.inputs)
+        ids = pa.table({"id": range(3), "noise": [float(x) for x in noise[:3]]})
+        return Outcome(
+            rows=[
+                {"method": "add", "metric": "total", "value": total, "n": len(context.trial.inputs)},
+                {"method": "add", "metric": "noise", "value": float(noise.sum()), "low": 0.0, "high": 256.0},
+                {"method": "add", "metric": "unknown", "value": None, "note": "not measured"},
+            ],
+            tensors={"total": torch.tensor(total), "noise": noise},
+            tables={"ids": ids},
+        )
+
+
+class Fail(Stage):
+    """Raises until the file `until` exists."""
+
+    until: str
+
+    def run(self, context: Context) -> Outcome:
+        if not Path(self.until).exists():
+            raise RuntimeError("the toy broke")
+        return Outcome(rows=[{"metric": "total", "value": 1.0}], tensors={"total": torch.tensor(1.0)})
+
+
+class NotFinite(Stage):
+    def run(self, context: Context) -> Outcome:
+        return Outcome(rows=[{"metric": "accuracy", "value": float("nan")}])
+
+
+class DieTimes(Stage):
+    """Is killed, as by the system when memory is short, in its first `times` attempts."""
+
+    folder: str
+    times: int
+
+    def run(self, context: Context) -> Outcome:
+        attempt = len(list(Path(self.folder).iterdir()))
+        (Path(self.folder) / str(attempt)).touch()
+        if attempt < self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Outcome(rows=[{"metric": "total", "value": float(attempt)}])
+
+
+class Worker(Stage):
+    """Reports the worker's threads and process, as rows."""
+
+    def run(self, context: Context) -> Outcome:
+        return Outcome(
+            rows=[
+                {"metric": "threads", "value": torch.get_num_threads()},
+                {"metric": "pid", "value": os.getpid()},
+            ]
+        )
+
+
+for stage in (Add, Fail, NotFinite, DieTimes, Worker):
+    register("stage", f"toy_{stage.__name__.lower()}", stage)
