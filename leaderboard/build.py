@@ -1,0 +1,155 @@
+"""Parquet -> the page: site/index.html, one page a model, site/leaderboard.csv, and static files beside them.
+
+The page works from `file://` with no request to anywhere. It may be built at any time, also during a run.
+"""
+
+import importlib.util
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow.compute as pc
+from benchmark.schema import GALLERY, LEADERBOARD, RESULTS, STATUS, SUITES
+
+from leaderboard import pages
+from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
+from leaderboard.figures import scatter
+from leaderboard.gallery import gallery
+from leaderboard.tables import group, read, rows, script_json, write_csv
+
+STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "gallery.js")
+
+
+def build(site: Path, *, images: bool = True) -> Path:
+    """Write the page from the Parquet files in `site`; returns the path of its index.html.
+
+    images: False leaves the galleries out. Raises ValueError naming the file that is missing or damaged.
+    """
+    tables = {
+        name: read(site / f"{name}.parquet", schema, required=required)
+        for name, schema, required in (
+            ("leaderboard", LEADERBOARD, True),
+            ("results", RESULTS, True),
+            ("suites", SUITES, True),
+            ("status", STATUS, False),
+            ("gallery", GALLERY, False),
+        )
+    }
+    suites = _suites(site, tables)
+    environment = _environment()
+    _copy_static(site / "static")
+    write_csv(tables["leaderboard"], site / "leaderboard.csv")
+    (site / "models").mkdir(exist_ok=True)
+    cells = [pages.cells(suite) for suite in suites]
+    kept = set()
+    for suite, lines in zip(suites, cells, strict=True):
+        for i, name in enumerate(suite.slugs):
+            shown = _gallery(tables["gallery"], suite, i) if images else None
+            _write(site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, images))
+            kept.add(f"{name}.html")
+    for stale in (site / "models").glob("*.html"):
+        if stale.name not in kept:
+            stale.unlink()
+    index = site / "index.html"
+    _write(index, _index_page(environment, suites, cells))
+    return index
+
+
+def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
+    by_suite = {name: group(rows(tables[name]), "suite") for name in ("leaderboard", "results", "suites", "status")}
+    names = dict.fromkeys(key[0] for name in ("suites", "leaderboard") for key in by_suite[name])
+    found = []
+    for name in names:
+        models = by_suite["leaderboard"].get((name,), [])
+        seen = [row["model"] for row in models]
+        if None in seen or len(set(seen)) < len(seen):
+            raise ValueError(f"{site / 'leaderboard.parquet'}: suite {name!r} has a model without a name or twice")
+        info = by_suite["suites"].get((name,), [dict.fromkeys(SUITES.names)])[-1]
+        results, status = by_suite["results"].get((name,), []), by_suite["status"].get((name,), [])
+        found.append(pages.Suite(name, info, models, results, status))
+    return found
+
+
+def _gallery(table: Any, suite: pages.Suite, index: int) -> dict[str, Any] | None:
+    own = pc.and_(pc.equal(table["suite"], suite.name), pc.equal(table["model"], suite.models[index]["model"]))
+    return gallery(rows(table.filter(own)), suite.models[index]["primary_inversion"])
+
+
+def _index_page(environment: jinja2.Environment, suites: list[pages.Suite], cells: list[list[list[pages.Cell]]]) -> str:
+    sections = [
+        {
+            "number": number,
+            "suite": suite,
+            "lines": list(zip(suite.models, suite.slugs, lines, strict=True)),
+            "figure": scatter(suite.models, [f"models/{name}.html" for name in suite.slugs]),
+            "controls": pages.controls(suite),
+            "failures": pages.failures(suite.status),
+            "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
+            "masking": {row["model"]: pages.reasons.masking(suite.of_model(suite.results, row["model"])) for row in suite.models},
+            "progress": pages.progress(suite.info),
+            "command": pages.rerun(suite),
+        }
+        for number, (suite, lines) in enumerate(zip(suites, cells, strict=True), start=1)
+    ]
+    return environment.get_template("index.html").render(
+        sections=sections, columns=COLUMNS, by_name=BY_NAME, constructs=CONSTRUCTS
+    )
+
+
+def _model_page(
+    environment: jinja2.Environment,
+    suite: pages.Suite,
+    index: int,
+    lines: list[list[pages.Cell]],
+    shown: dict[str, Any] | None,
+    images: bool,
+) -> str:
+    row = suite.models[index]
+    results = suite.of_model(suite.results, row["model"])
+    return environment.get_template("model.html").render(
+        suite=suite,
+        row=row,
+        measures=pages.measures(suite, index, lines[index]),
+        replicas=pages.replicas(results),
+        failures=pages.failures(suite.of_model(suite.status, row["model"])),
+        command=pages.rerun(suite, row["model"]),
+        trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
+        masking=pages.reasons.masking(results) if row["masking_suspected"] else "",
+        gallery=shown,
+        images=images,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("leaderboard"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["script_json"] = script_json
+    environment.filters["epsilon"] = epsilon
+    environment.filters["duration"] = duration
+    return environment
+
+
+def _copy_static(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in STATIC:
+        _write(folder / name, (files("leaderboard") / "static" / name).read_text(encoding="utf-8"))
+    spec = importlib.util.find_spec("plotly")
+    assert spec is not None and spec.origin is not None
+    source, target = Path(spec.origin).parent / "package_data" / "plotly.min.js", folder / "plotly.min.js"
+    if not target.is_file() or target.stat().st_size != source.stat().st_size:
+        shutil.copyfile(source, target)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step, so that a reader never sees half a page."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,71 @@
+"""What the figures show, as plain data: static/figure.js draws the scatter, templates/model.html the strips."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from leaderboard.columns import BY_NAME, X_AXES, Y_AXES, Column, show
+from leaderboard.ranks import interval
+from leaderboard.tables import Row
+
+
+def scatter(rows: Sequence[Row], hrefs: Sequence[str]) -> dict[str, Any]:
+    """Robustness against leakage for one suite: a point a model, and every axis that has a number.
+
+    The points carry [value, low, high] a column, in the column's own unit (shares, not per cent).
+    """
+    names = [n for n in dict.fromkeys((*X_AXES, *Y_AXES)) if any(interval(row, n) for row in rows)]
+    points = [
+        {
+            "model": row["model"],
+            "href": href,
+            "architecture": row["architecture"] or "",
+            "regime": row["regime"] or "unknown regime",
+            "masking": bool(row["masking_suspected"]),
+            "pareto": bool(row["pareto"]),
+            "values": {n: span for n in names if (span := interval(row, n))},
+        }
+        for row, href in zip(rows, hrefs, strict=True)
+    ]
+    return {
+        "points": points,
+        "axes": {n: _axis(BY_NAME[n]) for n in names},
+        "x": [n for n in X_AXES if n in names],
+        "y": [n for n in Y_AXES if n in names],
+    }
+
+
+def _axis(column: Column) -> dict[str, Any]:
+    return {
+        "label": column.label,
+        "construct": column.construct,
+        "percent": column.unit == "%",
+        "better": column.better,
+        "null": column.null,
+    }
+
+
+def strip(rows: Sequence[Row], index: int, column: Column) -> dict[str, Any] | None:
+    """One model among the others of its suite on one measure; places are percent of the strip's width.
+
+    None where the model has no value. `ends` are the printed ends of the strip.
+    """
+    own = interval(rows[index], column.name)
+    if own is None:
+        return None
+    spans = [span for row in rows if (span := interval(row, column.name))]
+    low, high = min(span[1] for span in spans), max(span[2] for span in spans)
+    if column.null is not None:
+        low, high = min(low, column.null), max(high, column.null)
+    width = high - low
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / width, 2) if width > 0 else 50.0
+
+    return {
+        "value": place(own[0]),
+        "low": place(own[1]),
+        "high": place(own[2]),
+        "others": [place(span[0]) for row in rows if row is not rows[index] and (span := interval(row, column.name))],
+        "null": None if column.null is None else place(column.null),
+        "ends": (show(column, low), show(column, high)),
+    }

@@ -1,0 +1,195 @@
+"""From rows to what the templates print: the ranking, the controls, the failures, a model's numbers."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from leaderboard import reasons
+from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, Column, describe, plain, show
+from leaderboard.figures import strip
+from leaderboard.ranks import Rank, interval, ranks
+from leaderboard.slugs import slug
+from leaderboard.tables import Row, group, number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the ranking. sort: what it sorts by, "" if empty. why: reason of an empty cell."""
+
+    column: Column
+    text: str
+    interval: str = ""
+    bar: tuple[float, float, float] | None = None
+    sort: str = ""
+    rank: str = ""
+    tied: str = ""
+    why: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything measured in one suite."""
+
+    name: str
+    info: Row
+    models: list[Row]
+    results: list[Row]
+    status: list[Row]
+    slugs: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slugs", [slug(self.name, row["model"]) for row in self.models])
+
+    def of_model(self, rows: Sequence[Row], model: str) -> list[Row]:
+        return [row for row in rows if row["model"] == model]
+
+    def trials_of(self, model: str) -> list[Row]:
+        """The model's trials and those that all models share."""
+        return [row for row in self.status if row["model"] in (model, "", None)]
+
+
+def cells(suite: Suite) -> list[list[Cell]]:
+    """Row by row, in the order of `COLUMNS`."""
+    places = {c.name: ranks(suite.models, c.name, c.better) for c in COLUMNS if c.better}
+    names = [row["model"] for row in suite.models]
+    table = []
+    for i, row in enumerate(suite.models):
+        results, status = suite.of_model(suite.results, row["model"]), suite.trials_of(row["model"])
+        line = []
+        for column in COLUMNS:
+            rank = places[column.name][i] if column.better else None
+            line.append(_cell(column, row, rank, names, results, status))
+        table.append(line)
+    return table
+
+
+def _cell(
+    column: Column, row: Row, rank: Rank | None, names: list[str], results: list[Row], status: list[Row]
+) -> Cell:
+    text = show(column, row[column.name])
+    if not text:
+        return Cell(column, "", why=reasons.why_empty(column, results, status))
+    span = interval(row, column.name)
+    return Cell(
+        column,
+        text,
+        interval=spread(column, row),
+        bar=tuple(round(100 * min(max(v, 0), 1), 2) for v in span) if column.starred and _is_share(column) else None,  # type: ignore[arg-type, union-attr]
+        sort=text if span is None else repr(span[0]),
+        rank=str(rank) if rank else "",
+        tied=", ".join(names[j] for j in rank.tied) if rank else "",
+        note=reasons.doubts(column, results),
+    )
+
+
+def _is_share(column: Column) -> bool:
+    return column.unit == "%" or column.null is not None
+
+
+def spread(column: Column, row: Row) -> str:
+    """The 95% interval as printed, "" where the column has none or it was not measured."""
+    if not column.starred:
+        return ""
+    low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
+    if low is None or high is None:
+        return "no interval"
+    return f"{show(column, low)}, {show(column, high)}"
+
+
+def controls(suite: Suite) -> dict[str, Any]:
+    """The control table: a line a control, an in_rate a space, whether it came out as it must, what is expected."""
+    rows = [row for row in suite.results if row["stage"] == "control"]
+    spaces = list(dict.fromkeys(row["space"] for row in rows if row["metric"] == "in_rate"))
+    lines = []
+    for (model, method, replica), found in group(rows, "model", "method", "replica").items():
+        rates = {r["space"]: r for r in found if r["metric"] == "in_rate"}
+        verdicts = [r for r in found if r["metric"] == "passed"]
+        lines.append(
+            {
+                "name": method or "control",
+                "model": model if model and model != method else "",
+                "replica": replica,
+                "rates": [_rate(rates.get(space), verdicts, space) for space in spaces],
+                "passed": _verdict(verdicts),
+                "expected": "; ".join(dict.fromkeys(r["note"] for r in verdicts if r["note"])),
+            }
+        )
+    return {"spaces": spaces, "lines": lines, "failed": [line for line in lines if line["passed"] is False]}
+
+
+def _rate(row: Row | None, verdicts: Sequence[Row], space: str | None) -> dict[str, Any]:
+    column = BY_NAME["in_rate"]
+    if row is None or row["value"] is None:
+        return {"text": "", "why": (row and row["note"]) or reasons.UNKNOWN, "failed": False}
+    ends = "" if row["low"] is None or row["high"] is None else f"{show(column, row['low'])}, {show(column, row['high'])}"
+    failed = bool(space) and _verdict([v for v in verdicts if v["space"] == space]) is False
+    return {"text": show(column, row["value"]), "interval": ends, "failed": failed}
+
+
+def _verdict(rows: Sequence[Row]) -> bool | None:
+    values = [row["value"] for row in rows]
+    if not values or any(value is None for value in values):
+        return None
+    return all(value >= 1 for value in values)
+
+
+def failures(status: Sequence[Row]) -> dict[str, Any]:
+    """Trials without a result: each failure by itself, missing ones counted by model and step."""
+    failed = [row for row in status if row["state"] == "failed"]
+    missing = group((row for row in status if row["state"] == "missing"), "model", "stage", "method")
+    counted = [{"model": m, "stage": s, "method": e, "count": len(rows)} for (m, s, e), rows in missing.items()]
+    return {"failed": failed, "missing": counted, "num_missing": sum(line["count"] for line in counted)}
+
+
+def measures(suite: Suite, index: int, line: Sequence[Cell]) -> list[dict[str, Any]]:
+    """A model's leaderboard row by construct, each number with its place among the others."""
+    blocks = []
+    for construct in CONSTRUCTS:
+        items = [
+            {"cell": cell, "strip": strip(suite.models, index, cell.column) if cell.column.better else None}
+            for cell in line
+            if cell.column.construct == construct
+        ]
+        blocks.append({"construct": construct, "items": items})
+    return blocks
+
+
+def replicas(results: Sequence[Row]) -> list[dict[str, Any]]:
+    """Every measured number by step: a line a (method, space, metric), a column a replica."""
+    blocks = []
+    for (stage,), rows in group(results, "stage").items():
+        numbers = sorted({r["replica"] for r in rows if r["replica"] is not None})
+        heads: list[int | None] = [None, *numbers] if any(r["replica"] is None for r in rows) else list(numbers)
+        lines = []
+        for (method, space, metric), same in group(rows, "method", "space", "metric").items():
+            by_replica = {r["replica"]: r for r in same}
+            values = [_value(by_replica.get(head)) for head in heads]
+            lines.append(
+                {"method": method, "space": space, "metric": metric, "about": describe(metric or ""), "values": values}
+            )
+        blocks.append({"stage": stage or "unnamed step", "heads": heads, "lines": lines})
+    return blocks
+
+
+def _value(row: Row | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    low, high = plain(row["low"]), plain(row["high"])
+    ends = f"{low}, {high}" if low and high else ""
+    return {"text": plain(row["value"]), "interval": ends, "n": row["n"], "note": row["note"] or ""}
+
+
+def rerun(suite: Suite, model: str | None = None) -> str:
+    """The shell command that runs a suite, or runs one model of it again."""
+    command = ["bench", "run", suite.info.get("suite_path") or f"{suite.name}.yaml"]
+    return shlex.join(command if model is None else [*command, "--only", model, "--rerun", "all"])
+
+
+def progress(info: Row) -> dict[str, int] | None:
+    """Counts of the suite's trials, None where they are unknown."""
+    counts = {key: number(info.get(f"num_{key}")) for key in ("trials", "done", "failed")}
+    if any(value is None for value in counts.values()):
+        return None
+    return {key: int(value or 0) for key, value in counts.items()}

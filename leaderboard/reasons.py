@@ -1,0 +1,52 @@
+"""Why a cell of the ranking is empty, or to be doubted."""
+
+from collections.abc import Sequence
+
+from leaderboard.columns import NO_ADVERSARY, Column
+from leaderboard.tables import Row
+
+UNKNOWN = "not measured; the results give no reason"
+
+
+def _notes(column: Column, results: Sequence[Row]) -> list[Row]:
+    metric = column.metric or column.name
+    rows = [r for r in results if r["metric"] == metric and r["note"]]
+    in_space = [r for r in rows if column.space is None or r["space"] == column.space]
+    return sorted(in_space, key=lambda r: (r["replica"] is not None, r["replica"] or 0))
+
+
+def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row]) -> str:
+    """One line. results: the model's rows. status: the model's trials and those that all models share."""
+    if column.name in NO_ADVERSARY:
+        return "none: trained against no adversary"
+    notes = [r["note"] for r in _notes(column, results) if r["value"] is None]
+    if notes:
+        return "; ".join(dict.fromkeys(notes))
+    trials = [t for t in status if t["stage"] in column.stages]
+    failed = [t for t in trials if t["state"] == "failed"]
+    if failed:
+        first = min(failed, key=lambda t: column.stages.index(t["stage"]))
+        return f"{_place(first)} failed: {first['error'] or 'no message was kept'}"
+    missing = [t for t in trials if t["state"] == "missing"]
+    if missing:
+        first = min(missing, key=lambda t: column.stages.index(t["stage"]))
+        return f"not run yet: {len(missing)} of {len(trials)} trials are missing, the first is {_place(first)}"
+    return UNKNOWN
+
+
+def doubts(column: Column, results: Sequence[Row]) -> str:
+    """Notes on a value that was measured, over all replicas; "" for none."""
+    rows = [r for r in _notes(column, results) if r["value"] is not None and r["replica"] is None]
+    return "; ".join(dict.fromkeys(r["note"] for r in rows))
+
+
+def masking(results: Sequence[Row]) -> str:
+    """Why gradient masking is suspected."""
+    notes = [r["note"] for r in results if r["metric"] == "masking_suspected" and r["note"]]
+    return "; ".join(dict.fromkeys(notes)) or "a sign of gradient masking was seen; the reason is in results.parquet"
+
+
+def _place(trial: Row) -> str:
+    replica = "" if trial["replica"] is None else f" of replica {trial['replica']}"
+    method = f" ({trial['method']})" if trial["method"] else ""
+    return f"{trial['stage']}{method}{replica}"

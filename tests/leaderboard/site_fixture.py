@@ -1,0 +1,245 @@
+"""A synthetic site folder: plausible numbers, small images, a hostile name, failures, a suite in mid-run.
+
+`python tests/leaderboard/site_fixture.py FOLDER` writes it and builds the page, to look at.
+"""
+
+import hashlib
+import math
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from benchmark import schema
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+SUITE, RUNNING = "quick", "cifar & co"
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
+FAILED = "small_vgg_dp"
+FAILURE = "ValueError: loss is NaN at epoch 3; lower learning_rate"
+MASKED_NOTE = "fgsm (71.0%) leaves fewer images right than pgd (74.1%)"
+NO_TPR = "1000 non-members cannot resolve a false-positive rate of 0.1%"
+
+# model: architecture, regime, norm, epsilon, clean, robust, evaluator, in_rate, in_rate_target, auc, generalization gap
+MODELS: dict[str, tuple[Any, ...]] = {
+    "softmax_regression": ("softmax_regression", "standard", None, None, 0.823, 0.011, 0.310, 0.494, 0.512, 0.521, 0.018),
+    "small_vgg": ("small_vgg", "standard", None, None, 0.884, 0.000, 0.214, 0.506, 0.611, 0.588, 0.071),
+    "small_resnet": ("small_resnet", "standard", None, None, 0.877, 0.002, 0.282, 0.511, 0.640, 0.602, 0.083),
+    "small_resnet_pgd_at": ("small_resnet", "pgd_at", "linf", 0.1, 0.799, 0.704, 0.861, 0.523, 0.702, 0.641, 0.062),
+    HOSTILE: ("small_resnet", "pgd_at", "linf", 8 / 255, 0.841, 0.512, 0.742, 0.519, 0.688, 0.633, 0.074),
+    FAILED: ("small_vgg", "dp_sgd", None, None, 0.761, None, None, None, None, 0.508, 0.012),
+}
+HALF = {"knn_distance": 0.4, "membership_auc": 0.012, "in_rate": 0.035, "in_rate_target": 0.04, "in_rate_pixel": 0.04}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """pixels: (H, W) in [0, 1]."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    grey = (255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+    lines = b"".join(b"\0" + line.tobytes() for line in grey)
+    head = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def picture(class_id: int, variant: int, noise: float) -> np.ndarray:
+    """A shape that depends on the class, moved a little by the variant, under noise; (28, 28)."""
+    rng = np.random.default_rng(1000 * class_id + variant)
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    dx, dy, angle = *rng.normal(0, 0.08, 2), 0.3 * class_id
+    u = (x - dx) * math.cos(angle) + (y - dy) * math.sin(angle)
+    v = (y - dy) * math.cos(angle) - (x - dx) * math.sin(angle)
+    power = 2 + class_id % 4
+    body = np.abs(u / (0.35 + 0.05 * (class_id % 5))) ** power + np.abs(v / 0.75) ** power
+    shade = 0.8 + 0.2 * np.sin(9 * u + class_id)
+    return (1 - noise) * shade / (1 + np.exp(np.minimum(12 * (body - 1), 50))) + noise * rng.random((28, 28))
+
+
+def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
+    architecture, regime, norm, epsilon, clean, robust, evaluator, in_rate, in_target, auc, gap = MODELS[model]
+    done = evaluator is not None
+    measures = {
+        "clean_accuracy": clean,
+        "robust_accuracy": robust,
+        "evaluator_accuracy": evaluator,
+        "generalization_gap": gap,
+        "robust_generalization_gap": gap * 1.7 if done else None,
+        "in_rate": in_rate,
+        "in_rate_target": in_target,
+        "in_rate_pixel": 0.5 + (in_rate - 0.5) / 2 if done else None,
+        "membership_auc": auc,
+        "tpr_at_1pct_fpr": 0.01 + (auc - 0.5) / 8,
+        "tpr_at_0_1pct_fpr": None,
+        "knn_distance": 6.1 - 3 * evaluator if done else None,
+    }
+    row: dict[str, Any] = dict.fromkeys(schema.LEADERBOARD.names)
+    for name, value in measures.items():
+        half = HALF.get(name, 0.018)
+        row[name] = value
+        if value is not None:
+            row[f"{name}_low"] = value - min(half, value * 0.6)
+            row[f"{name}_high"] = value + half
+    row |= {
+        "suite": suite,
+        "model": model,
+        "architecture": architecture,
+        "regime": regime,
+        "train_norm": norm,
+        "train_epsilon": epsilon,
+        "num_replicas": 2,
+        "num_members": 4500,
+        "masking_suspected": model == HOSTILE,
+        "controls_passed": False,
+        "pareto": model in ("small_vgg", "small_resnet", "small_resnet_pgd_at", HOSTILE),
+        "primary_inversion": "gradient",
+        "wall_s": 31.25,
+        "gpu_s": 0.0,
+        "git_commit": "0123abc",
+        "suite_hash": "ab" * 32,
+        "created_utc": "2025-01-01T00:00:00Z",
+    }
+    if done:
+        row |= {"eval_norm": "linf", "eval_epsilon": 0.1, "target_confidence": 0.97, "diversity": 0.31 + evaluator / 4}
+        row |= {"cosine_nn_in": 0.88, "cosine_nn_out": 0.86, "neighbour_purity_at_k": 0.9 * evaluator}
+        row |= {"exposure_gini": math.nan if model == "small_vgg" else 0.42}
+    return row
+
+
+def result(suite: str, model: str | None, replica: int | None, **measure: Any) -> dict[str, Any]:
+    key = None if replica is None else hashlib.sha256(f"{model} {replica} {measure['stage']}".encode()).hexdigest()
+    row: dict[str, Any] = dict.fromkeys(schema.RESULTS.names)
+    return row | {"suite": suite, "model": model, "replica": replica, "trial_key": key} | measure
+
+
+def results() -> list[dict[str, Any]]:
+    stages = {"clean_accuracy": "predict", "robust_accuracy": "evade", "membership_auc": "infer_membership"}
+    rows = []
+    for model in MODELS:
+        values = leaderboard_row(SUITE, model)
+        for name in ("clean_accuracy", "robust_accuracy", "evaluator_accuracy", "membership_auc"):
+            stage = stages.get(name, "leakage")
+            for replica in (None, 0, 1) if values[name] is not None else ():
+                shift = 0.0 if replica is None else 0.004 * (2 * replica - 1)
+                low, high = values[f"{name}_low"], values[f"{name}_high"]
+                measure = {"metric": name, "value": values[name] + shift, "low": low, "high": high, "n": 2000}
+                rows.append(result(SUITE, model, replica, stage=stage, method="pgd" if stage == "evade" else "", **measure))
+        rows.append(result(SUITE, model, None, stage="infer_membership", metric="tpr_at_0_1pct_fpr", note=NO_TPR))
+    rows.append(result(SUITE, HOSTILE, None, stage="evade", metric="masking_suspected", value=1.0, note=MASKED_NOTE))
+    note = f"the two evaluators differ by 0.2 on {HOSTILE}"
+    rows.append(result(SUITE, HOSTILE, None, stage="leakage", metric="evaluator_accuracy", value=0.742, note=note))
+    return rows + control_results()
+
+
+def control_results() -> list[dict[str, Any]]:
+    expected = {
+        "memoriser": (0.97, "in_rate near 1"),
+        "untrained": (0.51, "in_rate 0.5 within its interval"),
+        "injected_exact": (1.0, "in_rate 1"),
+        "injected_noisy": (0.93, "in_rate 1"),
+        "injected_out": (0.0, "in_rate 0"),
+        "injected_auxiliary": (0.497, "in_rate 0.5 within its interval"),
+    }
+    rows = []
+    for method, (rate, note) in expected.items():
+        for space in ("evaluator", "target", "pixel"):
+            low, high = max(0.0, rate - 0.03), min(1.0, rate + 0.03)
+            measure = {"metric": "in_rate", "value": rate, "low": low, "high": high, "space": space}
+            rows.append(result(SUITE, "", None, stage="control", method=method, **measure))
+        passed = 0.0 if method == "injected_noisy" else 1.0
+        rows.append(result(SUITE, "", None, stage="control", method=method, metric="passed", value=passed, note=note))
+    return rows
+
+
+def gallery(samples: int) -> list[dict[str, Any]]:
+    rows = []
+    for model in ("small_resnet", "small_resnet_pgd_at", HOSTILE):
+        noise = 0.85 if model == "small_resnet" else 0.2
+        for replica in (0, 1):
+            for space in ("target", "evaluator"):
+                for class_id, name in enumerate(CLASSES):
+                    for sample in range(samples):
+                        seed = sample + 10 * replica
+                        rng = np.random.default_rng([class_id, seed, space == "target"])
+                        row = {
+                            "suite": SUITE,
+                            "model": model,
+                            "replica": replica,
+                            "method": "gradient",
+                            "space": space,
+                            "class_id": class_id,
+                            "class_name": HOSTILE if model == HOSTILE and class_id == 0 else name,
+                            "sample": sample,
+                            "target_confidence": 0.98,
+                            "evaluator_correct": bool(noise < 0.5 or sample == 0),
+                            "cosine_in": 0.8 + 0.1 * rng.random(),
+                            "cosine_out": 0.8 + 0.1 * rng.random(),
+                            "in_id": 100 * class_id + seed,
+                            "out_id": 5000 + 100 * class_id + seed,
+                            "image_png": png(picture(class_id, seed, noise)),
+                            "in_png": png(picture(class_id, seed + 100, 0)),
+                            "out_png": png(picture(class_id, seed + 200, 0)) if sample or class_id else b"not a png",
+                        }
+                        rows.append(row)
+    return rows
+
+
+def trial(suite: str, model: str, replica: int | None, stage: str, state: str, error: str | None) -> dict[str, Any]:
+    row = {"suite": suite, "model": model, "replica": replica, "stage": stage, "method": "", "trial_key": "cd" * 32}
+    return row | {"state": state, "error": error}
+
+
+def status() -> list[dict[str, Any]]:
+    rows = [trial(SUITE, m, r, "train", "done", None) for m in MODELS for r in (0, 1)]
+    rows += [trial(SUITE, FAILED, r, s, "failed", FAILURE) for r in (0, 1) for s in ("evade", "invert")]
+    return rows + [trial(RUNNING, m, r, "train", "missing", None) for m in ("resnet18", "vgg16") for r in (0, 1)]
+
+
+def suites() -> list[dict[str, Any]]:
+    row: dict[str, Any] = {
+        "suite": SUITE,
+        "suite_hash": "ab" * 32,
+        "suite_path": "suites/quick.yaml",
+        "yaml": f"dataset: fashion_mnist_13k\nmodels: ['{HOSTILE}', small_resnet]  # </script><script>alert(1)</script>\n",
+        "data": "Fashion-MNIST, 13,000 of 70,000 images, MIT, zalandoresearch",
+        "num_replicas": 2,
+        "primary_evasion": "pgd linf 0.1, 20 steps",
+        "primary_inversion": "gradient l2, 200 steps",
+        "primary_membership": "loss_threshold",
+        "hardware": "2 x x86-64 cores, no GPU",
+        "versions": "python 3.11.2, torch 2.15.0, faiss 1.15.1",
+        "git_commit": "0123abc",
+        "num_trials": 96,
+        "num_done": 92,
+        "num_failed": 4,
+        "created_utc": "2025-01-01T00:00:00Z",
+    }
+    waiting = {"suite": RUNNING, "suite_path": "suites/my cifar.yaml", "num_trials": 80, "num_done": 3, "num_failed": 0}
+    return [row, dict.fromkeys(row) | waiting | {"data": "CIFAR-10", "num_replicas": 2}]
+
+
+def write(site: Path, *, samples: int = 2) -> Path:
+    """Write the five Parquet files into `site`."""
+    site.mkdir(parents=True, exist_ok=True)
+    waiting = [dict.fromkeys(schema.LEADERBOARD.names) | {"suite": RUNNING, "model": m} for m in ("resnet18", "vgg16")]
+    tables = {
+        "leaderboard": (schema.LEADERBOARD, [leaderboard_row(SUITE, m) for m in MODELS] + waiting),
+        "results": (schema.RESULTS, results()),
+        "suites": (schema.SUITES, suites()),
+        "status": (schema.STATUS, status()),
+        "gallery": (schema.GALLERY, gallery(samples)),
+    }
+    for name, (columns, rows) in tables.items():
+        pq.write_table(pa.Table.from_pylist(rows, schema=columns), site / f"{name}.parquet")
+    return site
+
+
+if __name__ == "__main__":
+    from leaderboard.build import build
+
+    print(build(write(Path(sys.argv[1]), samples=8)))
