@@ -1,0 +1,1 @@
+"""Inversion attacks: images from a model alone. One file an attack."""

@@ -1,0 +1,1 @@
+"""Training regimes: how a model is trained. One file a regime."""

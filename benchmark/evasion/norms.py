@@ -1,0 +1,66 @@
+"""The geometry of a norm ball: where to start, which way to step, how to come back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+NormName = Literal["linf", "l2"]
+
+
+def _per_image(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def l2_norm(x: Tensor) -> Tensor:
+    """(N, ...) -> (N, 1, ...). Scaled first: squares of 1e-25 would underflow in float32."""
+    scale = _per_image(x.flatten(1).abs().amax(1), x).clamp_min(1e-38)
+    return _per_image((x / scale).flatten(1).norm(dim=1), x) * scale
+
+
+@dataclass(frozen=True)
+class Linf:
+    """Ball of the largest absolute pixel change."""
+
+    def random_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+        """Uniform in the ball. The draw is on the CPU, so that it is the same for every device."""
+        noise = torch.rand(x.shape, generator=generator).to(x)
+        return noise.mul_(2 * epsilon).sub_(epsilon)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Steepest ascent of unit length."""
+        return gradient.sign()
+
+    def project(self, delta: Tensor, epsilon: float) -> Tensor:
+        return delta.clamp(-epsilon, epsilon)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """(N, ...) -> (N,)."""
+        return delta.flatten(1).abs().amax(1)
+
+
+@dataclass(frozen=True)
+class L2:
+    """Ball of the Euclidean pixel change."""
+
+    def random_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+        """Uniform in the ball: a Gaussian direction, radius epsilon u^(1/d)."""
+        direction = torch.randn(x.shape, generator=generator)
+        radius = torch.rand(len(x), generator=generator) ** (1 / max(1, x[0].numel()))
+        return (direction / l2_norm(direction) * _per_image(radius * epsilon, direction)).to(x)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Steepest ascent of unit length; a zero gradient stays zero."""
+        norm = l2_norm(gradient)
+        return torch.where(norm > 1e-37, gradient / norm.clamp_min(1e-37), torch.zeros_like(gradient))
+
+    def project(self, delta: Tensor, epsilon: float) -> Tensor:
+        return delta * (epsilon / l2_norm(delta).clamp_min(1e-37)).clamp(max=1.0)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """(N, ...) -> (N,)."""
+        return l2_norm(delta).flatten()
+
+
+NORMS: dict[str, Linf | L2] = {"linf": Linf(), "l2": L2()}

@@ -1,0 +1,39 @@
+"""The injected controls: known images passed off as reconstructions."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.inversion.attack import Inversion, Victim
+from benchmark.spec import Fraction
+
+
+class Injected(Inversion):
+    """Copies of members (in_rate 1), of non-members (0) or of auxiliary images (0.5).
+
+    noise_std: standard deviation of Gaussian pixel noise added to the copies.
+    """
+
+    SOURCE = "control of the measure itself; no attack"
+    what: Literal["members", "non_members", "auxiliary"]
+    noise_std: Fraction = Field(default=0.0, ge=0)
+
+    @property
+    def label(self) -> str:
+        if self.what == "members":
+            return "injected_noisy" if self.noise_std else "injected_exact"
+        return "injected_out" if self.what == "non_members" else "injected_auxiliary"
+
+    def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
+        images, labels = getattr(victim, self.what)
+        copies = []
+        for target in range(victim.num_classes):
+            of_class = (labels == target).nonzero().flatten().cpu()
+            picked = of_class[torch.randperm(len(of_class), generator=generator)[: self.samples_per_class]]
+            copies.append(images.cpu()[picked].float() / 255)
+        stacked = torch.cat(copies)
+        if self.noise_std:
+            stacked = stacked + self.noise_std * torch.randn(stacked.shape, generator=generator)
+        return stacked.clamp(0, 1)

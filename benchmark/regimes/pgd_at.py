@@ -1,0 +1,47 @@
+"""Adversarial training with projected gradient descent."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.evasion.norms import NormName
+from benchmark.evasion.pgd import perturb_for_training
+from benchmark.models.classifier import Classifier
+from benchmark.regimes.regime import Network, SupervisedTraining
+from benchmark.spec import Fraction
+
+
+class PGDAdversarialTraining(SupervisedTraining):
+    """Attack the model at each step and train on the adversarial examples alone.
+
+    step_size: pixel units; None is 2.5 epsilon / steps. warm_epochs: epochs over which epsilon
+    rises linearly from 0, without which a small network may stay at chance.
+    """
+
+    SOURCE = "Madry et al. 2018"
+    norm: NormName = "linf"
+    epsilon: Fraction = Field(gt=0)
+    steps: int = Field(default=7, ge=1)
+    step_size: Fraction | None = Field(default=None, gt=0)
+    warm_epochs: int = Field(default=0, ge=0)
+
+    @property
+    def passes_per_image(self) -> float:
+        return float(self.epochs * (self.steps + 1))
+
+    @property
+    def adversary(self) -> tuple[str, float]:
+        return self.norm, self.epsilon
+
+    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+        warm_steps = self.warm_epochs * (len(images) // min(self.batch_size, len(images)))
+        done = 0
+
+        def perturb(network: Network, x: Tensor, y: Tensor) -> Tensor:
+            nonlocal done
+            done += 1
+            epsilon = self.epsilon * min(1.0, done / warm_steps) if warm_steps else self.epsilon
+            step_size = (self.step_size or 2.5 * self.epsilon / self.steps) * epsilon / self.epsilon
+            return perturb_for_training(network, x, y, self.norm, epsilon, self.steps, step_size, generator)
+
+        return self.descend(model, images, labels, generator, perturb)

@@ -1,0 +1,148 @@
+"""What every regime is, and the supervised loop that the gradient-trained ones share."""
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.evasion.attack import frozen
+from benchmark.models.classifier import Classifier
+from benchmark.spec import Fraction, Spec
+
+Network = Callable[[Tensor], Tensor]
+Perturb = Callable[[Network, Tensor, Tensor], Tensor]
+
+
+class Regime(Spec):
+    """How a freshly initialised model becomes a trained one."""
+
+    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+        """Train in place; returns the mean loss of each epoch.
+
+        images: (N, C, H, W) uint8 and labels: (N,), both on the model's device.
+        Raises FloatingPointError when the loss is not finite.
+        """
+        raise NotImplementedError
+
+    @property
+    def passes_per_image(self) -> float:
+        """Forward-backward passes an image costs in the whole training."""
+        return 0.0
+
+    @property
+    def adversary(self) -> tuple[str, float] | None:
+        """Norm and radius (pixel units) of the adversary it trains against, if any."""
+        return None
+
+
+class SupervisedTraining(Regime):
+    """SGD with Nesterov momentum; the learning rate rises linearly to `lr` and falls linearly to 0.
+
+    warmup: share of the steps on the way up. augment: random crop from 2 pixels of padding, and
+    horizontal flips. Off by default: augmentation hides what a model memorises.
+    """
+
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    lr: Fraction = Field(default=0.1, gt=0)
+    momentum: Fraction = Field(default=0.9, ge=0, lt=1)
+    weight_decay: Fraction = Field(default=5e-4, ge=0)
+    warmup: Fraction = Field(default=0.2, gt=0, lt=1)
+    augment: bool = False
+
+    @property
+    def passes_per_image(self) -> float:
+        return float(self.epochs)
+
+    def descend(
+        self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator, perturb: Perturb | None
+    ) -> list[float]:
+        """The loop: shuffle, perturb if asked to, step."""
+        batch = min(self.batch_size, len(images))
+        # A last batch of one image would break batch norm, and short batches have noisier gradients.
+        steps_per_epoch = len(images) // batch
+        optimizer, schedule = self._optimizer(model, self.epochs * steps_per_epoch)
+        compiled: Network = torch.compile(model) if images.is_cuda else model
+        history = []
+        for epoch in range(self.epochs):
+            order = torch.randperm(len(images), generator=generator).to(images.device)
+            total = torch.zeros((), device=images.device)
+            for step in range(steps_per_epoch):
+                picked = order[step * batch : (step + 1) * batch]
+                x = to_float(images[picked])
+                y = labels[picked]
+                if self.augment:
+                    x = _augmented(x, generator)
+                with _autocast(images.device):
+                    if perturb is not None:
+                        x = _in_eval_mode(perturb, model, compiled, x, y)
+                    model.train()
+                    loss = functional.cross_entropy(compiled(x).float(), y)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                total += loss.detach()
+            history.append(_finite(float(total) / steps_per_epoch, epoch))
+        model.eval()
+        return history
+
+    def _optimizer(
+        self, model: nn.Module, steps: int
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        peak = max(1.0, self.warmup * steps)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak)))
+        )
+        return optimizer, schedule
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 in [0, 1], channels last."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def _in_eval_mode(perturb: Perturb, model: Classifier, compiled: Network, x: Tensor, y: Tensor) -> Tensor:
+    """Eval mode: attack the fixed function that is deployed, not one that moves with the batch
+    (Pang et al. 2021, "Bag of Tricks for Adversarial Training", Sec. 3.7).
+    """
+    model.eval()
+    with frozen(model):
+        return perturb(compiled, x, y).detach()
+
+
+def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 where it pays: on GPUs that compute in it. A CPU stays in float32."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise FloatingPointError(f"the training loss is {loss} in epoch {epoch + 1}; try a smaller lr")
+    return loss
+
+
+def _augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop from 2 pixels of zero padding and a horizontal flip, an image each."""
+    n, _, height, width = x.shape
+    top, left = torch.randint(0, 5, (2, n), generator=generator).to(x.device)
+    flip = (torch.rand(n, generator=generator) < 0.5).to(x.device)
+    rows = top[:, None] + torch.arange(height, device=x.device)
+    columns = torch.arange(width, device=x.device).expand(n, width)
+    columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)
+    padded = functional.pad(x, (2, 2, 2, 2))
+    index = torch.arange(n, device=x.device)[:, None, None]
+    cropped = padded[index, :, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
