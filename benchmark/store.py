@@ -14,10 +14,10 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.durable import StoreFull, is_full, replace_file, sync_folder, write_new
 from benchmark.inspection import KEY, MARK, Problem, fault, record, scan
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+T = TypeVar("T")
 _STALE_S = 3600.0
 """A hidden folder this old belongs to a killed run: writing a finished trial takes seconds."""
 
@@ -75,7 +76,7 @@ class Store:
         reason = fault(self.folder(key))
         try:
             for name in () if reason else self._mark(key)["files"]:
-                self._checked(key, name)
+                self._verified(key, name, lambda path: path)
         except CorruptArtifact as error:
             return f"{error.file}: {error.reason}"
         return reason
@@ -134,20 +135,17 @@ class Store:
         """A table that the trial wrote, verified. Raises CorruptArtifact, ValueError for another name."""
         import pyarrow.parquet as pq
 
-        path = self._checked(key, f"{name}.parquet")
-        if path is None:
-            raise ValueError(
-                f"table {name!r}: not written by trial {key}; it wrote {', '.join(self._mark(key)['files'])}"
-            )
-        with pq.ParquetFile(path) as file:
-            return file.read()
+        found: pa.Table | None = self._verified(key, f"{name}.parquet", lambda path: pq.ParquetFile(path).read())
+        if found is None:
+            wrote = ", ".join(self._mark(key)["files"])
+            raise ValueError(f"table {name!r} was not written by trial {key}; it wrote {wrote}")
+        return found
 
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
         from safetensors.torch import load_file
 
-        path = self._checked(key, "tensors.safetensors")
-        return {} if path is None else dict(load_file(path))
+        return self._verified(key, "tensors.safetensors", load_file) or {}
 
     def _mark(self, key: str) -> dict[str, Any]:
         try:
@@ -156,8 +154,8 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptArtifact(key, MARK, f"cannot be read ({type(error).__name__}: {error})") from error
 
-    def _checked(self, key: str, name: str) -> Path | None:
-        """Path of a file that hashes to what the mark says; None if the mark does not name it.
+    def _verified(self, key: str, name: str, load: Callable[[Path], T]) -> T | None:
+        """Load a file that hashes to what the mark says; None if the mark does not name it.
 
         Looks three times, since another process may be putting the same trial in place.
         """
@@ -168,8 +166,9 @@ class Store:
                 if expected is None:
                     return None
                 with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() == expected["sha256"]:
-                        return path
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                if found == expected["sha256"]:
+                    return load(path)
             except OSError as error:
                 problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
             except CorruptArtifact as error:
