@@ -42,7 +42,7 @@ def masking_reasons(
     could and has few false alarms. huge: a white-box attack at an epsilon that reaches every image (linf
     0.5 turns any image grey); suspected where its whole interval is above 0.05. losses: mean loss of an
     iterated white-box attack after 0, 1, ..., T steps, T >= 2, on the same images throughout; suspected
-    where the last is less than 1% above that after one step.
+    where the last is not more than 1% above that after one step.
     """
     reasons = list(_beaten(attacks))
     if huge is not None and huge.interval.low > HUGE_EPSILON_ACCURACY:
@@ -52,7 +52,7 @@ def masking_reasons(
     if losses is not None:
         assert len(losses) >= 3, f"{len(losses)} losses; expected those after 0, 1 and at least 2 steps"
         first, last = losses[1], losses[-1]
-        if last - first < MIN_LOSS_RISE * abs(first):
+        if last - first <= MIN_LOSS_RISE * abs(first):
             reasons.append(f"more steps do not raise the loss: {first:.4g} after 1, {last:.4g} after {len(losses) - 1}")
     return reasons
 

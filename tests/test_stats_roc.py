@@ -1,0 +1,171 @@
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from benchmark import stats
+from benchmark.stats import (
+    auc,
+    balanced_accuracy,
+    best_threshold,
+    clopper_pearson,
+    delong_variance,
+    replicated_auc,
+    tpr_at_fpr,
+)
+
+Sample = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+
+
+def sample(seed: int, shift: float, num_members: int = 60, num_non_members: int = 40, digits: int = 12) -> Sample:
+    """Normal scores, members `shift` higher; few digits make ties."""
+    is_member = np.arange(num_members + num_non_members) < num_members
+    scores = np.random.default_rng(seed).normal(size=len(is_member)) + shift * is_member
+    return scores.round(digits), is_member
+
+
+def test_auc_by_hand() -> None:
+    """Pairs: 3 beats 1 and 2; 2 beats 1 and ties 2: 3.5 of 4."""
+    assert auc([3.0, 2.0, 1.0, 2.0], [True, True, False, False]) == 3.5 / 4
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 2.0])
+def test_auc_equals_sklearn(digits: int, shift: float) -> None:
+    scores, is_member = sample(0, shift, digits=digits)
+    assert auc(scores, is_member) == pytest.approx(roc_auc_score(is_member, scores), abs=1e-12)
+
+
+def test_auc_takes_tensors_and_random_scores_give_a_half() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, is_member = torch.rand(4000, generator=generator), torch.rand(4000, generator=generator) < 0.5
+    assert auc(scores, is_member) == pytest.approx(0.5, abs=0.03)
+    assert auc(torch.ones(4), torch.tensor([True, False, True, False])) == 0.5
+
+
+def test_delong_by_hand() -> None:
+    """Placements of members 1, 0.5 and of non-members 1, 0.5: variance (1/8) / 2 on each side."""
+    assert delong_variance([3.0, 2.0, 1.0, 2.5], [True, True, False, False]) == pytest.approx(0.125)
+
+
+def test_delong_equals_its_definition() -> None:
+    scores, is_member = sample(3, 0.7, digits=0)
+    pairs = (np.sign(scores[is_member][:, None] - scores[~is_member]) + 1) / 2
+    expected = pairs.mean(axis=1).var(ddof=1) / 60 + pairs.mean(axis=0).var(ddof=1) / 40
+    assert delong_variance(scores, is_member) == pytest.approx(expected)
+
+
+def test_delong_agrees_with_the_spread_of_new_samples() -> None:
+    drawn = [sample(seed, 1.0) for seed in range(1500)]
+    spread = np.var([auc(*s) for s in drawn])
+    assert np.mean([delong_variance(*s) for s in drawn[:300]]) == pytest.approx(spread, rel=0.15)
+
+
+def test_replicated_auc_of_one_replica_is_delongs_interval() -> None:
+    scores, is_member = sample(0, 1.0)
+    half = norm.ppf(0.975) * math.sqrt(delong_variance(scores, is_member))
+    value = auc(scores, is_member)
+    assert replicated_auc([(scores, is_member)]) == pytest.approx((value, value - half, value + half, 100))
+
+
+def test_replicated_auc_adds_the_variance_between_replicas() -> None:
+    replicas = [sample(0, 0.0), sample(1, 3.0)]
+    values = [auc(*r) for r in replicas]
+    within = np.mean([delong_variance(*r) for r in replicas])
+    half = norm.ppf(0.975) * math.sqrt(within + np.var(values, ddof=1) / 2)
+    interval = replicated_auc(replicas)
+    assert (interval.value, interval.low) == pytest.approx((np.mean(values), np.mean(values) - half))
+    assert interval.high == min(1.0, float(np.mean(values)) + half)
+
+
+def test_replicated_auc_covers() -> None:
+    truth = norm.cdf(0.5 / math.sqrt(2))
+    intervals = [replicated_auc([sample(2 * seed, 0.5), sample(2 * seed + 1, 0.5)]) for seed in range(200)]
+    assert np.mean([i.low <= truth <= i.high for i in intervals]) >= 0.93
+    assert np.mean([i.low <= truth - 0.2 for i in intervals]) < 0.3  # and is not merely wide
+
+
+def test_replicated_auc_is_never_certain() -> None:
+    perfect = (np.r_[np.ones(30), np.zeros(20)], np.arange(50) < 30)
+    assert replicated_auc([perfect])[:3] == clopper_pearson(20, 20)[:3]
+    constant = (np.zeros(50), np.arange(50) < 30)
+    assert replicated_auc([constant, constant])[:3] == clopper_pearson(10, 20)[:3]
+
+
+def test_tpr_at_fpr_by_hand() -> None:
+    scores = np.array([9, 8, 7, 3, 1, 10, 7, 2, 0, -1])
+    is_member = np.arange(10) < 5
+    assert tpr_at_fpr(scores, is_member, 0.2) == 2 / 5  # above 7: 9 and 8; the tied 7 would not raise the rate
+    assert tpr_at_fpr(scores, is_member, 0.39) == 2 / 5
+    assert tpr_at_fpr(scores, is_member, 0.4) == 4 / 5  # above 2
+    assert tpr_at_fpr(scores, is_member, 0.999) == 5 / 5  # above -1
+
+
+@pytest.mark.parametrize("digits", [0, 12])
+@pytest.mark.parametrize("fpr", [0.025, 0.1, 0.29, 0.5])
+def test_tpr_at_fpr_is_the_best_of_all_thresholds_within_the_fpr(digits: int, fpr: float) -> None:
+    scores, is_member = sample(5, 0.8, digits=digits)
+    rates = [((scores[is_member] > t).mean(), (scores[~is_member] > t).mean()) for t in scores]
+    assert tpr_at_fpr(scores, is_member, fpr) == max(tpr for tpr, realised in rates if realised <= fpr + 1e-12)
+
+
+def test_tpr_at_fpr_does_not_reward_constant_scores() -> None:
+    assert tpr_at_fpr(np.zeros(200), np.arange(200) < 100, 0.01) == 0.0
+
+
+@pytest.mark.parametrize(("num", "fpr"), [(100, 0.01), (1000, 0.001), (100, 0.29)])
+def test_tpr_at_fpr_allows_exactly_its_share(num: int, fpr: float) -> None:
+    """Members lie between the non-members in turn: k false alarms allow k + 1 finds, whatever 0.29 * 100 rounds to."""
+    scores = np.r_[np.arange(num) + 0.5, np.arange(num)]
+    assert tpr_at_fpr(scores, np.arange(2 * num) < num, fpr) == (round(fpr * num) + 1) / num
+
+
+@pytest.mark.parametrize("fpr", [0.0249, 0.0, 1.0, -0.1])
+def test_tpr_at_fpr_refuses_what_the_data_cannot_resolve(fpr: float) -> None:
+    scores, is_member = sample(0, 1.0)
+    with pytest.raises(ValueError, match="fpr"):
+        tpr_at_fpr(scores, is_member, fpr)
+
+
+def test_balanced_accuracy_equals_sklearn() -> None:
+    scores, is_member = sample(1, 1.0, digits=1)
+    for threshold in (-1.0, 0.3, 0.5):
+        expected = balanced_accuracy_score(is_member, scores > threshold)
+        assert balanced_accuracy(scores, is_member, threshold) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 1.0])
+def test_best_threshold_beats_every_other(digits: int, shift: float) -> None:
+    scores, is_member = sample(2, shift, digits=digits)
+    best = balanced_accuracy(scores, is_member, best_threshold(scores, is_member))
+    assert best == pytest.approx(max(balanced_accuracy(scores, is_member, t) for t in [*scores, -100.0]))
+
+
+def test_best_threshold_lies_half_way_and_survives_neighbouring_floats() -> None:
+    assert best_threshold([0.0, 1.0, 4.0, 6.0], [False, False, True, True]) == 2.5
+    close = np.nextafter(1.0, 2.0)
+    assert best_threshold([1.0, close], [False, True]) == 1.0
+    assert best_threshold([1.0, 2.0, 3.0], [True, False, False]) == 3.0  # worse than chance: nobody is a member
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_member"),
+    [([1.0, 2.0], [True, True]), ([1.0, 2.0], [False, False]), ([1.0, np.nan], [True, False]),
+     ([1.0, -np.inf], [True, False])],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["auc", "delong_variance", "best_threshold"])
+def test_one_sided_or_broken_scores_are_refused(name: str, scores: list[float], is_member: list[bool]) -> None:
+    with pytest.raises(ValueError, match="allowed"):
+        getattr(stats, name)(scores, is_member)
+
+
+def test_delong_and_replicated_auc_refuse_too_little() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        delong_variance([1.0, 2.0, 3.0], [True, False, False])
+    with pytest.raises(ValueError, match="at least one replica"):
+        replicated_auc([])
