@@ -1,11 +1,15 @@
 """Plans of toy stages, and what a store holds of them."""
 
+from collections import Counter, deque
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 
 from benchmark import registry
+from benchmark.executors import Finished
+from benchmark.executors.worker import run_trial
 from benchmark.plan import Node, Plan
 from benchmark.schema import PROVENANCE
 from benchmark.store import Store
@@ -48,3 +52,40 @@ def content(store: Store) -> dict[str, tuple[pa.Table, bytes, bytes]]:
         files = ((folder / name).read_bytes() for name in ("tensors.safetensors", "ids.parquet"))
         found[key] = (rows.drop_columns([n for n in rows.column_names if n in provenance]), *files)
     return found
+
+
+class Inline:
+    """An executor that runs trials in this process, in the order in which it was given them.
+
+    lose: key -> how many attempts at it lose their worker.
+    """
+
+    slots = 2
+
+    def __init__(self, settings: Settings, lose: dict[str, int] | None = None) -> None:
+        self.settings, self.lose = settings, lose or {}
+        self.started: list[str] = []
+        self._queue: deque[Trial] = deque()
+        self._attempts: Counter[str] = Counter()
+
+    def submit(self, trial: Trial) -> None:
+        self.started.append(trial.key)
+        self._queue.append(trial)
+
+    def wait(self, timeout: float | None = None) -> list[Finished]:
+        trial = self._queue.popleft()
+        self._attempts[trial.key] += 1
+        if self._attempts[trial.key] <= self.lose.get(trial.key, 0):
+            return [Finished(trial.key, error="the worker is gone", system=True)]
+        return [run_trial(trial, self.settings)]
+
+    def close(self) -> None:
+        self._queue.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
