@@ -1,7 +1,9 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747), read by torchvision's own readers."""
 
 import gzip
+import math
 import os
+import struct
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -21,8 +23,6 @@ _ADVICE = (
     "get them with `apt-get install dataset-fashion-mnist`, "
     "or with torchvision.datasets.FashionMNIST(root, download=True) and `--data-root root`"
 )
-_READ_ERRORS = (OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, RuntimeError, AssertionError)
-"""What gzip and torchvision's reader raise on a damaged or foreign file."""
 
 
 class FashionMNIST(Dataset):
@@ -84,21 +84,37 @@ def read(paths: list[Path]) -> list[Tensor]:
 
 def _read_file(path: Path) -> Tensor:
     try:
-        if path.suffix != ".gz":
-            return _reader(path)(str(path))
-        # torchvision reads plain files only. Unpack first: a truncated .gz is found without importing torchvision.
-        content = gzip.decompress(path.read_bytes())
-        with tempfile.TemporaryDirectory() as folder:
-            plain = Path(folder) / path.stem
-            plain.write_bytes(content)
-            return _reader(path)(str(plain))
-    except _READ_ERRORS as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"fashion_mnist: {path} is damaged or no IDX file ({why}); {_ADVICE}") from error
-
-
-def _reader(path: Path) -> Callable[[str], Tensor]:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+    _check_idx(path, content)
     from torchvision.datasets import mnist
 
-    reader: Callable[[str], Tensor] = mnist.read_image_file if "images" in path.name else mnist.read_label_file
-    return reader
+    reader: Callable[[str], Tensor] = mnist.read_image_file if _holds_images(path) else mnist.read_label_file
+    if path.suffix != ".gz":
+        return reader(str(path))
+    with tempfile.TemporaryDirectory() as folder:  # torchvision reads plain files only
+        plain = Path(folder) / path.stem
+        plain.write_bytes(content)
+        return reader(str(plain))
+
+
+def _check_idx(path: Path, content: bytes) -> None:
+    """Refuse what torchvision's reader would meet with an assertion, before seconds go into importing it."""
+    num_dimensions = 3 if _holds_images(path) else 1
+    if content[:4] != bytes([0, 0, 8, num_dimensions]):
+        raise _damaged(path, f"it begins with {content[:4].hex(' ') or 'nothing'}")
+    header = 4 * (1 + num_dimensions)
+    size = header + math.prod(struct.unpack(f">{num_dimensions}I", content[4:header].ljust(header - 4, b"\0")))
+    if len(content) != max(size, header):
+        raise _damaged(path, f"it holds {len(content)} bytes, and by its header {size}")
+
+
+def _holds_images(path: Path) -> bool:
+    return "images" in path.name
+
+
+def _damaged(path: Path, why: str) -> ValueError:
+    return ValueError(f"fashion_mnist: {path} is damaged or no IDX file ({why}); {_ADVICE}")

@@ -123,14 +123,11 @@ def split_pair(
         labels[first].bincount(minlength=num_classes), labels[~first].bincount(minlength=num_classes)
     )
     if num_members is not None:
-        wanted = _proportional(num_members, labels.bincount(), "num_members")
-        if bool((wanted > quotas).any()):
-            label = int((wanted - quotas).argmax())
+        if num_members > int(quotas.sum()):
             raise ValueError(
-                f"num_members: {num_members} is not allowed; class {label} would need {int(wanted[label])} images "
-                f"in each half and near-duplicates leave {int(quotas[label])}"
+                f"num_members: {num_members} is not allowed; near-duplicates leave {int(quotas.sum())} in each half"
             )
-        quotas = wanted
+        quotas = _proportional(num_members, quotas, "num_members")
     halves = [private[side][_draw(labels[side], quotas, generator)] for side in (first, ~first)]
     return halves[0].sort().values, halves[1].sort().values
 
