@@ -148,8 +148,10 @@ def test_best_threshold_beats_every_other(digits: int, shift: float) -> None:
 
 def test_best_threshold_lies_half_way_and_survives_neighbouring_floats() -> None:
     assert best_threshold([0.0, 1.0, 4.0, 6.0], [False, False, True, True]) == 2.5
-    close = np.nextafter(1.0, 2.0)
-    assert best_threshold([1.0, close], [False, True]) == 1.0
+    one_up = np.nextafter(1.0, 2.0)
+    two_up = np.nextafter(one_up, 2.0)  # half-way rounds to the lower of the first pair, the upper of the second
+    assert best_threshold([1.0, one_up], [False, True]) == 1.0
+    assert best_threshold([one_up, two_up], [False, True]) == one_up
     assert best_threshold([1.0, 2.0, 3.0], [True, False, False]) == 3.0  # worse than chance: nobody is a member
 
 

@@ -98,10 +98,10 @@ def best_threshold(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
     """
     members, non_members = _split(scores, is_member)
     steps = np.unique(np.concatenate([members, non_members]))[::-1]
-    above = np.searchsorted(np.sort(members), steps, side="right")
-    false_alarms = np.searchsorted(np.sort(non_members), steps, side="right")
+    members_above = len(members) - np.searchsorted(np.sort(members), steps, side="right")
+    false_alarms = len(non_members) - np.searchsorted(np.sort(non_members), steps, side="right")
     # Gain over 0.5, in units of 1 / (2 m n): whole numbers, so that equals compare equal.
-    gain = (len(members) - above) * len(non_members) - (len(non_members) - false_alarms) * len(members)
+    gain = members_above * len(non_members) - false_alarms * len(members)
     best = int(np.argmax(gain))
     if best == 0:
         return float(steps[0])

@@ -80,5 +80,7 @@ def test_class_mean_correlation_of_a_constant_image_is_absent() -> None:
     images[1, 0, 0, 0] += 1e-3
     found = class_mean_correlation(images, torch.zeros(2, dtype=torch.int64), members, member_labels)
     assert found.isnan().tolist() == [True, False]
+    flat = torch.tensor([0.1, 0.2, 0.4]).reshape(3, 1, 1, 1).expand(3, 1, 28, 28)  # their mean is no float32
+    assert class_mean_correlation(images, member_labels[:2], flat, member_labels[:3]).isnan().all()
     with pytest.raises(ValueError, match="class 1 has no member"):
         class_mean_correlation(images, torch.tensor([0, 1]), members, member_labels)
