@@ -20,7 +20,7 @@ class FashionMNIST13k(Dataset):
 
     def load(self, root: Path | None) -> ImageData:
         try:
-            with np.load(FILE, allow_pickle=False) as arrays:
+            with FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 parts = [torch.from_numpy(arrays[f"{s}_{n}"]) for s in ("train", "test") for n in ("images", "labels")]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             why = " ".join(str(error).split())
