@@ -1,8 +1,25 @@
 """Suite -> Plan: the trials of a suite, parents first. Pure: reads no store and runs nothing."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from benchmark import costs, registry
+from benchmark.inversion.attack import Inversion
+from benchmark.inversion.injected import Injected
+from benchmark.models.memoriser import Memoriser
+from benchmark.regimes.memorise import Memorise
+from benchmark.regimes.untrained import Untrained
+from benchmark.spec import SpecError, suggest
+from benchmark.suite import CONTROL_NAMES, ModelEntry, Recipe, Suite
 from benchmark.trial import Trial
+
+INJECTED = (
+    {"what": "members"},
+    {"what": "members", "noise_std": 0.05},
+    {"what": "non_members"},
+    {"what": "auxiliary"},
+)
 
 
 @dataclass(frozen=True)
@@ -10,7 +27,7 @@ class Node:
     """A trial with its place in the suite. Labels are for people; they are in no key.
 
     model: empty for trials that all models share. replica: None likewise.
-    cost: rough work, comparable within a plan.
+    cost: floating-point operations, roughly.
     """
 
     trial: Trial
@@ -24,8 +41,170 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of one suite in topological order; a key occurs once."""
+    """The trials of one suite in topological order; a key occurs once a label."""
 
     suite: str
     suite_hash: str
     nodes: tuple[Node, ...]
+
+    def only(self, models: Collection[str]) -> "Plan":
+        """The part that these models need. Raises SpecError for a model that the suite has not."""
+        known = sorted({node.model for node in self.nodes if node.model})
+        for name in models:
+            if name not in known:
+                raise SpecError(f"--only: unknown model {name!r}{suggest(name, known)}")
+        wanted: set[str] = set()
+        for node in reversed(self.nodes):
+            if node.model in models or node.key in wanted:
+                wanted |= {node.key, *node.trial.inputs.values()}
+        return Plan(self.suite, self.suite_hash, tuple(node for node in self.nodes if node.key in wanted))
+
+
+def build_plan(suite: Suite, fingerprint: str, sizes: costs.Sizes) -> Plan:
+    """Every trial of a suite.
+
+    fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs.
+    """
+    return _Builder(suite, fingerprint, sizes).build()
+
+
+class _Builder:
+    def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes) -> None:
+        self._suite, self._sizes = suite, sizes
+        self._nodes: dict[tuple[str, str, int | None], Node] = {}
+        self._pools = self._add(
+            {
+                "method": "pools",
+                "data": registry.dump("data", suite.data),
+                "fingerprint": fingerprint,
+                "pools": suite.pools.model_dump(mode="json"),
+            },
+            {},
+            costs.pools(sizes),
+        )
+
+    def build(self) -> Plan:
+        suite = self._suite
+        judges = self._judges()
+        for model in suite.models:
+            targets = [self._train(model, model.name, replica) for replica in range(suite.replicas)]
+            self._measure(model, targets, judges)
+        self._controls(judges)
+        return Plan(suite.name, suite.hash, tuple(self._nodes.values()))
+
+    def _judges(self) -> dict[str, str]:
+        """Role -> key of the evaluators and of their features of the data."""
+        judges: dict[str, str] = {}
+        for role, recipe in (
+            ("evaluator", self._suite.evaluators.standard),
+            ("evaluator_robust", self._suite.evaluators.robust),
+        ):
+            judges[role] = self._add(
+                {"method": "train", "pool": "auxiliary", **_recipe(recipe)},
+                {},
+                costs.train(recipe, self._sizes, self._sizes.num_auxiliary),
+                role,
+            )
+            inputs = {"model": judges[role]}
+            embed = role.replace("evaluator", "embed")
+            judges[embed] = self._add({"method": "embed"}, inputs, costs.embed(recipe, self._sizes), role)
+        return judges
+
+    def _train(self, recipe: Recipe, name: str, replica: int) -> str:
+        return self._add(
+            {"method": "train", "replica": replica, **_recipe(recipe)},
+            {},
+            costs.train(recipe, self._sizes, self._sizes.num_members),
+            model=name,
+            replica=replica,
+        )
+
+    def _measure(self, model: ModelEntry, targets: list[str], judges: Mapping[str, str]) -> None:
+        suite = self._suite
+        predictions = {}
+        for replica, target in enumerate(targets):
+            inputs = {"target": target}
+            cost = costs.predict(model, self._sizes)
+            key = self._add({"method": "predict"}, inputs, cost, model=model.name, replica=replica)
+            predictions[f"predict_{replica}"] = key
+            for index, attack in enumerate(suite.evasion):
+                num_members = suite.evaluation.num_members if index == 0 else 0
+                stage = {
+                    "method": "evade",
+                    "attack": registry.dump("evasion", attack),
+                    "num_images": suite.evaluation.num_images,
+                    "num_members": num_members,
+                }
+                cost = costs.evade(model, attack, suite.evaluation.num_images + num_members, self._sizes)
+                self._add(stage, inputs, cost, attack.label, model.name, replica)
+            for inversion in suite.inversion:
+                self._invert(model, inversion, target, judges, model.name, replica)
+        for membership in suite.membership:
+            for replica in range(len(targets)):
+                attack_json = registry.dump("membership", membership)
+                stage = {"method": "infer_membership", "attack": attack_json, "replica": replica}
+                label = type(membership).__name__.lower()
+                self._add(stage, predictions, 0.0, label, model.name, replica, pools=False)
+
+    def _invert(
+        self, recipe: Recipe, attack: Inversion, target: str, judges: Mapping[str, str], name: str, replica: int
+    ) -> None:
+        """Attack, neighbours and metrics of one inversion attack on one replica."""
+        label = attack.label
+        stage = {"method": "invert", "attack": registry.dump("inversion", attack)}
+        cost = costs.invert(recipe, attack, self._sizes)
+        inversion = self._add(stage, {"target": target}, cost, label, name, replica)
+        inputs = {"target": target, "inversion": inversion, **judges}
+        stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
+        cost = costs.predict(recipe, self._sizes)
+        neighbours = self._add(stage, inputs, cost, label, name, replica)
+        inputs["neighbours"] = neighbours
+        self._add({"method": "leakage"}, inputs, costs.leakage(self._sizes), label, name, replica)
+
+    def _controls(self, judges: Mapping[str, str]) -> None:
+        """The memoriser and an untrained network under the primary attack, and injected images."""
+        suite = self._suite
+        memoriser = Recipe(architecture=Memoriser(), regime=Memorise())
+        untrained = Recipe(architecture=suite.models[-1].architecture, regime=Untrained())
+        primary = suite.inversion[0]
+        for replica in range(suite.replicas):
+            store = self._train(memoriser, "memoriser", replica)
+            self._invert(memoriser, primary, store, judges, "memoriser", replica)
+            random = self._train(untrained, "untrained", replica)
+            self._invert(untrained, primary, random, judges, "untrained", replica)
+            for settings in INJECTED:
+                injected = Injected.parse({**settings, "samples_per_class": primary.samples_per_class})
+                self._invert(untrained, injected, random, judges, "injected", replica)
+
+    def _add(
+        self,
+        stage: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        cost: float,
+        method: str = "",
+        model: str = "",
+        replica: int | None = None,
+        pools: bool = True,
+    ) -> str:
+        """Add a trial under its labels; returns its key."""
+        name = stage["method"]
+        checked = registry.dump("stage", registry.parse("stage", dict(stage)))
+        if pools and name != "pools":
+            inputs = {"pools": self._pools, **inputs}
+        trial = Trial(checked, self._suite.seed, dict(inputs))
+        key = trial.key
+        place = (key, model, replica)
+        self._nodes.setdefault(place, Node(trial, key, name, method, model, replica, cost))
+        return key
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "architecture": registry.dump("architecture", recipe.architecture),
+        "regime": registry.dump("regime", recipe.regime),
+    }
+
+
+def is_control(model: str) -> bool:
+    """Does this model name belong to a control?"""
+    return model in CONTROL_NAMES

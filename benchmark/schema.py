@@ -87,7 +87,11 @@ LEADERBOARD = _schema(
         ("generalization_gap", _F, "accuracy on members minus accuracy on test images"),
         ("robust_generalization_gap", _F, "robust accuracy on members minus on test images"),
         ("primary_inversion", _S, "inversion attack of the suite's headline"),
-        ("evaluator_accuracy", _F, "share of reconstructions an independent evaluator gives the target class; smaller of two"),
+        (
+            "evaluator_accuracy",
+            _F,
+            "share of reconstructions that independent evaluators recognise; smaller of two",
+        ),
         ("target_confidence", _F, "mean probability the attacked model gives the target class"),
         ("diversity", _F, "mean pairwise cosine distance among the samples of a class, evaluator features"),
         ("knn_distance", _F, "distance to the nearest member of the class, evaluator features"),

@@ -128,10 +128,6 @@ class Stage(Spec):
         """Name of the method the stage applies, for labels; empty where there is none."""
         return ""
 
-    def cost(self, num_images: int) -> float:
-        """Rough work in forward-backward passes of one image, for scheduling and `bench plan`."""
-        return 0.0
-
 
 def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
     """Run one trial in this process, with the declared number of threads.

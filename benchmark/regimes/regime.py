@@ -82,7 +82,7 @@ class SupervisedTraining(Regime):
                     model.train()
                     loss = functional.cross_entropy(compiled(x).float(), y)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 schedule.step()
                 total += loss.detach()

@@ -1,0 +1,93 @@
+"""Rough floating-point operations of each trial: what to start first, and what a suite will cost."""
+
+import functools
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.evasion.attack import Evasion
+from benchmark.inversion.attack import Inversion
+from benchmark.models.classifier import Architecture, InputInfo
+from benchmark.models.memoriser import Memoriser
+from benchmark.regimes.regime import Regime
+from benchmark.spec import Spec
+from benchmark.suite import Recipe
+
+_BACKWARD_TO_INPUT = 2.0
+"""Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
+_BACKWARD_TO_WEIGHTS = 3.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images in each pool, and what a network for them looks like."""
+
+    info: InputInfo
+    num_auxiliary: int
+    num_private: int
+    num_members: int
+    num_test: int
+
+
+def pools(sizes: Sizes) -> float:
+    """Near-duplicates: all pairs of images."""
+    pixels = sizes.info.channels * sizes.info.height * sizes.info.width
+    return float((sizes.num_private + sizes.num_auxiliary + sizes.num_test) ** 2 * pixels)
+
+
+def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
+    """Attack steps stop at the input, training steps do not; the difference is within the roughness."""
+    passes = cast(Regime, recipe.regime).passes_per_image
+    return passes * num_images * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
+
+
+def predict(recipe: Recipe, sizes: Sizes) -> float:
+    return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
+
+
+def embed(recipe: Recipe, sizes: Sizes) -> float:
+    return (sizes.num_private + sizes.num_auxiliary) * forward(recipe.architecture, sizes)
+
+
+def evade(recipe: Recipe, attack: Evasion, num_images: int, sizes: Sizes) -> float:
+    """At the most: fooled images leave the batch."""
+    return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+
+
+def invert(recipe: Recipe, attack: Inversion, sizes: Sizes) -> float:
+    num_images = attack.samples_per_class * sizes.info.num_classes
+    return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+
+
+def leakage(sizes: Sizes) -> float:
+    """Bootstraps and pictures: a small constant, about a second of one core."""
+    return 2e10
+
+
+def forward(architecture: Spec, sizes: Sizes) -> float:
+    """Operations of one image's forward pass, counted on the meta device."""
+    if isinstance(architecture, Memoriser):
+        pixels = sizes.info.channels * sizes.info.height * sizes.info.width
+        return 2.0 * sizes.num_members * pixels
+    return _forward(cast(Architecture, architecture), sizes.info)
+
+
+@functools.cache
+def _forward(architecture: Architecture, info: InputInfo) -> float:
+    """Two operations a multiplication of every convolution and linear layer; the rest is small."""
+    total = 0.0
+
+    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        total += 2.0 * output.numel() * layer.weight[0].numel()
+
+    with torch.device("meta"):
+        model = architecture.network(info).to("meta").eval()
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.register_forward_hook(count)
+        model(torch.empty(1, info.channels, info.height, info.width))
+    return total

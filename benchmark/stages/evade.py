@@ -1,0 +1,115 @@
+"""Attack a model's inputs and keep the outcome of every image."""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark import trial
+from benchmark.evasion.attack import Evasion
+from benchmark.evasion.norms import NORMS
+from benchmark.models.classifier import Classifier
+from benchmark.regimes.regime import to_float
+from benchmark.registry import EvasionField
+from benchmark.stages.inputs import input_info, load_data, load_model, replica_of
+from benchmark.stages.predict import difference
+from benchmark.stats import clopper_pearson
+from benchmark.trial import Context, Outcome, Row, Stage
+
+_TOLERANCE = 1e-5
+"""Rounding of x + delta - x in float32."""
+
+
+class Evade(Stage):
+    """Inputs: pools, target. Attacks the same random test images under every model.
+
+    num_members: members attacked as well, for the robust generalization gap; 0 for none.
+    Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool,
+    `<pool>_distance`, `<pool>_loss` (N,), and `loss_curve` (steps + 1,).
+    """
+
+    attack: EvasionField
+    num_images: int = Field(default=1000, ge=1)
+    num_members: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=250, ge=1)
+
+    @property
+    def method(self) -> str:
+        return cast(Evasion, self.attack).label
+
+    def run(self, context: Context) -> Outcome:
+        data, pools = load_data(context)
+        model = load_model(context, "target", input_info(data, pools))
+        key = context.trial.inputs["pools"]
+        ids = _sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
+        tensors, curve = self._attack(context, model, data.test_images[ids], data.test_labels[ids], "test")
+        rows = self._rows(tensors["test_clean"], tensors["test_robust"], tensors["test_distance"])
+        if self.num_members:
+            members = pools.members(replica_of(context, "target"))
+            ids = _sample(members, self.num_members, trial.generator(key, "evaded members"))
+            more, _ = self._attack(context, model, data.images[ids], data.labels[ids], "members")
+            rows.append(difference("robust_generalization_gap", more["members_robust"], tensors["test_robust"]))
+            tensors |= more
+        return Outcome(rows=rows, tensors={**tensors, "loss_curve": curve})
+
+    def _attack(
+        self, context: Context, model: Classifier, images: Tensor, labels: Tensor, pool: str
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Attack in batches, then judge the result anew: the attack's own word is not taken."""
+        attack = cast(Evasion, self.attack)
+        generator = context.generator(pool)
+        parts: list[tuple[Tensor, ...]] = []
+        curves: list[Tensor] = []
+        for pixels, classes in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
+            x, y = to_float(pixels.to(context.device)), classes.to(context.device)
+            found = attack.perturb(model, x, y, generator)
+            distance = NORMS[attack.norm].size(found.images - x)
+            if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
+                raise ValueError(f"{attack.label} left its ball or [0, 1]: largest distance {float(distance.max())}")
+            with torch.no_grad():
+                clean, logits = model(x).argmax(1) == y, model(found.images)
+            robust = clean & (logits.argmax(1) == y)
+            loss = functional.cross_entropy(logits.float(), y, reduction="none")
+            parts.append(tuple(t.cpu() for t in (clean, robust, distance, loss)))
+            curves.append(found.loss * len(x) / len(images))
+        names = ("clean", "robust", "distance", "loss")
+        joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
+        return joined, _sum_padded(curves)
+
+    @staticmethod
+    def _rows(clean: Tensor, robust: Tensor, distance: Tensor) -> list[Row]:
+        rate = clopper_pearson(int(robust.sum()), len(robust))
+        rows = [Row(metric="robust_accuracy", value=rate.value, low=rate.low, high=rate.high, n=rate.n)]
+        if int(clean.sum()):
+            success = clopper_pearson(int((clean & ~robust).sum()), int(clean.sum()))
+            rows.append(
+                Row(
+                    metric="attack_success_rate",
+                    value=success.value,
+                    low=success.low,
+                    high=success.high,
+                    n=success.n,
+                )
+            )
+        else:
+            rows.append(Row(metric="attack_success_rate", value=None, n=0, note="no image was classified right"))
+        rows.append(Row(metric="mean_distance", value=float(distance.double().mean()), n=len(distance)))
+        return rows
+
+
+def _in_box(images: Tensor) -> bool:
+    return bool((images >= 0).all()) and bool((images <= 1).all())
+
+
+def _sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """A random choice, the same for every model; all of them if there are fewer."""
+    return ids[torch.randperm(len(ids), generator=generator)[:count]]
+
+
+def _sum_padded(curves: list[Tensor]) -> Tensor:
+    """Sum of curves; one that ended early, since every image was fooled, stays at its last value."""
+    length = max(len(curve) for curve in curves)
+    full = [torch.cat([c, c[-1:].expand(length - len(c))]) if len(c) else torch.zeros(length) for c in curves]
+    return torch.stack(full).sum(0)

@@ -1,0 +1,53 @@
+"""What the stages share: the data, the pools and the models of their parents."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmark import data, registry
+from benchmark.data.images import ImageData
+from benchmark.data.pools import Pools
+from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.regimes.regime import to_float
+from benchmark.trial import Context
+
+_BATCH = 500
+
+
+def load_data(context: Context) -> tuple[ImageData, Pools]:
+    """The data set and pools of a trial with the input `pools`."""
+    spec = registry.parse("data", context.parent("pools").stage["data"])
+    images = data.load(spec, context.settings.data_root)
+    return images, Pools(context.tensors("pools"), context.trial.inputs["pools"])
+
+
+def input_info(images: ImageData, pools: Pools) -> InputInfo:
+    """What a network for these images looks like from outside."""
+    _, channels, height, width = images.images.shape
+    num_classes = int(images.labels[pools.private].max()) + 1
+    return InputInfo(channels, height, width, num_classes, images.mean, images.std)
+
+
+def load_model(context: Context, role: str, info: InputInfo) -> Classifier:
+    """The trained model of the parent in this role: on the device, in eval mode, weights frozen."""
+    architecture = registry.parse("architecture", context.parent(role).stage["architecture"])
+    assert isinstance(architecture, Architecture)
+    model = architecture.build(info)
+    model.load(context.tensors(role))
+    return model.to(context.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def replica_of(context: Context, role: str) -> int:
+    """Replica that the model in this role was trained as."""
+    return int(context.parent(role).stage["replica"])
+
+
+@torch.no_grad()
+def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
+    """`function` over images (N, C, H, W), uint8 or float in [0, 1], in batches; result on the CPU."""
+    parts = []
+    for batch in images.split(_BATCH):
+        x = batch.to(device, memory_format=torch.channels_last)
+        parts.append(function(to_float(x) if x.dtype == torch.uint8 else x).float().cpu())
+    return torch.cat(parts)

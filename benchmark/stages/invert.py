@@ -1,0 +1,44 @@
+"""Invert a model: images from the model alone."""
+
+from typing import cast
+
+import torch
+
+from benchmark.inversion.attack import Inversion, Victim
+from benchmark.registry import InversionField
+from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.trial import Context, Outcome, Row, Stage
+
+
+class Invert(Stage):
+    """Inputs: pools, target. Writes `images` (N, C, H, W) in [0, 1], `targets`, `confidence` (N,)."""
+
+    attack: InversionField
+
+    @property
+    def method(self) -> str:
+        return cast(Inversion, self.attack).label
+
+    def run(self, context: Context) -> Outcome:
+        data, pools = load_data(context)
+        info = input_info(data, pools)
+        model = load_model(context, "target", info)
+        replica = replica_of(context, "target")
+        known = {
+            name: (data.images[ids], data.labels[ids])
+            for name, ids in (
+                ("members", pools.members(replica)),
+                ("non_members", pools.non_members(replica)),
+                ("auxiliary", pools.auxiliary),
+            )
+        }
+        victim = Victim(model, (info.channels, info.height, info.width), info.num_classes, context.device, **known)
+        attack = cast(Inversion, self.attack)
+        images = attack.reconstruct(victim, context.generator("invert"))
+        if not bool(images.isfinite().all()):
+            raise FloatingPointError(f"{attack.label}: reconstructions hold NaN or infinity")
+        targets = attack.targets(info.num_classes)
+        confidence = apply(model, images, context.device).softmax(1).gather(1, targets[:, None])[:, 0]
+        row = Row(metric="target_confidence", value=float(confidence.double().mean()), n=len(targets))
+        tensors: dict[str, torch.Tensor] = {"images": images, "targets": targets, "confidence": confidence}
+        return Outcome(rows=[row], tensors=tensors)

@@ -1,0 +1,135 @@
+"""What reconstructions show: the class (invertibility), and the members (train-specificity)."""
+
+import math
+from collections.abc import Iterator
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from benchmark.data.images import ImageData
+from benchmark.data.pools import Pools
+from benchmark.memorization import invertibility, train_specificity
+from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.stages.neighbours import SPACES, whitened
+from benchmark.stages.samples import Samples
+from benchmark.trial import Context, Outcome, Row, Stage
+
+EVALUATORS = ("evaluator", "evaluator_robust")
+_SHOWN = ("evaluator", "target", "pixel")
+"""Spaces whose nearest images the page shows."""
+
+
+class Leakage(Stage):
+    """Inputs: as `Neighbours`, and neighbours. Metrics of METRICS sections 2 and 3, for one replica.
+
+    Writes the tables `samples` (one value a reconstruction and metric) and `gallery`.
+    """
+
+    def run(self, context: Context) -> Outcome:
+        data, pools = load_data(context)
+        made = context.tensors("inversion")
+        near = context.tensors("neighbours")
+        replica = replica_of(context, "target")
+        members = pools.members(replica)
+        samples = Samples(made["targets"])
+        samples.add("", "target_confidence", made["confidence"])
+        correct = torch.ones(len(made["targets"]), dtype=torch.bool)
+        for space in EVALUATORS:
+            correct &= _judge(context, space, data, pools, members, samples)
+        correlation = invertibility.class_mean_correlation(
+            made["images"], made["targets"], data.images[members], data.labels[members]
+        )
+        samples.add("pixel", "class_mean_correlation", correlation)
+        rows: list[Row] = []
+        for space in SPACES:
+            rows += _specificity(space, near, data, members, samples)
+        tables = {
+            "samples": samples.table(),
+            "gallery": _gallery(data, made, near, correct),
+        }
+        return Outcome(rows=[*samples.rows(context.trial.key), *rows], tables=tables)
+
+
+def _judge(context: Context, space: str, data: ImageData, pools: Pools, members: Tensor, samples: Samples) -> Tensor:
+    """Add an evaluator's view; returns (N,) bool: it gives the target class."""
+    made = context.tensors("inversion")
+    targets = made["targets"]
+    evaluator = load_model(context, space, input_info(data, pools))
+    logits = apply(evaluator, made["images"], context.device)
+    right = logits.argmax(1) == targets
+    samples.add(space, "evaluator_accuracy", right)
+    if logits.shape[1] > 10:
+        top5 = (logits.topk(5).indices == targets[:, None]).any(1)
+        samples.add(space, "evaluator_top5_accuracy", top5)
+    whitener, private = whitened(context, space)
+    features = whitener(apply(evaluator.features, made["images"], context.device))
+    gallery = private[torch.searchsorted(pools.private, members)]
+    distance = invertibility.knn_distance(features, targets, gallery, data.labels[members])
+    samples.add(space, "knn_distance", distance)
+    for target in targets.unique().tolist():
+        own = features[targets == target]
+        if len(own) > 1 and bool((own.norm(dim=1) > 0).all()):
+            samples.add_class(space, "diversity", target, invertibility.diversity(own))
+            samples.add_class(space, "vendi_score", target, invertibility.vendi_score(own))
+    return right
+
+
+def _specificity(
+    space: str, near: dict[str, Tensor], data: ImageData, members: Tensor, samples: Samples
+) -> Iterator[Row]:
+    """Add a space's nearest neighbours; yields the rows that belong to no single reconstruction."""
+    s_in, s_out = near[f"{space}_in_cosines"][:, 0], near[f"{space}_out_cosines"][:, 0]
+    samples.add(space, "cosine_nn_in", s_in)
+    samples.add(space, "cosine_nn_out", s_out)
+    samples.add(space, "in_rate", train_specificity.in_wins(s_in, s_out))
+    samples.add(space, "memorization_gap", train_specificity.memorization_gap(s_in, s_out))
+    labels = data.labels[near[f"{space}_in_ids"]]
+    samples.add(space, "neighbour_purity_at_k", train_specificity.neighbour_purity_at_k(labels, samples.targets))
+    counts = train_specificity.exposure_counts(near[f"{space}_in_ids"][:, 0], members)
+    n = len(s_in)
+    yield Row(space=space, metric="exposure_gini", value=train_specificity.gini(counts), n=n)
+    yield Row(space=space, metric="exposure_effective_number", value=train_specificity.effective_number(counts), n=n)
+    ratio, note = train_specificity.distance_ratio(s_in, s_out)
+    yield Row(space=space, metric="distance_ratio", value=ratio, n=n, note=note)
+
+
+def _gallery(data: ImageData, made: dict[str, Tensor], near: dict[str, Tensor], correct: Tensor) -> pa.Table:
+    """One row a reconstruction and shown space, pictures as PNG."""
+    pictures = [_png(image) for image in (made["images"] * 255).round().to(torch.uint8)]
+    seen: dict[int, int] = {}
+    rows = []
+    for i, target in enumerate(made["targets"].tolist()):
+        sample = seen[target] = seen.get(target, -1) + 1
+        for space in _SHOWN:
+            ids = {side: int(near[f"{space}_{side}_ids"][i, 0]) for side in ("in", "out")}
+            rows.append(
+                {
+                    "space": space,
+                    "class_id": target,
+                    "class_name": data.class_names[target],
+                    "sample": sample,
+                    "target_confidence": float(made["confidence"][i]),
+                    "evaluator_correct": bool(correct[i]),
+                    "cosine_in": _finite(near[f"{space}_in_cosines"][i, 0]),
+                    "cosine_out": _finite(near[f"{space}_out_cosines"][i, 0]),
+                    "in_id": ids["in"],
+                    "out_id": ids["out"],
+                    "image_png": pictures[i],
+                    "in_png": _png(data.images[ids["in"]]),
+                    "out_png": _png(data.images[ids["out"]]),
+                }
+            )
+    return pa.Table.from_pylist(rows)
+
+
+def _finite(value: Tensor) -> float:
+    assert math.isfinite(float(value)), "a cosine is not finite"
+    return float(value)
+
+
+def _png(image: Tensor) -> bytes:
+    """(C, H, W) uint8 -> PNG."""
+    from torchvision.io import encode_png
+
+    return bytes(encode_png(image.contiguous()).numpy())

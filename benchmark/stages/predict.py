@@ -1,0 +1,47 @@
+"""What a model says of clean images: accuracy, generalization gap, and every private image's loss."""
+
+import torch
+from torch.nn import functional
+
+from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.stats import clopper_pearson, newcombe_difference
+from benchmark.trial import Context, Outcome, Row, Stage
+
+
+class Predict(Stage):
+    """Inputs: pools, target. Writes `loss`, `correct`, `is_member` (P,) of the private pool."""
+
+    def run(self, context: Context) -> Outcome:
+        data, pools = load_data(context)
+        model = load_model(context, "target", input_info(data, pools))
+        logits = apply(model, data.images[pools.private], context.device)
+        labels = data.labels[pools.private]
+        correct = logits.argmax(1) == labels
+        replica = replica_of(context, "target")
+        members = torch.isin(pools.private, pools.members(replica))
+        others = torch.isin(pools.private, pools.non_members(replica))
+        test_logits = apply(model, data.test_images[pools.test], context.device)
+        on_test = test_logits.argmax(1) == data.test_labels[pools.test]
+        rows = [
+            _accuracy("clean_accuracy", on_test),
+            _accuracy("member_accuracy", correct[members]),
+            _accuracy("non_member_accuracy", correct[others]),
+            difference("generalization_gap", correct[members], on_test),
+        ]
+        tensors = {
+            "loss": functional.cross_entropy(logits.double(), labels, reduction="none"),
+            "correct": correct,
+            "is_member": members,
+        }
+        return Outcome(rows=rows, tensors=tensors)
+
+
+def _accuracy(metric: str, correct: torch.Tensor) -> Row:
+    rate = clopper_pearson(int(correct.sum()), len(correct))
+    return Row(metric=metric, value=rate.value, low=rate.low, high=rate.high, n=rate.n)
+
+
+def difference(metric: str, first: torch.Tensor, second: torch.Tensor) -> Row:
+    """Row of accuracy on `first` minus accuracy on `second`, (N,) and (M,) bool."""
+    gap = newcombe_difference(int(first.sum()), len(first), int(second.sum()), len(second))
+    return Row(metric=metric, value=gap.value, low=gap.low, high=gap.high, n=len(first) + len(second))

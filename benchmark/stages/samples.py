@@ -1,0 +1,89 @@
+"""Measured values of every reconstruction, and their means with intervals."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from torch import Tensor
+
+from benchmark.stats import Interval, hierarchical_bootstrap, rate_interval
+from benchmark.trial import Row
+
+RATES = frozenset(["evaluator_accuracy", "evaluator_top5_accuracy", "in_rate"])
+"""Metrics whose values are 0, 0.5 or 1: their interval is never of zero width."""
+
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.int64()),
+        ("sample", pa.int64()),
+        ("space", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+"""samples.parquet: sample is 0 where a value belongs to the whole class; an undefined value is null."""
+
+
+class Samples:
+    """Collects values in the order of the reconstructions, which are grouped by class.
+
+    targets: (N,) target classes.
+    """
+
+    def __init__(self, targets: Tensor) -> None:
+        self.targets = targets
+        classes = targets.tolist()
+        self._places = [(c, classes[:i].count(c)) for i, c in enumerate(classes)]
+        self._records: list[dict[str, object]] = []
+
+    def add(self, space: str, metric: str, values: Tensor) -> None:
+        """One value a reconstruction, (N,); NaN is undefined."""
+        assert values.shape == self.targets.shape, (metric, values.shape)
+        for (class_id, sample), value in zip(self._places, values.double().tolist(), strict=True):
+            self._record(space, metric, class_id, sample, value)
+
+    def add_class(self, space: str, metric: str, class_id: int, value: float) -> None:
+        """One value for all samples of a class."""
+        self._record(space, metric, class_id, 0, value)
+
+    def _record(self, space: str, metric: str, class_id: int, sample: int, value: float) -> None:
+        defined = None if value != value else value
+        self._records.append(
+            {"class_id": class_id, "sample": sample, "space": space, "metric": metric, "value": defined}
+        )
+
+    def table(self) -> pa.Table:
+        return pa.Table.from_pylist(self._records, schema=SCHEMA)
+
+    def rows(self, key: str) -> list[Row]:
+        """Mean and interval of every (space, metric). key: seeds the bootstrap."""
+        return [
+            mean_row(space, metric, values[None], f"{key}/{space}/{metric}")
+            for (space, metric), values in cubes(self.table()).items()
+        ]
+
+
+def cubes(table: pa.Table) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """(space, metric) -> values (classes, samples) of one replica; NaN where there is none."""
+    frame = table.to_pandas()
+    found = {}
+    for (space, metric), part in frame.groupby(["space", "metric"], sort=False):
+        found[str(space), str(metric)] = part.pivot(index="class_id", columns="sample", values="value").to_numpy(
+            dtype=np.float64
+        )
+    return found
+
+
+def mean_row(space: str, metric: str, values: npt.NDArray[np.float64], seed: str) -> Row:
+    """Row of a mean over values (replicas, classes, samples), with its 95% interval."""
+    if not np.isfinite(values).any():
+        return Row(space=space, metric=metric, value=None, n=0, note="undefined for every reconstruction")
+    mean = mean_interval(metric, values, seed)
+    return Row(space=space, metric=metric, value=mean.value, low=mean.low, high=mean.high, n=mean.n)
+
+
+def mean_interval(metric: str, values: npt.NDArray[np.float64], seed: str) -> Interval:
+    """Hierarchical bootstrap over replica, class, sample; for rates never of zero width."""
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
+    return rate_interval(values, number) if metric in RATES else hierarchical_bootstrap(values, number)
