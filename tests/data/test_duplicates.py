@@ -26,7 +26,7 @@ def random_images(num: int, side: int, generator: torch.Generator) -> Tensor:
 @pytest.mark.parametrize("threshold", [0.7, 0.9, 0.97])
 @pytest.mark.parametrize("side", [3, 12])
 def test_equals_the_definition(threshold: float, side: int) -> None:
-    """Originals under more and less noise are alike in every degree; the sketch is wider than 9 pixels, not than 144."""
+    """Originals under more and less noise are alike in every degree; the sketch is wider than 9 pixels only."""
     generator = torch.Generator().manual_seed(side)
     originals = random_images(30, side, generator).float().repeat(5, 1, 1, 1)
     share = torch.rand(150, 1, 1, 1, generator=generator)
