@@ -6,20 +6,20 @@ The page works from `file://` with no request to anywhere. It may be built at an
 import importlib.util
 import os
 import shutil
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pyarrow.compute as pc
-from benchmark.schema import GALLERY, LEADERBOARD, RESULTS, STATUS, SUITES
 
-from leaderboard import pages
+from benchmark.schema import GALLERY, LEADERBOARD, RESULTS, STATUS, SUITES
+from leaderboard import pages, reasons
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.figures import scatter
 from leaderboard.gallery import gallery
 from leaderboard.tables import group, read, rows, script_json, write_csv
 
+_HERE = Path(__file__).parent
 STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "gallery.js")
 
 
@@ -88,7 +88,9 @@ def _index_page(environment: jinja2.Environment, suites: list[pages.Suite], cell
             "controls": pages.controls(suite),
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
-            "masking": {row["model"]: pages.reasons.masking(suite.of_model(suite.results, row["model"])) for row in suite.models},
+            "masking": {
+                row["model"]: reasons.masking(suite.of_model(suite.results, row["model"])) for row in suite.models
+            },
             "progress": pages.progress(suite.info),
             "command": pages.rerun(suite),
         }
@@ -117,7 +119,7 @@ def _model_page(
         failures=pages.failures(suite.of_model(suite.status, row["model"])),
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
-        masking=pages.reasons.masking(results) if row["masking_suspected"] else "",
+        masking=reasons.masking(results) if row["masking_suspected"] else "",
         gallery=shown,
         images=images,
     )
@@ -125,7 +127,7 @@ def _model_page(
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("leaderboard"),
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -140,7 +142,7 @@ def _environment() -> jinja2.Environment:
 def _copy_static(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for name in STATIC:
-        _write(folder / name, (files("leaderboard") / "static" / name).read_text(encoding="utf-8"))
+        _write(folder / name, (_HERE / "static" / name).read_text(encoding="utf-8"))
     spec = importlib.util.find_spec("plotly")
     assert spec is not None and spec.origin is not None
     source, target = Path(spec.origin).parent / "package_data" / "plotly.min.js", folder / "plotly.min.js"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.schema import LEADERBOARD, STARRED
-
 from leaderboard.tables import number
 
 TRAINED = ("pools", "train")
@@ -66,7 +65,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("eval_epsilon", "attack ε", _ROBUST, "epsilon", stages=EVADED),
     Column("evaluator_accuracy", "evaluator accuracy", _INVERT, "%", "down", shown=True, stages=INVERTED),
     Column("target_confidence", "target confidence", _INVERT, "%", stages=INVERTED),
-    Column("diversity", "diversity", _INVERT, shown=True, stages=INVERTED),
+    Column("diversity", "diversity", _INVERT, stages=INVERTED),
     Column("knn_distance", "kNN distance", _INVERT, better="up", stages=INVERTED),
     Column("in_rate", "IN rate", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "evaluator"),
     Column("in_rate_target", "IN rate, target", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "target"),
@@ -87,8 +86,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("num_members", "members", _TRAINING, "count"),
     Column("num_replicas", "replicas", _TRAINING, "count"),
     Column("primary_inversion", "inversion", _RUN, "text"),
-    Column("wall_s", "compute", _RUN, "s", "down"),
-    Column("gpu_s", "GPU time", _RUN, "s", "down"),
+    Column("wall_s", "compute", _RUN, "s"),
+    Column("gpu_s", "GPU time", _RUN, "s"),
     Column("created_utc", "newest trial", _RUN, "text"),
 )
 BY_NAME = {column.name: column for column in COLUMNS}

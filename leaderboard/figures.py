@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard.columns import BY_NAME, X_AXES, Y_AXES, Column, show
+from leaderboard.columns import BY_NAME, X_AXES, Y_AXES, Column
 from leaderboard.ranks import interval
 from leaderboard.tables import Row
 
@@ -47,7 +47,7 @@ def _axis(column: Column) -> dict[str, Any]:
 def strip(rows: Sequence[Row], index: int, column: Column) -> dict[str, Any] | None:
     """One model among the others of its suite on one measure; places are percent of the strip's width.
 
-    None where the model has no value. `ends` are the printed ends of the strip.
+    The strip spans what the suite's models span, and the null value. None where the model has no value.
     """
     own = interval(rows[index], column.name)
     if own is None:
@@ -67,5 +67,4 @@ def strip(rows: Sequence[Row], index: int, column: Column) -> dict[str, Any] | N
         "high": place(own[2]),
         "others": [place(span[0]) for row in rows if row is not rows[index] and (span := interval(row, column.name))],
         "null": None if column.null is None else place(column.null),
-        "ends": (show(column, low), show(column, high)),
     }

@@ -65,9 +65,7 @@ def cells(suite: Suite) -> list[list[Cell]]:
     return table
 
 
-def _cell(
-    column: Column, row: Row, rank: Rank | None, names: list[str], results: list[Row], status: list[Row]
-) -> Cell:
+def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], results: list[Row], status: list[Row]) -> Cell:
     text = show(column, row[column.name])
     if not text:
         return Cell(column, "", why=reasons.why_empty(column, results, status))
@@ -76,16 +74,28 @@ def _cell(
         column,
         text,
         interval=spread(column, row),
-        bar=tuple(round(100 * min(max(v, 0), 1), 2) for v in span) if column.starred and _is_share(column) else None,  # type: ignore[arg-type, union-attr]
+        bar=_bar(span) if span and column.starred and _is_share(column) else None,
         sort=text if span is None else repr(span[0]),
         rank=str(rank) if rank else "",
         tied=", ".join(names[j] for j in rank.tied) if rank else "",
-        note=reasons.doubts(column, results),
+        note=_note(column, row, results),
     )
+
+
+def _note(column: Column, row: Row, results: list[Row]) -> str:
+    notes = [reasons.doubts(column, results)]
+    if column.name == "robust_accuracy" and row["masking_suspected"]:
+        notes.append(f"masking suspected: {reasons.masking(results)}")
+    return "; ".join(note for note in notes if note)
 
 
 def _is_share(column: Column) -> bool:
     return column.unit == "%" or column.null is not None
+
+
+def _bar(span: tuple[float, float, float]) -> tuple[float, float, float]:
+    value, low, high = (round(100 * min(max(end, 0.0), 1.0), 2) for end in span)
+    return value, low, high
 
 
 def spread(column: Column, row: Row) -> str:
@@ -123,7 +133,9 @@ def _rate(row: Row | None, verdicts: Sequence[Row], space: str | None) -> dict[s
     column = BY_NAME["in_rate"]
     if row is None or row["value"] is None:
         return {"text": "", "why": (row and row["note"]) or reasons.UNKNOWN, "failed": False}
-    ends = "" if row["low"] is None or row["high"] is None else f"{show(column, row['low'])}, {show(column, row['high'])}"
+    ends = (
+        "" if row["low"] is None or row["high"] is None else f"{show(column, row['low'])}, {show(column, row['high'])}"
+    )
     failed = bool(space) and _verdict([v for v in verdicts if v["space"] == space]) is False
     return {"text": show(column, row["value"]), "interval": ends, "failed": failed}
 

@@ -41,7 +41,9 @@ def ranks(rows: Sequence[Row], name: str, better: str) -> list[Rank | None]:
     for i in known:
         ahead = sum(_beats(spans[j], spans[i], better) for j in known)
         behind = sum(_beats(spans[i], spans[j], better) for j in known)
-        tied = tuple(j for j in known if j != i and not _beats(spans[i], spans[j], better) | _beats(spans[j], spans[i], better))
+        tied = tuple(
+            j for j in known if j != i and not _beats(spans[i], spans[j], better) | _beats(spans[j], spans[i], better)
+        )
         found[i] = Rank(ahead + 1, len(known) - behind, tied)
     return found
 

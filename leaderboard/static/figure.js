@@ -107,7 +107,7 @@ page.figure = (() => {
 
   function caption(points, total, best, x, y, axes) {
     const parts = [`${points.length} of ${total} models have both numbers.`, "Bars: 95% intervals."];
-    if (best.length) parts.push("Line: Pareto front, through the point estimates; models below and to the right of others are better on both.");
+    if (best.length) parts.push("Line: Pareto front, through the point estimates; a model above it is outdone on both axes.");
     if (axes[y].null !== null) parts.push(`Dashed: the value if nothing leaked, ${print(axes[y], axes[y].null)}.`);
     if (points.some((p) => p.masking)) parts.push("Open marker: gradient masking suspected.");
     return `${parts.join(" ")} A click on a point opens its model.`;
@@ -131,7 +131,7 @@ page.figure = (() => {
     const where = named && new Map(points.map((p, i) => [p, named[i]]));
     const best = front(measured, x, y, data.axes);
     const line = {
-      type: "scatter", mode: "lines", name: "Pareto front", hoverinfo: "skip", showlegend: best.length > 1, cliponaxis: false,
+      type: "scatter", mode: "lines", name: "Pareto front", hoverinfo: "skip", showlegend: best.length > 1,
       x: best.map((p) => scale(data.axes[x], p.values[x][0])), y: best.map((p) => scale(data.axes[y], p.values[y][0])),
       line: { shape: "vh", color: page.colour("quiet"), width: 1.25 },
     };

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from benchmark import schema
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -26,7 +27,19 @@ NO_TPR = "1000 non-members cannot resolve a false-positive rate of 0.1%"
 
 # model: architecture, regime, norm, epsilon, clean, robust, evaluator, in_rate, in_rate_target, auc, generalization gap
 MODELS: dict[str, tuple[Any, ...]] = {
-    "softmax_regression": ("softmax_regression", "standard", None, None, 0.823, 0.011, 0.310, 0.494, 0.512, 0.521, 0.018),
+    "softmax_regression": (
+        "softmax_regression",
+        "standard",
+        None,
+        None,
+        0.823,
+        0.011,
+        0.310,
+        0.494,
+        0.512,
+        0.521,
+        0.018,
+    ),
     "small_vgg": ("small_vgg", "standard", None, None, 0.884, 0.000, 0.214, 0.506, 0.611, 0.588, 0.071),
     "small_resnet": ("small_resnet", "standard", None, None, 0.877, 0.002, 0.282, 0.511, 0.640, 0.602, 0.083),
     "small_resnet_pgd_at": ("small_resnet", "pgd_at", "linf", 0.1, 0.799, 0.704, 0.861, 0.523, 0.702, 0.641, 0.062),
@@ -128,7 +141,9 @@ def results() -> list[dict[str, Any]]:
                 shift = 0.0 if replica is None else 0.004 * (2 * replica - 1)
                 low, high = values[f"{name}_low"], values[f"{name}_high"]
                 measure = {"metric": name, "value": values[name] + shift, "low": low, "high": high, "n": 2000}
-                rows.append(result(SUITE, model, replica, stage=stage, method="pgd" if stage == "evade" else "", **measure))
+                rows.append(
+                    result(SUITE, model, replica, stage=stage, method="pgd" if stage == "evade" else "", **measure)
+                )
         rows.append(result(SUITE, model, None, stage="infer_membership", metric="tpr_at_0_1pct_fpr", note=NO_TPR))
     rows.append(result(SUITE, HOSTILE, None, stage="evade", metric="masking_suspected", value=1.0, note=MASKED_NOTE))
     note = f"the two evaluators differ by 0.2 on {HOSTILE}"
@@ -205,7 +220,7 @@ def suites() -> list[dict[str, Any]]:
         "suite": SUITE,
         "suite_hash": "ab" * 32,
         "suite_path": "suites/quick.yaml",
-        "yaml": f"dataset: fashion_mnist_13k\nmodels: ['{HOSTILE}', small_resnet]  # </script><script>alert(1)</script>\n",
+        "yaml": f"data: fashion_mnist_13k\nmodels: ['{HOSTILE}']  # </script><script>alert(1)</script>\n",
         "data": "Fashion-MNIST, 13,000 of 70,000 images, MIT, zalandoresearch",
         "num_replicas": 2,
         "primary_evasion": "pgd linf 0.1, 20 steps",

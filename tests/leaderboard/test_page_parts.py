@@ -1,0 +1,179 @@
+"""File names, ranks, number formats, reasons, the payloads of figure and gallery: the parts by themselves."""
+
+import itertools
+
+import pytest
+from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_row, picture, png, result, trial
+
+from benchmark import schema
+from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
+from leaderboard.figures import scatter, strip
+from leaderboard.gallery import gallery
+from leaderboard.pages import controls, replicas
+from leaderboard.ranks import ranks
+from leaderboard.reasons import UNKNOWN, why_empty
+from leaderboard.slugs import slug
+
+NAMES = [
+    HOSTILE, "../../etc", "..", "", " ", "con", "a", "A", "a b", "a-b", "a--b", "a_b", "a.b", "a/b", "a\\b", "é", "e",
+    "x" * 300, "x" * 301, "\u202egnp.exe", "a\0b", "日本", "-rf", "a\nb", "a--b--c",
+]  # fmt: skip
+
+
+def test_slugs_are_safe_and_differ_even_where_case_is_folded():
+    slugs = {slug(suite, model).casefold() for suite, model in itertools.product(NAMES, NAMES)}
+    assert len(slugs) == len(NAMES) ** 2
+    for name in slugs:
+        assert name.isascii() and len(name) < 150
+        assert not set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+        assert not name.startswith((".", "-"))
+
+
+def test_plain_names_keep_a_readable_slug():
+    assert slug("quick", "small_resnet_pgd_at") == "quick--small_resnet_pgd_at"
+
+
+def test_every_measure_of_the_schema_is_a_column():
+    hidden = {"suite", "model", "masking_suspected", "controls_passed", "pareto", "git_commit", "suite_hash"}
+    ends = {f"{name}_{end}" for name in schema.STARRED for end in ("low", "high")}
+    assert {c.name for c in COLUMNS} == set(schema.LEADERBOARD.names) - ends - hidden
+    assert all(describe(c.name) for c in COLUMNS)
+
+
+def spans(*ends: tuple[float, float, float] | None) -> list[dict]:
+    keys = ("m", "m_low", "m_high")
+    return [dict(zip(keys, span or (None,) * 3, strict=True)) for span in ends]
+
+
+def test_ranks_of_apart_overlapping_and_empty():
+    rows = spans((0.9, 0.85, 0.95), (0.5, 0.45, 0.55), None, (0.52, 0.47, 0.57), (0.1, 0.05, 0.15))
+    assert [r and str(r) for r in ranks(rows, "m", "up")] == ["1", "2–3", None, "2–3", "4"]
+    assert [r and str(r) for r in ranks(rows, "m", "down")] == ["4", "2–3", None, "2–3", "1"]
+    assert ranks(rows, "m", "up")[1].tied == (3,)
+
+
+def test_ties_need_not_be_transitive():
+    rows = spans((3, 2.4, 3.6), (2, 1.4, 2.6), (1, 0.4, 1.6))
+    assert [str(r) for r in ranks(rows, "m", "up")] == ["1–2", "1–3", "2–3"]
+
+
+def test_without_intervals_only_equal_values_tie():
+    rows = [{"m": 1.0}, {"m": 2.0}, {"m": 2.0}, {"m": float("nan")}]
+    assert [r and str(r) for r in ranks(rows, "m", "up")] == ["3", "1–2", "1–2", None]
+    with pytest.raises(ValueError, match="better: 'best'"):
+        ranks(rows, "m", "best")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0, "0"), (2 / 255, "2/255"), (0.031, "0.031")]
+)
+def test_epsilon_is_written_as_the_field_writes_it(value, shown):
+    assert epsilon(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("clean_accuracy", 0.7994, "79.9"),
+        ("in_rate", 0.5, "0.500"),
+        ("in_rate", None, ""),
+        ("in_rate", float("nan"), ""),
+        ("num_members", 13000, "13,000"),
+        ("wall_s", 31.25, "31.2 s"),
+        ("wall_s", 7300.0, "2.0 h"),
+        ("regime", None, ""),
+    ],
+)
+def test_cells_print_in_their_unit(name, value, shown):
+    assert show(BY_NAME[name], value) == shown
+
+
+def test_plain_numbers_keep_their_digits():
+    assert [plain(v) for v in (0.0, 0.12345, 1e-6, 123456.0, None, float("inf"))] == [
+        "0.000", "0.123", "1e-06", "1.23e+05", "", ""
+    ]  # fmt: skip
+
+
+def test_reason_prefers_the_note_then_the_failure_then_what_is_missing():
+    column = BY_NAME["in_rate_target"]
+    note = result(SUITE, "m", None, stage="leakage", metric="in_rate", space="target", note="too few images")
+    other_space = note | {"space": "pixel", "note": "not this one"}
+    failed = trial(SUITE, "m", 1, "invert", "failed", "RuntimeError: out of memory")
+    missing = trial(SUITE, "m", 0, "leakage", "missing", None)
+    elsewhere = trial(SUITE, "m", 0, "evade", "failed", "another step")
+    assert why_empty(column, [other_space, note], [failed, missing]) == "too few images"
+    why = why_empty(column, [other_space], [missing, elsewhere, failed])
+    assert why == "invert of replica 1 failed: RuntimeError: out of memory"
+    assert why_empty(column, [], [missing, elsewhere]).startswith("not run yet: 1 of 1 trials")
+    assert why_empty(column, [], [elsewhere]) == UNKNOWN
+    assert why_empty(BY_NAME["train_epsilon"], [], []) == "none: trained against no adversary"
+
+
+def test_scatter_offers_only_axes_with_numbers():
+    rows = [leaderboard_row(SUITE, m) for m in MODELS]
+    data = scatter(rows, [f"models/{i}.html" for i in range(len(rows))])
+    assert data["x"][0] == "robust_accuracy" and data["y"][0] == "evaluator_accuracy"
+    assert "tpr_at_0_1pct_fpr" not in data["axes"], "empty in every row"
+    assert data["axes"]["in_rate"]["null"] == 0.5
+    point = data["points"][3]
+    assert point["values"]["robust_accuracy"] == pytest.approx((0.704, 0.686, 0.722))
+    assert point["pareto"] and not point["masking"]
+    assert "robust_accuracy" not in data["points"][-1]["values"]
+
+
+def test_strip_keeps_order_and_stays_inside():
+    rows = [leaderboard_row(SUITE, m) for m in MODELS]
+    own = strip(rows, 3, BY_NAME["in_rate"])
+    assert 0 < own["low"] < own["value"] < own["high"] < 100
+    assert own["null"] < own["value"] and len(own["others"]) == 4
+    assert strip(rows, 5, BY_NAME["in_rate"]) is None
+    assert strip([{"in_rate": 0.5}], 0, BY_NAME["in_rate"])["value"] == 50.0
+
+
+def test_gallery_keeps_each_image_once_and_puts_the_headline_first():
+    image = png(picture(1, 1, 0.0))
+    row = dict.fromkeys(schema.GALLERY.names) | {"image_png": image, "in_png": image, "out_png": b"<svg onload=x>"}
+    keys = [
+        (1, "gan", "evaluator"),
+        (1, "gradient", "evaluator"),
+        (0, "gradient", "target"),
+        (0, "gradient", "evaluator"),
+    ]
+    rows = [row | dict(zip(("replica", "method", "space"), key, strict=True)) for key in keys]
+    data = gallery(rows, "gradient")
+    assert len(data["images"]) == 1 and data["images"][0].startswith("data:image/png;base64,")
+    assert [v["id"] for v in data["views"]] == [
+        "0/gradient/evaluator",
+        "1/gradient/evaluator",
+        "0/gradient/target",
+        "1/gan/evaluator",
+    ]
+    sample = data["views"][0]["classes"][0]["samples"][0]
+    assert sample["reconstruction"] == sample["member"]["image"] == 0
+    assert sample["non_member"]["image"] is None
+    assert gallery([], "gradient") is None
+
+
+class _Suite:
+    results = control_results()
+
+
+def test_controls_pass_fail_or_have_not_run():
+    found = controls(_Suite())
+    assert found["spaces"] == ["evaluator", "target", "pixel"]
+    assert [line["name"] for line in found["failed"]] == ["injected_noisy"]
+    memoriser = found["lines"][0]
+    assert memoriser["passed"] is True and memoriser["rates"][0]["text"] == "0.970"
+    unfinished = _Suite()
+    unfinished.results = [r | {"value": None} for r in control_results()]
+    assert {line["passed"] for line in controls(unfinished)["lines"]} == {None}
+
+
+def test_replicas_stand_side_by_side():
+    rows = [
+        result(SUITE, "m", r, stage="evade", metric="robust_accuracy", value=v)
+        for r, v in ((1, 0.2), (0, 0.1), (None, 0.15))
+    ]
+    (block,) = replicas(rows)
+    assert block["heads"] == [None, 0, 1]
+    assert [v["text"] for v in block["lines"][0]["values"]] == ["0.150", "0.100", "0.200"]
