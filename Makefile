@@ -1,0 +1,57 @@
+# make demo: install, run suites/quick.yaml, print the ranking.   make test: install, run every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+help:
+	@echo 'make demo   install into $(VENV) and run suites/quick.yaml'
+	@echo 'make test   run every test; make test ARGS="tests/test_store.py -x" runs some'
+	@echo 'make lint   ruff, mypy and the import layers'
+	@echo 'make perf   time our loops against other libraries'
+	@echo 'make clean  remove what make made; results are kept'
+
+demo: $(VENV)/.installed
+	$(BIN)/bench run suites/quick.yaml $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+perf: perf/.venv/.installed
+	perf/.venv/bin/python -m perf $(ARGS)
+
+clean:
+	rm -rf $(VENV) perf/.venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# A stamp is written last, so that an install that was cut off is done again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call venv,$(VENV))
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(call venv,$(VENV))
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+perf/.venv/.installed: pyproject.toml constraints.txt perf/requirements.txt
+	$(call venv,perf/.venv)
+	perf/.venv/bin/python -m pip install --quiet -c constraints.txt -r perf/requirements.txt -e .
+	@touch $@
+
+define venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo 'make: $(PYTHON) is not Python 3.11 or newer; install one and name it: make PYTHON=/path/to/python3.11'; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' || \
+  { echo 'make: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv'; exit 1; }
+@$(1)/bin/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(1)
+@echo 'Installing into $(1): about 7 GB, some minutes at the first time ...'
+endef
+
+.PHONY: help demo test lint perf clean
