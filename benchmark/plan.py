@@ -10,9 +10,11 @@ from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
-from benchmark.spec import SpecError, suggest
-from benchmark.suite import CONTROL_NAMES, ModelEntry, Recipe, Suite
+from benchmark.spec import Spec, SpecError, suggest
+from benchmark.suite import ModelEntry, Recipe, Suite
 from benchmark.trial import Trial
+
+Json = dict[str, Any]
 
 INJECTED = (
     {"what": "members"},
@@ -120,38 +122,38 @@ class _Builder:
         )
 
     def _measure(self, model: ModelEntry, targets: list[str], judges: Mapping[str, str]) -> None:
-        suite = self._suite
+        """Everything that is measured on the replicas of a model."""
         predictions = {}
         for replica, target in enumerate(targets):
-            inputs = {"target": target}
             cost = costs.predict(model, self._sizes)
-            key = self._add({"method": "predict"}, inputs, cost, model=model.name, replica=replica)
+            key = self._add({"method": "predict"}, {"target": target}, cost, "", model.name, replica)
             predictions[f"predict_{replica}"] = key
-            for index, attack in enumerate(suite.evasion):
-                num_members = suite.evaluation.num_members if index == 0 else 0
-                stage = {
-                    "method": "evade",
-                    "attack": registry.dump("evasion", attack),
-                    "num_images": suite.evaluation.num_images,
-                    "num_members": num_members,
-                }
-                cost = costs.evade(model, attack, suite.evaluation.num_images + num_members, self._sizes)
-                self._add(stage, inputs, cost, attack.label, model.name, replica)
-            for inversion in suite.inversion:
+            self._evade(model, target, replica)
+            for inversion in self._suite.inversion:
                 self._invert(model, inversion, target, judges, model.name, replica)
-        for membership in suite.membership:
+        for membership in self._suite.membership:
+            label = membership_label(membership)
             for replica in range(len(targets)):
-                attack_json = registry.dump("membership", membership)
-                stage = {"method": "infer_membership", "attack": attack_json, "replica": replica}
-                label = type(membership).__name__.lower()
+                stage: Json = {"method": "infer_membership", "replica": replica}
+                stage["attack"] = registry.dump("membership", membership)
                 self._add(stage, predictions, 0.0, label, model.name, replica, pools=False)
+
+    def _evade(self, model: ModelEntry, target: str, replica: int) -> None:
+        sizes = self._suite.evaluation
+        for index, attack in enumerate(self._suite.evasion):
+            stage: Json = {"method": "evade", "attack": registry.dump("evasion", attack)}
+            stage["num_images"] = sizes.num_images
+            # The robust generalization gap is the primary attack's only: members cost as much again.
+            stage["num_members"] = sizes.num_members if index == 0 else 0
+            cost = costs.evade(model, attack, stage["num_images"] + stage["num_members"], self._sizes)
+            self._add(stage, {"target": target}, cost, attack.label, model.name, replica)
 
     def _invert(
         self, recipe: Recipe, attack: Inversion, target: str, judges: Mapping[str, str], name: str, replica: int
     ) -> None:
         """Attack, neighbours and metrics of one inversion attack on one replica."""
         label = attack.label
-        stage = {"method": "invert", "attack": registry.dump("inversion", attack)}
+        stage: Json = {"method": "invert", "attack": registry.dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
         inversion = self._add(stage, {"target": target}, cost, label, name, replica)
         inputs = {"target": target, "inversion": inversion, **judges}
@@ -205,6 +207,6 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def is_control(model: str) -> bool:
-    """Does this model name belong to a control?"""
-    return model in CONTROL_NAMES
+def membership_label(attack: Spec) -> str:
+    """Registered name of a membership attack."""
+    return str(registry.dump("membership", attack)["method"])

@@ -19,7 +19,7 @@ class SpecError(ValueError):
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """ "(did you mean 'pgd'?); allowed: fgsm, pgd" for an unknown `name`."""
+    """What to say after an unknown `name`: " (did you mean 'pgd'?); allowed: fgsm, pgd"."""
     names = sorted(allowed)
     close = difflib.get_close_matches(str(name), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""

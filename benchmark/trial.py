@@ -38,8 +38,12 @@ class Trial:
 
 
 class Row(TypedDict, total=False):
-    """One measured number. `low` and `high`: 95% interval; `n`: units; `note`: why it is empty."""
+    """One measured number. `low` and `high`: 95% interval; `n`: units; `note`: why it is empty.
 
+    A trial leaves `stage` to the store.
+    """
+
+    stage: str
     method: str
     space: str
     metric: str
@@ -122,11 +126,6 @@ class Stage(Spec):
 
     def run(self, context: Context) -> Outcome:
         raise NotImplementedError
-
-    @property
-    def method(self) -> str:
-        """Name of the method the stage applies, for labels; empty where there is none."""
-        return ""
 
 
 def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:

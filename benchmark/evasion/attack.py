@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from benchmark.evasion.norms import NormName
 from benchmark.spec import Fraction, Spec
+
+Kind = Literal["one_step", "iterated", "black_box"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Perturbed:
 class Evasion(Spec):
     """An untargeted attack inside a norm ball around each image."""
 
-    WHITE_BOX: ClassVar[bool] = True
+    KIND: ClassVar[Kind] = "iterated"
+    """What the attack may use; `masking_suspected` compares the kinds."""
     norm: NormName = "linf"
     epsilon: Fraction = Field(gt=0)
 

@@ -11,6 +11,7 @@ class FGSM(Evasion):
     """One step of length epsilon along the sign of the gradient (l2: along the gradient)."""
 
     SOURCE = "Goodfellow, Shlens and Szegedy 2015"
+    KIND = "one_step"
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         with frozen(model):

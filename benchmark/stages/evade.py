@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,8 +15,7 @@ from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
 from benchmark.stages.inputs import input_info, load_data, load_model, replica_of
-from benchmark.stages.predict import difference
-from benchmark.stats import clopper_pearson
+from benchmark.stages.predict import accuracy, difference
 from benchmark.trial import Context, Outcome, Row, Stage
 
 _TOLERANCE = 1e-5
@@ -27,17 +27,13 @@ class Evade(Stage):
 
     num_members: members attacked as well, for the robust generalization gap; 0 for none.
     Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool,
-    `<pool>_distance`, `<pool>_loss` (N,), and `loss_curve` (steps + 1,).
+    `<pool>_distance`, `<pool>_loss` (N,); and the table `curve`, the mean loss after each step.
     """
 
     attack: EvasionField
     num_images: int = Field(default=1000, ge=1)
     num_members: int = Field(default=0, ge=0)
     batch_size: int = Field(default=250, ge=1)
-
-    @property
-    def method(self) -> str:
-        return cast(Evasion, self.attack).label
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
@@ -50,9 +46,11 @@ class Evade(Stage):
             members = pools.members(replica_of(context, "target"))
             ids = _sample(members, self.num_members, trial.generator(key, "evaded members"))
             more, _ = self._attack(context, model, data.images[ids], data.labels[ids], "members")
+            rows.append(accuracy("robust_accuracy_members", more["members_robust"]))
             rows.append(difference("robust_generalization_gap", more["members_robust"], tensors["test_robust"]))
             tensors |= more
-        return Outcome(rows=rows, tensors={**tensors, "loss_curve": curve})
+        steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
+        return Outcome(rows=rows, tensors=tensors, tables={"curve": steps})
 
     def _attack(
         self, context: Context, model: Classifier, images: Tensor, labels: Tensor, pool: str
@@ -80,19 +78,9 @@ class Evade(Stage):
 
     @staticmethod
     def _rows(clean: Tensor, robust: Tensor, distance: Tensor) -> list[Row]:
-        rate = clopper_pearson(int(robust.sum()), len(robust))
-        rows = [Row(metric="robust_accuracy", value=rate.value, low=rate.low, high=rate.high, n=rate.n)]
+        rows = [accuracy("robust_accuracy", robust)]
         if int(clean.sum()):
-            success = clopper_pearson(int((clean & ~robust).sum()), int(clean.sum()))
-            rows.append(
-                Row(
-                    metric="attack_success_rate",
-                    value=success.value,
-                    low=success.low,
-                    high=success.high,
-                    n=success.n,
-                )
-            )
+            rows.append(accuracy("attack_success_rate", ~robust[clean]))
         else:
             rows.append(Row(metric="attack_success_rate", value=None, n=0, note="no image was classified right"))
         rows.append(Row(metric="mean_distance", value=float(distance.double().mean()), n=len(distance)))

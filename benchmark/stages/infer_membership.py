@@ -3,6 +3,7 @@
 from typing import cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,14 +17,10 @@ FALSE_POSITIVE_RATES = {"tpr_at_1pct_fpr": 0.01, "tpr_at_0_1pct_fpr": 0.001}
 
 
 class InferMembership(Stage):
-    """Inputs: predict_0, predict_1, ... of all replicas of a model. Writes `scores`, `is_member` (P,)."""
+    """Inputs: predict_0, predict_1, ... of all replicas of a model. Writes the table `scores`."""
 
     attack: MembershipField
     replica: int = Field(ge=0)
-
-    @property
-    def method(self) -> str:
-        return type(self.attack).__name__.lower()
 
     def run(self, context: Context) -> Outcome:
         parts = [context.tensors(f"predict_{i}") for i in range(len(context.trial.inputs))]
@@ -35,7 +32,8 @@ class InferMembership(Stage):
         rows = [Row(metric="membership_auc", value=area.value, low=area.low, high=area.high, n=area.n)]
         rows += [_found_at(metric, rate, scores, truth) for metric, rate in FALSE_POSITIVE_RATES.items()]
         rows.append(_balanced(found.threshold, found.note, scores, truth))
-        return Outcome(rows=rows, tensors={"scores": found.scores, "is_member": truth})
+        table = pa.table({"score": scores, "is_member": truth.numpy()})
+        return Outcome(rows=rows, tables={"scores": table})
 
 
 def _found_at(metric: str, fpr: float, scores: "np.typing.NDArray[np.float64]", truth: Tensor) -> Row:

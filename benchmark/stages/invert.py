@@ -15,10 +15,6 @@ class Invert(Stage):
 
     attack: InversionField
 
-    @property
-    def method(self) -> str:
-        return cast(Inversion, self.attack).label
-
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         info = input_info(data, pools)

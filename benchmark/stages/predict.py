@@ -23,9 +23,9 @@ class Predict(Stage):
         test_logits = apply(model, data.test_images[pools.test], context.device)
         on_test = test_logits.argmax(1) == data.test_labels[pools.test]
         rows = [
-            _accuracy("clean_accuracy", on_test),
-            _accuracy("member_accuracy", correct[members]),
-            _accuracy("non_member_accuracy", correct[others]),
+            accuracy("clean_accuracy", on_test),
+            accuracy("member_accuracy", correct[members]),
+            accuracy("non_member_accuracy", correct[others]),
             difference("generalization_gap", correct[members], on_test),
         ]
         tensors = {
@@ -36,7 +36,8 @@ class Predict(Stage):
         return Outcome(rows=rows, tensors=tensors)
 
 
-def _accuracy(metric: str, correct: torch.Tensor) -> Row:
+def accuracy(metric: str, correct: torch.Tensor) -> Row:
+    """Row of the share of True in (N,) bool."""
     rate = clopper_pearson(int(correct.sum()), len(correct))
     return Row(metric=metric, value=rate.value, low=rate.low, high=rate.high, n=rate.n)
 

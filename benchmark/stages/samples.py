@@ -1,14 +1,17 @@
 """Measured values of every reconstruction, and their means with intervals."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from torch import Tensor
 
 from benchmark.stats import Interval, hierarchical_bootstrap, rate_interval
 from benchmark.trial import Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RATES = frozenset(["evaluator_accuracy", "evaluator_top5_accuracy", "in_rate"])
 """Metrics whose values are 0, 0.5 or 1: their interval is never of zero width."""
@@ -31,13 +34,13 @@ class Samples:
     targets: (N,) target classes.
     """
 
-    def __init__(self, targets: Tensor) -> None:
+    def __init__(self, targets: "Tensor") -> None:
         self.targets = targets
         classes = targets.tolist()
         self._places = [(c, classes[:i].count(c)) for i, c in enumerate(classes)]
         self._records: list[dict[str, object]] = []
 
-    def add(self, space: str, metric: str, values: Tensor) -> None:
+    def add(self, space: str, metric: str, values: "Tensor") -> None:
         """One value a reconstruction, (N,); NaN is undefined."""
         assert values.shape == self.targets.shape, (metric, values.shape)
         for (class_id, sample), value in zip(self._places, values.double().tolist(), strict=True):

@@ -1,0 +1,96 @@
+"""Read side of the results: what a suite's manifest and its trials' artifacts say. Loads no torch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.stages.samples import cubes
+from benchmark.store import Store
+
+Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished trial with its labels. rows: dicts of `schema.ROWS`."""
+
+    key: str
+    stage: str
+    method: str
+    model: str
+    replica: int | None
+    rows: tuple[dict[str, Any], ...]
+
+    def row(self, metric: str) -> dict[str, Any] | None:
+        """The row of a metric that occurs once in this trial."""
+        return next((row for row in self.rows if row["metric"] == metric), None)
+
+
+class SuiteResults:
+    """One suite's finished trials, failures and gaps, as they are now."""
+
+    def __init__(self, store: Store, manifest: Mapping[str, Any]) -> None:
+        self.store, self.manifest = store, manifest
+        self.name, self.hash, self.about = manifest["suite"], manifest["suite_hash"], manifest["about"]
+        failures = store.failures()
+        self.done: list[Done] = []
+        self.status: list[dict[str, Any]] = []
+        rows: dict[str, tuple[dict[str, Any], ...]] = {}
+        for node in manifest["nodes"]:
+            key = node["key"]
+            labels = {name: node[name] for name in ("stage", "method", "model", "replica")}
+            if key not in rows and store.has(key):
+                rows[key] = tuple(store.rows(key).to_pylist())
+            if key in rows:
+                self.done.append(Done(key, **labels, rows=rows[key]))
+            state = "done" if key in rows else "failed" if key in failures else "missing"
+            error = _last_line(failures[key]["traceback"]) if state == "failed" else None
+            self.status.append({"suite": self.name, **labels, "trial_key": key, "state": state, "error": error})
+
+    def of(self, model: str, stage: str, method: str = "") -> dict[int, Done]:
+        """Replica -> finished trial of a model, stage and method."""
+        return {
+            done.replica: done for done in self._by_place.get((model, stage, method), ()) if done.replica is not None
+        }
+
+    def methods(self, model: str, stage: str) -> list[str]:
+        """Methods that a model has finished trials of, in the suite's order."""
+        return list(dict.fromkeys(d.method for d in self.done if (d.model, d.stage) == (model, stage)))
+
+    def cubes(self, model: str, method: str) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.float64]]]:
+        """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model."""
+        replicas = [cubes(self.store.table(done.key, "samples")) for done in self.of(model, "leakage", method).values()]
+        for place in dict.fromkeys(place for replica in replicas for place in replica):
+            parts = [replica[place] for replica in replicas if place in replica]
+            shape = np.max([part.shape for part in parts], axis=0)
+            yield place, np.stack([_padded(part, shape) for part in parts])
+
+    def why_missing(self, model: str, stage: str, method: str = "") -> str:
+        """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
+        own = [s for s in self.status if s["model"] in (model, "") and s["state"] == "failed"]
+        place = [s for s in own if (s["stage"], s["method"]) == (stage, method)] or own
+        if place:
+            return f"{place[0]['stage']} failed: {place[0]['error']}"
+        return "not run yet"
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str, str], list[Done]]:
+        found: dict[tuple[str, str, str], list[Done]] = {}
+        for done in self.done:
+            found.setdefault((done.model, done.stage, done.method), []).append(done)
+        return found
+
+
+def _padded(values: npt.NDArray[np.float64], shape: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    full = np.full(tuple(shape), np.nan)
+    full[: values.shape[0], : values.shape[1]] = values
+    return full
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no reason was kept"
