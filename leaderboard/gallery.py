@@ -1,12 +1,13 @@
 """The gallery of one model: every image once, as a data URI, and the reconstructions that point at them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from leaderboard.tables import Row, group, number
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_Image = Callable[[bytes | None], int | None]
 _SPACES = ("evaluator", "evaluator_robust", "target", "pixel")
 
 
@@ -44,7 +45,7 @@ def gallery(rows: Sequence[Row], primary_inversion: str | None) -> dict[str, Any
     return {"images": uris, "views": views}
 
 
-def _classes(rows: Sequence[Row], image: Any) -> list[dict[str, Any]]:
+def _classes(rows: Sequence[Row], image: _Image) -> list[dict[str, Any]]:
     classes = []
     for (class_id, class_name), members in sorted(
         group(rows, "class_id", "class_name").items(), key=lambda item: (item[0][0] is None, item[0][0] or 0)
@@ -54,7 +55,7 @@ def _classes(rows: Sequence[Row], image: Any) -> list[dict[str, Any]]:
     return classes
 
 
-def _sample(row: Row, image: Any) -> dict[str, Any]:
+def _sample(row: Row, image: _Image) -> dict[str, Any]:
     return {
         "sample": row["sample"],
         "confidence": number(row["target_confidence"]),

@@ -2,8 +2,9 @@
 "use strict";
 page.figure = (() => {
   const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
+  /* The buttons are named one by one: by default plotly offers to send the chart to its maker's server. */
   const CONFIG = {
-    displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    displaylogo: false, responsive: true, plotlyServerURL: "", modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     toImageButtonOptions: { format: "svg", filename: "robust-or-private" },
   };
   const LABELS_UP_TO = 16;
@@ -97,10 +98,10 @@ page.figure = (() => {
     return {
       paper_bgcolor: paper, plot_bgcolor: paper, font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: ink },
       margin: { l: narrow ? 52 : 64, r: 16, t: 34, b: 52 }, hovermode: "closest", dragmode: narrow ? false : "zoom",
-      hoverlabel: { bgcolor: paper, bordercolor: quiet, font: { color: ink, size: 12.5 }, align: "left" },
+      hoverlabel: { bgcolor: paper, bordercolor: quiet, font: { family: getComputedStyle(document.body).fontFamily, color: ink, size: 12.5 }, align: "left" },
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 12.5 }, itemclick: false, itemdoubleclick: false },
       xaxis: axis(x, ranges[0]), yaxis: axis(y, ranges[1]),
-      shapes: nulls.map(([v, side]) => (side === "y" ? { xref: "paper", x0: 0, x1: 1, y0: v, y1: v } : { yref: "paper", y0: 0, y1: 1, x0: v, x1: v })).map((s) => ({ ...s, type: "line", layer: "below", line: { color: quiet, width: 1, dash: "dash" } })),
+      shapes: nulls.map(([v, side]) => (side === "y" ? { xref: "paper", x0: 0, x1: 1, y0: v, y1: v } : { yref: "paper", y0: 0, y1: 1, x0: v, x1: v })).map((s) => ({ ...s, type: "line", layer: "below", line: { color: quiet, width: 1.5, dash: "dash" } })),
       annotations: nulls.map(([v, side, a]) => ({ text: `null ${print(a, a.null)}`, showarrow: false, font: { size: 11.5, color: quiet }, ...(side === "y" ? { xref: "paper", x: 1, y: v, xanchor: "right", yanchor: "bottom" } : { yref: "paper", y: 1, x: v, xanchor: "left", yanchor: "top" }) })),
     };
   }

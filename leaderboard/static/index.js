@@ -102,7 +102,8 @@
   for (const section of sections) if (tabs.length) section.setAttribute("role", "tabpanel");
   for (const list of document.querySelectorAll(".tabs")) list.hidden = false;
   window.addEventListener("hashchange", readHash);
-  window.addEventListener("resize", () => render());
+  let width = window.innerWidth;
+  window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; render(); } });
   page.onTheme(render);
   readHash();
 })();

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import site_fixture
+from playwright.sync_api import sync_playwright
 
 from leaderboard.build import build
 
@@ -32,8 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator:
     if CHROMIUM is None:
         pytest.skip("no Chromium: neither /usr/bin/chromium nor `chromium` on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
         running.close()

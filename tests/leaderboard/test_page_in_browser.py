@@ -116,6 +116,11 @@ def test_figure_has_intervals_front_and_null_line(index):
     assert plot.evaluate("p => Plotly.validate(p.data, p.layout) ?? []") == []
 
 
+def test_figure_offers_to_send_nothing_away(index):
+    buttons = index.locator("section.suite:visible .modebar-btn").evaluate_all("all => all.map(b => b.dataset.title)")
+    assert buttons == ["Download plot", "Zoom", "Pan", "Reset axes"]
+
+
 def test_click_on_a_point_opens_its_model(visit):
     page = visit("index.html")
     point = page.locator("section.suite:visible .plot .scatterlayer .trace .points path").first
@@ -199,6 +204,13 @@ def test_tabs_by_mouse_and_keyboard(index):
     assert index.url.endswith("#suite=cifar+%26+co")
     index.keyboard.press("ArrowRight")
     assert index.locator("section.suite:visible").get_attribute("data-suite") == SUITE
+
+
+def test_way_back_from_a_model_leads_to_its_suite(visit):
+    page = visit(f"models/{slug(RUNNING, 'vgg16')}.html")
+    page.get_by_role("link", name="leaderboard").click()
+    page.wait_for_url("**/index.html#suite=*")
+    assert page.locator("section.suite:visible").get_attribute("data-suite") == RUNNING
 
 
 @pytest.mark.parametrize(
