@@ -6,13 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.durable import StoreFull
 from benchmark.executors import Executor, ExecutorFactory, Finished
-from benchmark.plan import Node, Plan
 from benchmark.store import Store
 from benchmark.trial import Settings
+
+if TYPE_CHECKING:
+    from benchmark.plan import Node, Plan
 
 Rerun = Literal["missing", "failed", "all"]
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped"]
@@ -30,7 +32,7 @@ class Event:
     """
 
     kind: EventKind
-    node: Node | None = None
+    node: "Node | None" = None
     message: str = ""
     wall_s: float = 0.0
     num_done: int = 0
@@ -57,7 +59,7 @@ class Report:
 
 
 def run(
-    plan: Plan,
+    plan: "Plan",
     store: Store,
     executor_factory: ExecutorFactory,
     settings: Settings,
@@ -94,7 +96,7 @@ def run(
     return schedule.report(time.monotonic() - begin, interrupted)
 
 
-def select(plan: Plan, done: Collection[str], failures: Collection[str], rerun: Rerun) -> set[str]:
+def select(plan: "Plan", done: Collection[str], failures: Collection[str], rerun: Rerun) -> set[str]:
     """Keys to compute."""
     if rerun == "all":
         return {node.key for node in plan.nodes}
@@ -107,7 +109,7 @@ def select(plan: Plan, done: Collection[str], failures: Collection[str], rerun: 
     return chosen
 
 
-def priorities(plan: Plan) -> dict[str, float]:
+def priorities(plan: "Plan") -> dict[str, float]:
     """Key -> cost of the longest chain of trials that begins with it."""
     below: dict[str, float] = defaultdict(float)
     for node in reversed(plan.nodes):
@@ -121,7 +123,7 @@ class _Schedule:
     """The state of one run: what is done, ready, running; decides what comes next."""
 
     def __init__(
-        self, plan: Plan, store: Store, done: set[str], todo: set[str], on_event: Callable[[Event], None]
+        self, plan: "Plan", store: Store, done: set[str], todo: set[str], on_event: Callable[[Event], None]
     ) -> None:
         self._store, self._on_event = store, on_event
         self._nodes = {node.key: node for node in plan.nodes}

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.durable import StoreFull, is_full, replace_file, sync_folder, write_new
 from benchmark.inspection import KEY, MARK, Problem, fault, record, scan
-from benchmark.plan import Node, Plan
 from benchmark.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
+
+    from benchmark.plan import Node, Plan
 
 T = TypeVar("T")
 _STALE_S = 3600.0
@@ -202,7 +203,7 @@ class Store:
                 if time.time() - hidden.stat().st_mtime > _STALE_S:
                     shutil.rmtree(hidden, ignore_errors=True)
 
-    def write_failure(self, node: Node, traceback: str, attempts: int) -> None:
+    def write_failure(self, node: "Node", traceback: str, attempts: int) -> None:
         """Keep why a trial failed, for people; it is no result and is tried again."""
         failure = {"record": "failures", **_labels(node), "traceback": traceback, "attempts": attempts}
         failure["created_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -219,7 +220,7 @@ class Store:
     def _failure(self, key: str) -> Path:
         return self.root / "failures" / f"{key}.json"
 
-    def write_plan(self, plan: Plan, about: Mapping[str, Any]) -> None:
+    def write_plan(self, plan: "Plan", about: Mapping[str, Any]) -> None:
         """Keep the trials of a suite, so that its page can be rebuilt from the store alone, at any time.
 
         about: JSON of the caller's choice, such as the text and the path of the suite file.
@@ -235,7 +236,7 @@ class Store:
         return [plan for plan in found if plan is not None]
 
 
-def _labels(node: Node) -> dict[str, Any]:
+def _labels(node: "Node") -> dict[str, Any]:
     return {name: getattr(node, name) for name in ("key", "stage", "method", "model", "replica")}
 
 

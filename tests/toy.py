@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from benchmark import registry
-from benchmark.executors import Finished
+from benchmark.executors import Executor, Finished
 from benchmark.executors.worker import run_trial
 from benchmark.plan import Node, Plan
 from benchmark.schema import PROVENANCE
@@ -89,3 +89,17 @@ class Inline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Kept:
+    """An executor that stays open when a run leaves it, for tests that share one."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> Executor:
+        return self._executor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,75 @@
+"""Worker processes of this machine: they share the work, may be killed, and never outlive the driver."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+
+from benchmark.executors import Finished
+from benchmark.executors.local import LocalExecutor, num_gpus, num_slots
+from benchmark.run import Event, run
+from benchmark.store import Store
+from benchmark.trial import Settings
+
+
+def drain(executor: LocalExecutor, count: int) -> dict[str, Finished]:
+    finished: dict[str, Finished] = {}
+    while len(finished) < count:
+        finished |= {f.key: f for f in executor.wait(timeout=60)}
+    return finished
+
+
+def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path) -> None:
+    """One pool for all of it, since each worker loads torch."""
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    plan = toy.diamonds(3)
+    run(plan, here, toy.Inline, toy.settings(here))
+    (tmp_path / "deaths").mkdir()
+    pids, threads = [], []
+    with LocalExecutor(toy.settings(there), slots=2) as executor:
+        report = run(plan, there, lambda settings: toy.Kept(executor), toy.settings(there))
+        assert report.num_executed == 10 and toy.content(there) == toy.content(here)
+
+        workers = [toy.node("worker", seed=seed) for seed in range(6)]
+        for node in workers:
+            executor.submit(node.trial)
+        assert all(f.ok for f in drain(executor, 6).values())
+        for node in workers:
+            values = there.rows(node.key)["value"].to_pylist()
+            threads.append(values[0])
+            pids.append(int(values[1]))
+        assert set(threads) == {1} and len(set(pids)) <= 2 and os.getpid() not in pids
+
+        # A killed worker costs its own trial, not its neighbour's, and is replaced.
+        deadly = toy.node("dietimes", folder=str(tmp_path / "deaths"), times=1)
+        neighbour = toy.node("add", value=5.0, seconds=0.5)
+        events: list[Event] = []
+        plan = toy.plan(deadly, neighbour)
+        report = run(plan, there, lambda settings: toy.Kept(executor), toy.settings(there), on_event=events.append)
+        assert report.num_executed == 2
+        ((key, message),) = [(e.node.key, e.message) for e in events if e.kind == "retried" and e.node]
+        assert key == deadly.key and "was killed by SIGKILL (out of memory?)" in message
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_slots_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert num_slots(Settings("r", threads=1)) == 6
+    assert num_slots(Settings("r", threads=4)) == 1
+    assert num_slots(Settings("r", threads=12)) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert num_gpus() == 2
+    assert LocalExecutor(Settings("r")).slots == 1  # they would share the GPU
+    assert LocalExecutor(Settings("r", device="cpu")).slots == 6
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert num_gpus() == 0
+    assert LocalExecutor(Settings("r", threads=2)).slots == 3
+
+
+def test_neither_ray_nor_torch_is_loaded_for_a_local_run() -> None:
+    code = "import benchmark.run, benchmark.executors.local, sys; print({'ray', 'torch', 'pyarrow'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
