@@ -1,9 +1,7 @@
 """What the page needs to know of a suite, as JSON beside the results."""
 
-import sys
 from typing import Any, cast
 
-from benchmark.costs import Sizes
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.plan import membership_label
@@ -12,7 +10,7 @@ from benchmark.registry import dump
 from benchmark.suite import ModelEntry, Suite
 
 
-def describe(suite: Suite, text: str, path: str, card: str, sizes: Sizes) -> dict[str, Any]:
+def describe(suite: Suite, text: str, path: str, card: str) -> dict[str, Any]:
     """The suite in plain words, so that its page can be rebuilt from the results folder alone.
 
     text, path: of the suite file. card: of the data set.
@@ -21,9 +19,7 @@ def describe(suite: Suite, text: str, path: str, card: str, sizes: Sizes) -> dic
         "yaml": text,
         "path": path,
         "data": card,
-        "python": sys.version.split()[0],
         "replicas": suite.replicas,
-        "num_members": sizes.num_members,
         "models": [_model(entry) for entry in suite.models],
         "evasion": [_attack(cast(Evasion, attack)) for attack in suite.evasion],
         "inversion": [cast(Inversion, attack).label for attack in suite.inversion],

@@ -98,13 +98,14 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     inversion, membership = about["inversion"][0], about["membership"][0]
     own = [done for done in results.done if done.model == model["name"]]
     made = [row for done in own for row in done.rows[:1]]
+    trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
     line: dict[str, Any] = {
         "suite": results.name,
         "suite_hash": results.hash,
         "model": model["name"],
         **{name: model[name] for name in ("architecture", "regime", "train_norm", "train_epsilon")},
         "num_replicas": len(results.of(model["name"], "train")),
-        "num_members": about["num_members"],
+        "num_members": next((int(row["value"]) for row in trained if row is not None), None),
         "eval_norm": primary["norm"],
         "eval_epsilon": primary["epsilon"],
         "primary_inversion": inversion,

@@ -50,7 +50,7 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
     # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
     num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
     if num_replicas > num_halves:
-        raise ValueError(f"num_replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
+        raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
 
 
 def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:

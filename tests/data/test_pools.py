@@ -203,7 +203,7 @@ def test_training_images_like_a_test_image_are_in_no_pool() -> None:
         ({"num_members": 3}, 2, "num_members: 3 is not allowed; class 3 would have no image"),
         ({"auxiliary": 0.999}, 2, "it leaves class 0 with 50 auxiliary and 0 private images, and needs 1 and 2"),
         ({"auxiliary": 0.001}, 2, "it leaves class 0 with 0 auxiliary and 50 private images"),
-        ({"auxiliary": 0.96}, 17, "num_replicas: 17 is not allowed; the private pool has 16 halves"),
+        ({"auxiliary": 0.96}, 17, "replicas: 17 is not allowed; the private pool has 16 halves"),
     ],
 )
 def test_more_than_the_data_allows_is_refused(fields: dict[str, Any], num_replicas: int, message: str) -> None:

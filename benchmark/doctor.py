@@ -1,0 +1,54 @@
+"""What a run on this machine will use, and why."""
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark import registry
+
+
+def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
+    """(what, finding) a line each."""
+    import torch
+
+    from benchmark import neighbors
+    from benchmark.executors.local import num_slots
+    from benchmark.trial import Settings
+
+    yield "python", f"{sys.version.split()[0]} at {sys.executable}"
+    yield "bench", importlib.metadata.version("robust-or-private")
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield "device", f"cuda: {names} (torch {torch.__version__})"
+    else:
+        yield "device", f"cpu: torch {torch.__version__} sees no GPU"
+    yield "threads", f"{os.cpu_count()} processors: {num_slots(Settings(results))} trials side by side, one thread each"
+    yield "faiss", neighbors.backend()
+    yield "ray", _ray()
+    folder = Path(results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    yield "disk", f"{usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB at {folder}"
+    for name in registry.DATA:
+        yield name, _data(name, data_root)
+
+
+def _ray() -> str:
+    try:
+        return f"{importlib.metadata.version('ray')}: the default of `bench run`"
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed: use `bench run --executor local`"
+
+
+def _data(name: str, data_root: str | None) -> str:
+    from benchmark import data
+
+    try:
+        found = data.load(registry.parse("data", name), data_root)
+    except ValueError as error:
+        return f"not found: {error}"
+    return f"found: {len(found.images)} training and {len(found.test_images)} test images"
