@@ -182,6 +182,24 @@ def test_hostile_name_stays_text(visit):
     assert f"--only '{HOSTILE}'" in page.locator("pre.command").inner_text()
 
 
+def test_figure_reads_no_markup_in_names(visit):
+    page = visit("index.html")
+    name, regime = "<b>x</b><br>&lt;y&gt;", "<i>z</i>&amp;"
+    page.evaluate(
+        """([model, regime]) => {
+            const figure = document.querySelector("[data-figure]"), data = page.data(figure);
+            data.points = [{ ...data.points[3], model, regime, architecture: regime }];
+            page.figure.draw(figure, data, {}, new Set([model]));
+        }""",
+        [name, regime],
+    )
+    assert page.locator(".plot .textpoint text").text_content() == name
+    assert regime in page.locator(".plot .legend").text_content()
+    page.locator(".plot .scatterlayer .trace .points path").first.hover(force=True)
+    hover = page.locator(".hoverlayer").first
+    assert name in hover.text_content() and f"{regime}, {regime}" in hover.text_content()
+
+
 def test_empty_cell_says_why_to_mouse_keyboard_and_reader(visit):
     page = visit("index.html#suite=quick&q=" + FAILED)
     why = page.locator("table.rank tbody tr:visible td:visible .why").first
