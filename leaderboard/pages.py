@@ -45,6 +45,14 @@ class Suite:
     def of_model(self, rows: Sequence[Row], model: str) -> list[Row]:
         return [row for row in rows if row["model"] == model]
 
+    @property
+    def primary(self) -> reasons.Primary:
+        evasion, inversion, membership = (
+            self.info.get(f"primary_{kind}") for kind in ("evasion", "inversion", "membership")
+        )
+        inverted = dict.fromkeys(("invert", "neighbours", "leakage"), inversion)
+        return {"evade": evasion, "infer_membership": membership, **inverted}
+
     def trials_of(self, model: str) -> list[Row]:
         """The model's trials and those that all models share."""
         return [row for row in self.status if row["model"] in (model, "", None)]
@@ -56,19 +64,33 @@ def cells(suite: Suite) -> list[list[Cell]]:
     names = [row["model"] for row in suite.models]
     table = []
     for i, row in enumerate(suite.models):
-        results, status = suite.of_model(suite.results, row["model"]), suite.trials_of(row["model"])
-        line = []
-        for column in COLUMNS:
-            rank = places[column.name][i] if column.better else None
-            line.append(_cell(column, row, rank, names, results, status))
-        table.append(line)
+        why = _Why(suite, row)
+        table.append([_cell(c, row, places[c.name][i] if c.better else None, names, why) for c in COLUMNS])
     return table
 
 
-def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], results: list[Row], status: list[Row]) -> Cell:
+class _Why:
+    """What is known of one model's empty and doubtful cells."""
+
+    def __init__(self, suite: Suite, row: Row) -> None:
+        self.row, self.primary = row, suite.primary
+        self.results = suite.of_model(suite.results, row["model"])
+        self.status = suite.trials_of(row["model"])
+
+    def empty(self, column: Column) -> str:
+        return reasons.why_empty(column, self.results, self.status, self.primary)
+
+    def note(self, column: Column) -> str:
+        notes = [reasons.doubts(column, self.results, self.primary)]
+        if column.name == "robust_accuracy" and self.row["masking_suspected"]:
+            notes.append(f"masking suspected: {reasons.masking(self.results)}")
+        return "; ".join(note for note in notes if note)
+
+
+def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], why: _Why) -> Cell:
     text = show(column, row[column.name])
     if not text:
-        return Cell(column, "", why=reasons.why_empty(column, results, status))
+        return Cell(column, "", why=why.empty(column))
     span = interval(row, column.name)
     return Cell(
         column,
@@ -78,15 +100,8 @@ def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], results
         sort=text if span is None else repr(span[0]),
         rank=str(rank) if rank else "",
         tied=", ".join(names[j] for j in rank.tied) if rank else "",
-        note=_note(column, row, results),
+        note=why.note(column),
     )
-
-
-def _note(column: Column, row: Row, results: list[Row]) -> str:
-    notes = [reasons.doubts(column, results)]
-    if column.name == "robust_accuracy" and row["masking_suspected"]:
-        notes.append(f"masking suspected: {reasons.masking(results)}")
-    return "; ".join(note for note in notes if note)
 
 
 def _is_share(column: Column) -> bool:
@@ -119,7 +134,7 @@ def controls(suite: Suite) -> dict[str, Any]:
         lines.append(
             {
                 "name": method or "control",
-                "model": model if model and model != method else "",
+                "model": "" if (method or "").startswith(model or "") else model,
                 "replica": replica,
                 "rates": [_rate(rates.get(space), verdicts, space) for space in spaces],
                 "passed": _verdict(verdicts),

@@ -1,6 +1,6 @@
 """Why a cell of the ranking is empty, or to be doubted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from leaderboard.columns import NO_ADVERSARY, Column
 from leaderboard.tables import Row
@@ -8,21 +8,32 @@ from leaderboard.tables import Row
 UNKNOWN = "not measured; the results give no reason"
 
 
-def _notes(column: Column, results: Sequence[Row]) -> list[Row]:
-    metric = column.metric or column.name
-    rows = [r for r in results if r["metric"] == metric and r["note"]]
-    in_space = [r for r in rows if column.space is None or r["space"] == column.space]
-    return sorted(in_space, key=lambda r: (r["replica"] is not None, r["replica"] or 0))
+Primary = Mapping[str, str | None]
+"""Step -> the attack behind the leaderboard's column; the rows of a suite's other attacks explain no column."""
 
 
-def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row]) -> str:
+def _counts(row: Row, column: Column, primary: Primary) -> bool:
+    """Whether a row or a trial has to do with a column."""
+    wanted = primary.get(row["stage"] or "")
+    return row["stage"] in column.stages and (not wanted or not row["method"] or row["method"] == wanted)
+
+
+def _notes(column: Column, results: Sequence[Row], primary: Primary) -> list[Row]:
+    """Rows with a note on a column, under its own name or under its metric in its space."""
+    names = {column.name: ("", None, column.space), column.metric: (column.space,)}
+    rows = [r for r in results if r["note"] and r["metric"] in names and _counts(r, column, primary)]
+    rows = [r for r in rows if column.space is None or r["space"] in names[r["metric"]]]
+    return sorted(rows, key=lambda r: (r["replica"] is not None, r["replica"] or 0))
+
+
+def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row], primary: Primary) -> str:
     """One line. results: the model's rows. status: the model's trials and those that all models share."""
     if column.name in NO_ADVERSARY:
         return "none: trained against no adversary"
-    notes = [r["note"] for r in _notes(column, results) if r["value"] is None]
+    notes = [r["note"] for r in _notes(column, results, primary) if r["value"] is None]
     if notes:
         return "; ".join(dict.fromkeys(notes))
-    trials = [t for t in status if t["stage"] in column.stages]
+    trials = [t for t in status if _counts(t, column, primary)]
     failed = [t for t in trials if t["state"] == "failed"]
     if failed:
         first = min(failed, key=lambda t: column.stages.index(t["stage"]))
@@ -34,9 +45,9 @@ def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row]) -> 
     return UNKNOWN
 
 
-def doubts(column: Column, results: Sequence[Row]) -> str:
+def doubts(column: Column, results: Sequence[Row], primary: Primary) -> str:
     """Notes on a value that was measured, over all replicas; "" for none."""
-    rows = [r for r in _notes(column, results) if r["value"] is not None and r["replica"] is None]
+    rows = [r for r in _notes(column, results, primary) if r["value"] is not None and r["replica"] is None]
     return "; ".join(dict.fromkeys(r["note"] for r in rows))
 
 

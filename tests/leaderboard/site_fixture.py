@@ -20,7 +20,10 @@ from benchmark import schema
 HOSTILE = "<img src=x onerror=alert(1)>"
 SUITE, RUNNING = "quick", "cifar & co"
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
+WRONG = ("injected_noisy", "target")
 FAILED = "small_vgg_dp"
+PGD = "pgd linf 0.1, 20 steps"
+METHODS = {"evade": PGD, "invert": "gradient", "leakage": "gradient", "infer_membership": "loss_threshold"}
 FAILURE = "ValueError: loss is NaN at epoch 3; lower learning_rate"
 MASKED_NOTE = "fgsm (71.0%) leaves fewer images right than pgd (74.1%)"
 NO_TPR = "1000 non-members cannot resolve a false-positive rate of 0.1%"
@@ -141,13 +144,33 @@ def results() -> list[dict[str, Any]]:
                 shift = 0.0 if replica is None else 0.004 * (2 * replica - 1)
                 low, high = values[f"{name}_low"], values[f"{name}_high"]
                 measure = {"metric": name, "value": values[name] + shift, "low": low, "high": high, "n": 2000}
-                rows.append(
-                    result(SUITE, model, replica, stage=stage, method="pgd" if stage == "evade" else "", **measure)
-                )
-        rows.append(result(SUITE, model, None, stage="infer_membership", metric="tpr_at_0_1pct_fpr", note=NO_TPR))
-    rows.append(result(SUITE, HOSTILE, None, stage="evade", metric="masking_suspected", value=1.0, note=MASKED_NOTE))
+                rows.append(result(SUITE, model, replica, stage=stage, method=METHODS.get(stage, ""), **measure))
+        rows.append(
+            result(
+                SUITE,
+                model,
+                None,
+                stage="infer_membership",
+                method="loss_threshold",
+                metric="tpr_at_0_1pct_fpr",
+                note=NO_TPR,
+            )
+        )
+    rows.append(result(SUITE, HOSTILE, None, stage="masking", metric="masking_suspected", value=1.0, note=MASKED_NOTE))
     note = f"the two evaluators differ by 0.2 on {HOSTILE}"
-    rows.append(result(SUITE, HOSTILE, None, stage="leakage", metric="evaluator_accuracy", value=0.742, note=note))
+    rows.append(
+        result(
+            SUITE,
+            HOSTILE,
+            None,
+            stage="leakage",
+            method="gradient",
+            space="",
+            metric="evaluator_accuracy",
+            value=0.742,
+            note=note,
+        )
+    )
     return rows + control_results()
 
 
@@ -165,9 +188,9 @@ def control_results() -> list[dict[str, Any]]:
         for space in ("evaluator", "target", "pixel"):
             low, high = max(0.0, rate - 0.03), min(1.0, rate + 0.03)
             measure = {"metric": "in_rate", "value": rate, "low": low, "high": high, "space": space}
-            rows.append(result(SUITE, "", None, stage="control", method=method, **measure))
-        passed = 0.0 if method == "injected_noisy" else 1.0
-        rows.append(result(SUITE, "", None, stage="control", method=method, metric="passed", value=passed, note=note))
+            rows.append(result(SUITE, method.partition("_")[0], None, stage="control", method=method, **measure))
+            passed = {"metric": "passed", "value": float((method, space) != WRONG), "space": space, "note": note}
+            rows.append(result(SUITE, method.partition("_")[0], None, stage="control", method=method, **passed))
     return rows
 
 
@@ -205,8 +228,8 @@ def gallery(samples: int) -> list[dict[str, Any]]:
 
 
 def trial(suite: str, model: str, replica: int | None, stage: str, state: str, error: str | None) -> dict[str, Any]:
-    row = {"suite": suite, "model": model, "replica": replica, "stage": stage, "method": "", "trial_key": "cd" * 32}
-    return row | {"state": state, "error": error}
+    row = {"suite": suite, "model": model, "replica": replica, "stage": stage, "method": METHODS.get(stage, "")}
+    return row | {"trial_key": "cd" * 32, "state": state, "error": error}
 
 
 def status() -> list[dict[str, Any]]:
@@ -223,8 +246,8 @@ def suites() -> list[dict[str, Any]]:
         "yaml": f"data: fashion_mnist_13k\nmodels: ['{HOSTILE}']  # </script><script>alert(1)</script>\n",
         "data": "Fashion-MNIST, 13,000 of 70,000 images, MIT, zalandoresearch",
         "num_replicas": 2,
-        "primary_evasion": "pgd linf 0.1, 20 steps",
-        "primary_inversion": "gradient l2, 200 steps",
+        "primary_evasion": PGD,
+        "primary_inversion": "gradient",
         "primary_membership": "loss_threshold",
         "hardware": "2 x x86-64 cores, no GPU",
         "versions": "python 3.11.2, torch 2.15.0, faiss 1.15.1",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from site_fixture import FAILED, FAILURE, HOSTILE, MODELS, NO_TPR, RUNNING, SUITE
+from site_fixture import FAILED, FAILURE, HOSTILE, MODELS, NO_TPR, PGD, RUNNING, SUITE
 
 from benchmark import schema
 from leaderboard.build import build
@@ -171,7 +171,7 @@ def test_models_twice_or_without_a_name_are_refused(empty_site, change):
 
 def test_page_says_why_cells_are_empty(site):
     page = html.unescape(text(site / "index.html"))
-    assert f"evade of replica 0 failed: {FAILURE}" in page
+    assert f"evade ({PGD}) of replica 0 failed: {FAILURE}" in page
     assert f"empty: {NO_TPR}" in page
     assert "not run yet: 4 of 4" not in page and "not run yet: 2 of 2 trials are missing" in page
     assert FAILURE in text(site / "models" / f"{slug(SUITE, FAILED)}.html")

@@ -11,7 +11,7 @@ from leaderboard.figures import scatter, strip
 from leaderboard.gallery import gallery
 from leaderboard.pages import controls, replicas
 from leaderboard.ranks import ranks
-from leaderboard.reasons import UNKNOWN, why_empty
+from leaderboard.reasons import UNKNOWN, doubts, why_empty
 from leaderboard.slugs import slug
 
 NAMES = [
@@ -95,18 +95,31 @@ def test_plain_numbers_keep_their_digits():
 
 
 def test_reason_prefers_the_note_then_the_failure_then_what_is_missing():
-    column = BY_NAME["in_rate_target"]
-    note = result(SUITE, "m", None, stage="leakage", metric="in_rate", space="target", note="too few images")
-    other_space = note | {"space": "pixel", "note": "not this one"}
+    column, primary = BY_NAME["in_rate_target"], {"invert": "gradient", "leakage": "gradient"}
+    note = result(SUITE, "m", None, stage="leakage", method="gradient", metric="in_rate", note="too few images")
+    note |= {"space": "target"}
+    by_name = note | {"metric": "in_rate_target", "space": "", "note": "leakage failed"}
+    others = [note | {"space": "pixel"}, note | {"method": "gan"}, note | {"stage": "control"}, note | {"metric": "x"}]
     failed = trial(SUITE, "m", 1, "invert", "failed", "RuntimeError: out of memory")
     missing = trial(SUITE, "m", 0, "leakage", "missing", None)
     elsewhere = trial(SUITE, "m", 0, "evade", "failed", "another step")
-    assert why_empty(column, [other_space, note], [failed, missing]) == "too few images"
-    why = why_empty(column, [other_space], [missing, elsewhere, failed])
-    assert why == "invert of replica 1 failed: RuntimeError: out of memory"
-    assert why_empty(column, [], [missing, elsewhere]).startswith("not run yet: 1 of 1 trials")
-    assert why_empty(column, [], [elsewhere]) == UNKNOWN
-    assert why_empty(BY_NAME["train_epsilon"], [], []) == "none: trained against no adversary"
+    other_attack = failed | {"method": "gan", "error": "another attack"}
+    assert why_empty(column, [*others, note], [failed, missing], primary) == "too few images"
+    assert why_empty(column, [*others, by_name], [failed, missing], primary) == "leakage failed"
+    why = why_empty(column, others, [missing, elsewhere, other_attack, failed], primary)
+    assert why == "invert (gradient) of replica 1 failed: RuntimeError: out of memory"
+    assert why_empty(column, [], [missing, elsewhere], primary).startswith("not run yet: 1 of 1 trials")
+    assert why_empty(column, [], [elsewhere, other_attack], primary) == UNKNOWN
+    assert why_empty(BY_NAME["train_epsilon"], [], [], primary) == "none: trained against no adversary"
+
+
+def test_doubt_is_a_note_on_the_primary_attack_over_all_replicas():
+    column, primary = BY_NAME["in_rate"], {"leakage": "gradient"}
+    row = result(SUITE, "m", None, stage="leakage", method="gradient", metric="in_rate", value=0.5, note="few")
+    row |= {"space": "evaluator"}
+    others = [row | {"method": "gan"}, row | {"replica": 0}, row | {"space": "pixel"}, row | {"value": None}]
+    assert doubts(column, others, primary) == ""
+    assert doubts(column, [*others, row], primary) == "few"
 
 
 def test_scatter_offers_only_axes_with_numbers():
@@ -164,6 +177,7 @@ def test_controls_pass_fail_or_have_not_run():
     assert [line["name"] for line in found["failed"]] == ["injected_noisy"]
     memoriser = found["lines"][0]
     assert memoriser["passed"] is True and memoriser["rates"][0]["text"] == "0.970"
+    assert [rate["failed"] for rate in found["failed"][0]["rates"]] == [False, True, False]
     unfinished = _Suite()
     unfinished.results = [r | {"value": None} for r in control_results()]
     assert {line["passed"] for line in controls(unfinished)["lines"]} == {None}
