@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from benchmark.trial import Settings
 
 DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
+_WIDTH = 132
+
+
+def _console() -> "Console":
+    """The terminal; where there is none, lines wide enough for the tables."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def _fail(message: str) -> NoReturn:
@@ -66,15 +75,13 @@ def main() -> None:
 @user_errors
 def run(suite: str, **options: Any) -> None:
     """Run what is missing of SUITE, then build its page."""
-    from rich.console import Console
-
     from benchmark.live import Follower, closing
     from benchmark.prepare import prepare
     from benchmark.run import run as run_plan
     from benchmark.store import Store
     from benchmark.trial import Settings
 
-    console = Console()
+    console = _console()
     prepared = prepare(suite, options["data_root"], options["include"])
     plan = prepared.plan.only(options["only"]) if options["only"] else prepared.plan
     settings = Settings(
@@ -138,14 +145,12 @@ def _show(console: "Console", store: "Store", site: Path, suite: str, images: bo
 @user_errors
 def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ...]) -> None:
     """Show the trials of SUITE, what is there already and what the rest will cost. Runs nothing."""
-    from rich.console import Console
-
     from benchmark.live import planned
     from benchmark.prepare import prepare
     from benchmark.store import Store
 
     prepared, store = prepare(suite, data_root, include), Store(results)
-    Console().print(*planned(prepared.plan, _walls(prepared.plan, store)), sep="\n", highlight=False)
+    _console().print(*planned(prepared.plan, _walls(prepared.plan, store)), sep="\n", highlight=False)
 
 
 def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
@@ -159,12 +164,10 @@ def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
 @user_errors
 def status(results: str) -> None:
     """Show what is done, missing and failed, and why."""
-    from rich.console import Console
-
     from benchmark.live import standing
     from benchmark.results import SuiteResults
 
-    store, console = _existing(results), Console()
+    store, console = _existing(results), _console()
     for manifest in store.plans():
         console.print(*standing(SuiteResults(store, manifest)), sep="\n", highlight=False)
 
@@ -187,11 +190,9 @@ def _existing(results: str) -> "Store":
 @user_errors
 def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int) -> None:
     """Build the page from the results, also in the middle of a run."""
-    from rich.console import Console
-
     store = _existing(results)
     for manifest in store.plans():
-        _show(Console(), store, Path(site), manifest["suite"], images=not no_images)
+        _show(_console(), store, Path(site), manifest["suite"], images=not no_images)
     if serve:
         from leaderboard.serve import serve as serve_site
 
@@ -203,14 +204,12 @@ def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int
 @user_errors
 def list_methods(include: tuple[str, ...]) -> None:
     """List every registered method with its source."""
-    from rich.console import Console
-
     from benchmark import registry
     from benchmark.live import methods
 
     for file in include:
         registry.include(file)
-    Console().print(methods())
+    _console().print(methods())
 
 
 @main.command()
@@ -219,9 +218,7 @@ def list_methods(include: tuple[str, ...]) -> None:
 @user_errors
 def doctor(results: str, data_root: str | None) -> None:
     """Show what will be used here, and why: device, FAISS, Ray, disk, threads, data sets."""
-    from rich.console import Console
-
     from benchmark.doctor import findings
 
     for name, finding in findings(results, data_root):
-        Console().print(f"{name:12} {finding}", highlight=False, markup=False, soft_wrap=True)
+        _console().print(f"{name:18} {finding}", highlight=False, markup=False, soft_wrap=True)

@@ -90,8 +90,8 @@ class Follower:
 def ranking(rows: list[Mapping[str, Any]]) -> Table:
     """The leaderboard of one suite, most robust first, as a table for the terminal."""
     table = Table(title=f"suite {rows[0]['suite']}: most robust first", title_justify="left")
-    for name in ("model", "clean", "robust", "recognised", "in_rate", "membership AUC", "controls"):
-        table.add_column(name, justify="left" if name == "model" else "right")
+    for name in ("model", "clean", "robust", "recognised", "in rate", "membership AUC", "controls"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
     for row in sorted(rows, key=lambda row: -(row["robust_accuracy"] or 0.0)):
         cells = [
             _rate(row, name)
@@ -116,7 +116,7 @@ def closing(report: Report) -> str:
 def _rate(row: Mapping[str, Any], name: str) -> str:
     if row[name] is None:
         return "-"
-    return f"{row[name]:.3f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+    return f"{row[name]:.3f} [{row[f'{name}_low']:.2f}-{row[f'{name}_high']:.2f}]"
 
 
 def _plain(text: str) -> str:

@@ -36,6 +36,7 @@ class Evasion(Spec):
         """Attack a batch.
 
         images: (N, C, H, W) in [0, 1]. labels: (N,) true classes. The model is in eval mode.
+        Images that are misclassified already come back unchanged.
         """
         raise NotImplementedError
 

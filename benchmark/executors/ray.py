@@ -120,7 +120,8 @@ def _init(ray: Any, settings: Settings, slots: int, address: str | None) -> None
         return
     cpus = (slots or num_slots(settings)) * settings.threads
     gpus = 0 if settings.device == "cpu" else num_gpus()
-    ray.init(num_cpus=cpus, num_gpus=gpus, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+    own = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    ray.init(num_cpus=cpus, num_gpus=gpus, **own, **quiet)  # "local": never one that happens to run here
 
 
 def _task(trial: Trial, settings: Settings) -> Finished:

@@ -62,6 +62,5 @@ def _of(features: Tensor, feature_ids: Tensor, ids: Tensor) -> Tensor:
 
 def whitened(context: Context, space: str) -> tuple[Whitener, Tensor]:
     """The evaluator's whitener, and its whitened features (P, K) of the private pool."""
-    features = context.tensors(space.replace("evaluator", "embed"))
-    whitener = Whitener.fit(features["auxiliary"])
-    return whitener, whitener(features["private"])
+    found = context.tensors(space.replace("evaluator", "embed"))
+    return Whitener(found["mean"], found["projection"]), found["private"]
