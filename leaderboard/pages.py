@@ -124,7 +124,10 @@ def spread(column: Column, row: Row) -> str:
 
 
 def controls(suite: Suite) -> dict[str, Any]:
-    """The control table: a line a control, an in_rate a space, whether it came out as it must, what is expected."""
+    """The control table: a line a control, an in_rate a space, whether it came out as it must, what is expected.
+
+    `distrusted`: the spaces in which a control was not passed; all of them where it does not say which.
+    """
     rows = [row for row in suite.results if row["stage"] == "control"]
     spaces = list(dict.fromkeys(row["space"] for row in rows if row["metric"] == "in_rate"))
     lines = []
@@ -138,10 +141,13 @@ def controls(suite: Suite) -> dict[str, Any]:
                 "replica": replica,
                 "rates": [_rate(rates.get(space), verdicts, space) for space in spaces],
                 "passed": _verdict(verdicts),
+                "failed_spaces": [s for s in spaces if s and _failed_in(verdicts, s)],
                 "expected": "; ".join(dict.fromkeys(r["note"] for r in verdicts if r["note"])),
             }
         )
-    return {"spaces": spaces, "lines": lines, "failed": [line for line in lines if line["passed"] is False]}
+    failed = [line for line in lines if line["passed"] is False]
+    distrusted = {space for line in failed for space in line["failed_spaces"] or spaces}
+    return {"spaces": spaces, "lines": lines, "failed": failed, "distrusted": distrusted}
 
 
 def _rate(row: Row | None, verdicts: Sequence[Row], space: str | None) -> dict[str, Any]:
@@ -151,8 +157,12 @@ def _rate(row: Row | None, verdicts: Sequence[Row], space: str | None) -> dict[s
     ends = (
         "" if row["low"] is None or row["high"] is None else f"{show(column, row['low'])}, {show(column, row['high'])}"
     )
-    failed = bool(space) and _verdict([v for v in verdicts if v["space"] == space]) is False
+    failed = bool(space) and _failed_in(verdicts, space)
     return {"text": show(column, row["value"]), "interval": ends, "failed": failed}
+
+
+def _failed_in(verdicts: Sequence[Row], space: str | None) -> bool:
+    return _verdict([row for row in verdicts if row["space"] == space]) is False
 
 
 def _verdict(rows: Sequence[Row]) -> bool | None:
@@ -186,7 +196,8 @@ def measures(suite: Suite, index: int, line: Sequence[Cell]) -> list[dict[str, A
 def replicas(results: Sequence[Row]) -> list[dict[str, Any]]:
     """Every measured number by step: a line a (method, space, metric), a column a replica."""
     blocks = []
-    for (stage,), rows in group(results, "stage").items():
+    named = [row | {key: row[key] or "" for key in ("stage", "method", "space", "metric")} for row in results]
+    for (stage,), rows in group(named, "stage").items():
         numbers = sorted({r["replica"] for r in rows if r["replica"] is not None})
         heads: list[int | None] = [None, *numbers] if any(r["replica"] is None for r in rows) else list(numbers)
         lines = []

@@ -48,12 +48,22 @@ window.page = (() => {
   /* Focus scrolls its element into view: its tip moves along. Otherwise scrolling ends a tip. */
   document.addEventListener("scroll", () => { if (owner && owner === document.activeElement) place(); else hide(); }, { capture: true, passive: true });
 
-  /* Paper is white: a dark page is drawn in its light colours while it is printed. */
+  /* Paper is white and cannot be unfolded: a page is light and open while it is printed. */
   const redraws = [];
   const redraw = () => redraws.forEach((draw) => draw());
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => { document.documentElement.classList.add("printing"); redraw(); });
-  window.addEventListener("afterprint", () => { document.documentElement.classList.remove("printing"); redraw(); });
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
+    opened = [...document.querySelectorAll("details:not([open], .columns)")];
+    for (const element of opened) element.open = true;
+    redraw();
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    for (const element of opened) element.open = false;
+    redraw();
+  });
 
   return {
     colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(),

@@ -263,12 +263,14 @@ def test_page_prints_on_white_paper(visit):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert luminance(page, "body") > 0.9
     assert page.evaluate("document.querySelector('.plot').layout.paper_bgcolor") == "#fff"
+    assert page.get_by_text("data: fashion_mnist_13k").is_visible(), "what is folded is printed too"
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert luminance(page, "body") < 0.2
 
 
 def test_failed_controls_are_marked(index):
     assert "injected_noisy" in index.locator("section.suite:visible .notice.bad").inner_text()
-    assert "controls not passed" in head(index, "in_rate").text_content()
+    assert "controls not passed" in head(index, "in_rate_target").text_content()
+    assert "controls not passed" not in head(index, "in_rate").text_content(), "passed in the evaluator's space"
     failed = index.locator("section.suite:visible tr.failed")
     assert failed.count() == 1 and "not passed" in failed.inner_text()

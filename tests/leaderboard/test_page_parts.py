@@ -177,6 +177,7 @@ def test_controls_pass_fail_or_have_not_run():
     assert [line["name"] for line in found["failed"]] == ["injected_noisy"]
     memoriser = found["lines"][0]
     assert memoriser["passed"] is True and memoriser["rates"][0]["text"] == "0.970"
+    assert found["distrusted"] == {"target"}
     assert [rate["failed"] for rate in found["failed"][0]["rates"]] == [False, True, False]
     unfinished = _Suite()
     unfinished.results = [r | {"value": None} for r in control_results()]
@@ -191,3 +192,5 @@ def test_replicas_stand_side_by_side():
     (block,) = replicas(rows)
     assert block["heads"] == [None, 0, 1]
     assert [v["text"] for v in block["lines"][0]["values"]] == ["0.150", "0.100", "0.200"]
+    (block,) = replicas([row | {"space": "" if row["replica"] is None else None} for row in rows])
+    assert len(block["lines"]) == 1, "no space is written as null or as nothing"
