@@ -151,7 +151,8 @@ def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: 
 def preload() -> None:
     """Load torch while the first trials still run elsewhere."""
     with contextlib.suppress(ImportError):  # the first trial fails on it, with its traceback
-        for module in ("safetensors.torch", "pyarrow.parquet", "benchmark.executors.worker"):
+        # pandas: pyarrow loads it when the first table is made of arrays
+        for module in ("safetensors.torch", "pyarrow.parquet", "pandas", "benchmark.executors.worker"):
             importlib.import_module(module)
 
 
