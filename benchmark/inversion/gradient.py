@@ -47,7 +47,7 @@ class GradientInversion(Inversion):
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         targets = self.targets(victim.num_classes)
-        # All starts are drawn before the batches are cut, so that batch_size changes no number.
+        # All starts are drawn before the batches are cut: batch_size changes no start, and results by rounding alone.
         starts = self._starts((len(targets), *victim.shape), generator)
         done = []
         with frozen(victim.model):

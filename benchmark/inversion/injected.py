@@ -31,6 +31,11 @@ class Injected(Inversion):
         copies = []
         for target in range(victim.num_classes):
             of_class = (labels == target).nonzero().flatten().cpu()
+            if len(of_class) < self.samples_per_class:
+                raise ValueError(
+                    f"samples_per_class: {self.samples_per_class} is more than class {target} has "
+                    f"{self.what}; allowed: up to {len(of_class)}"
+                )
             picked = of_class[torch.randperm(len(of_class), generator=generator)[: self.samples_per_class]]
             copies.append(images.cpu()[picked].float() / 255)
         stacked = torch.cat(copies)
