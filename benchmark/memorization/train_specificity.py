@@ -54,7 +54,7 @@ def exposure_counts(nearest_ids: Tensor, member_ids: Tensor) -> Tensor:
     the order of the result.
     """
     ordered, order = member_ids.sort()
-    position = torch.searchsorted(ordered, nearest_ids).clamp(max=len(ordered) - 1)
+    position = torch.searchsorted(ordered, nearest_ids.contiguous()).clamp(max=len(ordered) - 1)
     assert bool((ordered[position] == nearest_ids).all()), "a nearest image is not a member"
     return torch.bincount(order[position], minlength=len(member_ids))
 
