@@ -163,13 +163,16 @@ def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
 @results_option
 @user_errors
 def status(results: str) -> None:
-    """Show what is done, missing and failed, and why."""
+    """Show what is done, running, missing and failed, and why."""
+    from benchmark.heartbeat import running
     from benchmark.live import standing
     from benchmark.results import SuiteResults
 
     store, console = _existing(results), _console()
     for manifest in store.plans():
         console.print(*standing(SuiteResults(store, manifest)), sep="\n", highlight=False)
+    for name in running(store.root):
+        console.print(f"  running {name}", markup=False, highlight=False)
 
 
 def _existing(results: str) -> "Store":

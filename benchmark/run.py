@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark.durable import StoreFull
 from benchmark.executors import Executor, ExecutorFactory, Finished
+from benchmark.heartbeat import Heartbeat
 from benchmark.store import Store
 from benchmark.trial import Settings
 
@@ -89,8 +90,8 @@ def run(
     interrupted = False
     if todo:
         try:
-            with executor_factory(settings) as executor:
-                schedule.drive(executor)
+            with executor_factory(settings) as executor, Heartbeat(store.root) as heartbeat:
+                schedule.drive(executor, heartbeat)
         except KeyboardInterrupt:  # the workers are gone, the store has what was finished
             interrupted = True
     return schedule.report(time.monotonic() - begin, interrupted)
@@ -145,7 +146,7 @@ class _Schedule:
         self._num_executed, self._trial_wall_s, self._full = 0, 0.0, False
         self._tell("begun")
 
-    def drive(self, executor: Executor) -> None:
+    def drive(self, executor: Executor, heartbeat: Heartbeat) -> None:
         """Keep the executor busy until nothing is left. Raises StoreFull, after what runs has ended."""
         for key in [key for key in self._nodes if key in self._left]:
             self._release(key)
@@ -158,6 +159,7 @@ class _Schedule:
                     self._running.add(key)
                     executor.submit(self._nodes[key].trial)
                     self._tell("started", key)
+            heartbeat.beat([self._label(key) for key in sorted(self._running)])
             for finished in executor.wait(timeout=1.0):  # a growing cluster may have more slots by then
                 self._settle(finished)
         if self._full:
