@@ -1,7 +1,9 @@
 """What every regime is, and the supervised loop that the gradient-trained ones share."""
 
 import contextlib
+import shutil
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -65,7 +67,7 @@ class SupervisedTraining(Regime):
         # A last batch of one image would break batch norm, and short batches have noisier gradients.
         steps_per_epoch = len(images) // batch
         optimizer, schedule = self._optimizer(model, self.epochs * steps_per_epoch)
-        compiled: Network = torch.compile(model) if images.is_cuda else model
+        compiled = _compiled(model, images.device)
         history = []
         for epoch in range(self.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
@@ -119,6 +121,16 @@ def _in_eval_mode(perturb: Perturb, model: Classifier, compiled: Network, x: Ten
     model.eval()
     with frozen(model):
         return perturb(compiled, x, y).detach()
+
+
+def _compiled(model: Classifier, device: torch.device) -> Network:
+    """Compiled where it pays: on a GPU, if the C compiler that Triton calls is there.
+
+    On a CPU compiling takes longer than a small network's whole training.
+    """
+    if device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
+        return cast(Network, torch.compile(model))
+    return model
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
