@@ -24,8 +24,8 @@ _OWN_CLUSTER = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
-    # When the driver is killed, Ray's agents would look for their server for a minute before they leave.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",
+    # Ray's agents look for the server of a killed driver this long before they leave; 60 by default.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 _OBJECT_STORE_BYTES = 150 * 2**20  # tasks pass keys; Ray's own floor is 75 MiB
 _GROWTH = 16

@@ -30,7 +30,7 @@ ENVIRONMENT = {
     **os.environ,
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
     "PYTHONPATH": str(Path(toy.__file__).parent),
 }
 
