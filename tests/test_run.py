@@ -279,15 +279,11 @@ def test_where_a_result_comes_from_is_no_part_of_it(bench: Bench, monkeypatch: p
     plan = toy.diamonds(1)
     bench.run(plan)
     content = toy.content(bench.store)
-    monkeypatch.setattr(benchmark.executors.worker, "provenance", _elsewhere)
+    elsewhere = {**bench.store.provenance(plan.nodes[0].key), "host": "elsewhere", "versions": "x", "git_commit": "x"}
+    monkeypatch.setattr(benchmark.executors.worker, "provenance", lambda device, threads: elsewhere)
     bench.run(plan, rerun="all")
     assert bench.store.rows(plan.nodes[0].key)["host"][0].as_py() == "elsewhere"
     assert toy.content(bench.store) == content
-
-
-def _elsewhere(device: str, threads: int) -> dict[str, object]:
-    names = ("git_commit", "versions", "device", "created_utc")
-    return {**dict.fromkeys(names, "x"), "host": "elsewhere", "threads": threads}
 
 
 def test_relative_paths_reach_the_workers_as_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from store_writers import MADE, ROW, TABLE, killed_at, trial, write_often
+from toy import HOSTILE_NODE as NODE
+from toy import HOSTILE_PLAN as PLAN
 
 from benchmark import schema
 from benchmark.durable import StoreFull
 from benchmark.inspection import Problem
-from benchmark.plan import Node, Plan
 from benchmark.store import CorruptArtifact, Store
-from benchmark.trial import Outcome, Row, Trial
+from benchmark.trial import Outcome, Row
 
 
 def outcome() -> Outcome:
@@ -266,44 +267,6 @@ def test_a_full_disk_keeps_what_is_there(tiny_disk: Path) -> None:
         with pytest.raises(StoreFull):
             attempt()
     assert store.has(trial().key) and store.failures() == {} and store.plans() == [] and store.check() == []
-
-
-NODE = Node(trial(), trial().key, "evade", "pgd", "<img src=x onerror=alert(1)>", 1, 2.5)
-PLAN = Plan("../<b>", "d" * 64, (NODE,))
-
-
-def test_failures_are_kept_beside_results(store: Store) -> None:
-    assert store.failures() == {}
-    store.write_failure(NODE, "Traceback: it broke", 3)
-    failure = store.failures()[NODE.key]
-    assert (failure["traceback"], failure["attempts"], failure["model"]) == ("Traceback: it broke", 3, NODE.model)
-    assert not store.has(NODE.key) and store.keys() == []
-    store.clear_failure(NODE.key)
-    store.clear_failure(NODE.key)
-    assert store.failures() == {}
-
-
-def test_plans_are_kept_a_suite_each(store: Store) -> None:
-    store.write_plan(PLAN, {"yaml": "a: 1\n"})
-    store.write_plan(PLAN, {"yaml": "a: 2\n"})
-    store.write_plan(Plan("other", "e" * 64, ()), {})
-    plans = {plan["suite"]: plan for plan in store.plans()}
-    assert plans.keys() == {"../<b>", "other"}
-    assert plans["../<b>"]["about"] == {"yaml": "a: 2\n"} and plans["../<b>"]["suite_hash"] == "d" * 64
-    (node,) = plans["../<b>"]["nodes"]
-    assert Trial.from_json(node["trial"]).key == node["key"] == NODE.key
-    assert (node["stage"], node["replica"], node["cost"]) == ("evade", 1, 2.5)
-    assert len(list((store.root / "plans").iterdir())) == 2
-
-
-@pytest.mark.parametrize("kind", ["plans", "failures"])
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff\xfe"])
-def test_a_foreign_record_is_reported_and_not_read(store: Store, kind: str, content: bytes) -> None:
-    path = store.root / kind / "x.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    assert [problem.path for problem in store.check()] == [path]
-    assert store.plans() == [] and store.failures() == {}
 
 
 def test_the_results_folder_may_move(store: Store, key: str, tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from benchmark.store import Store
 from benchmark.trial import Settings, Trial
 
 STAGES = str(Path(__file__).with_name("toy_stages.py"))
+_TRIAL = Trial({"method": "evade", "version": 1, "steps": 3}, 0, {"model": "f" * 64})
+HOSTILE_NODE = Node(_TRIAL, _TRIAL.key, "evade", "pgd", "<img src=x onerror=alert(1)>", 1, 2.5)
+HOSTILE_PLAN = Plan("../<b>", "d" * 64, (HOSTILE_NODE,))
 
 
 def node(method: str, *parents: Node, seed: int = 0, cost: float = 1.0, **fields: Any) -> Node:
