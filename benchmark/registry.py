@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,11 +69,27 @@ _INCLUDED: dict[str, str] = {}
 """Module name of an included file -> sha256 of its text: it is part of its methods' identity."""
 
 
+_BASES = {
+    "data": "benchmark.data.images:Dataset",
+    "architecture": "benchmark.models.classifier:Architecture",
+    "regime": "benchmark.regimes.regime:Regime",
+    "evasion": "benchmark.evasion.attack:Evasion",
+    "inversion": "benchmark.inversion.attack:Inversion",
+    "membership": "benchmark.spec:Spec",
+    "stage": "benchmark.trial:Stage",
+}
+"""What a method of each kind is a subclass of."""
+
+
 def lookup(kind: str, name: str) -> type[Spec]:
     """The Spec class registered as `name`. Raises SpecError with the nearest name."""
     if not isinstance(name, str) or name not in KINDS[kind]:
         raise SpecError(f"unknown {kind} {name!r}{suggest(name, KINDS[kind])}")
-    module, _, attribute = KINDS[kind][name].partition(":")
+    return _load(KINDS[kind][name])
+
+
+def _load(path: str) -> type[Spec]:
+    module, _, attribute = path.partition(":")
     found: type[Spec] = getattr(importlib.import_module(module), attribute)
     return found
 
@@ -81,13 +98,19 @@ def register(kind: str, name: str, method: type[Spec]) -> None:
     """Add a user's method; for files given with `--include`."""
     if kind not in KINDS:
         raise SpecError(f"unknown kind {kind!r}{suggest(kind, KINDS)}")
+    base = _load(_BASES[kind])
+    if not isinstance(method, type) or not issubclass(method, base) or "." in method.__qualname__:
+        raise SpecError(f"{kind} {name!r} is {method!r}; allowed: a subclass of {base.__name__} at the top of its file")
     path = f"{method.__module__}:{method.__qualname__}"
     if KINDS[kind].setdefault(name, path) != path:
         raise SpecError(f"{kind} {name!r} is taken by {KINDS[kind][name]}")
 
 
 def include(path: str) -> None:
-    """Import the user's file, so that it can call `register`. Runs the user's code."""
+    """Import the user's file, so that it can call `register`. Runs the user's code.
+
+    Raises SpecError, with the file and the line, for whatever it raises.
+    """
     file = Path(path).resolve()
     if not file.is_file():
         raise SpecError(f"--include: no file {path!r}")
@@ -100,7 +123,25 @@ def include(path: str) -> None:
         raise SpecError(f"--include: {path!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name], _INCLUDED[name] = module, digest
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything; the user mends it
+        del sys.modules[name], _INCLUDED[name]
+        raise SpecError(f"--include: {path!r}{_line(error, str(file))}: {_what(error)}") from error
+
+
+def _line(error: Exception, file: str) -> str:
+    """Where in the file an error came up."""
+    if isinstance(error, SyntaxError):
+        return f" line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" line {lines[-1]}" if lines else ""
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, SpecError):
+        return str(error)
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
 
 
 def parse(kind: str, value: Any) -> Spec:
