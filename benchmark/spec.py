@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Self
 
@@ -77,7 +78,7 @@ _FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER}))?\s*")
 
 def _fraction(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        number = float(value) if abs(value) <= sys.float_info.max else math.inf
     else:
         match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
         if match is None or (match[2] is not None and float(match[2]) == 0):
