@@ -1,21 +1,28 @@
 """YAML -> Suite. Every error names the key, the value and what is allowed."""
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import yaml
 from pydantic import Field, StringConstraints
 
 from benchmark import registry
 from benchmark.data.pools import PoolsSpec
+from benchmark.evasion.attack import Evasion
+from benchmark.inversion.attack import Inversion
+from benchmark.inversion.injected import Injected
+from benchmark.models.memoriser import Memoriser
+from benchmark.regimes.memorise import Memorise
 from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
 from benchmark.spec import Spec, SpecError, suggest
 
 CONTROL_NAMES = ("memoriser", "untrained", "injected")
 """Names of the controls, which every suite runs; no model may be called so."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 
 
 class Recipe(Spec):
@@ -52,9 +59,9 @@ class Suite(Spec):
     name: Name
     data: DataField
     pools: PoolsSpec = PoolsSpec()
-    replicas: int = Field(default=2, ge=2)
+    replicas: int = Field(default=2, ge=2, le=1024)
     seed: int = Field(default=0, ge=0)
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     models: list[ModelEntry] = Field(min_length=1)
     evaluators: Evaluators
     evasion: list[EvasionField] = Field(min_length=1)
@@ -79,8 +86,8 @@ def load_suite(path: str) -> tuple[Suite, str]:
         raise SpecError(f"suite file {path!r} cannot be read: {error}") from None
     try:
         data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise SpecError(f"suite file {path!r} is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecError(f"suite file {path!r} is not YAML: {_problem(error)}") from None
     if data is None:
         raise SpecError(f"suite file {path!r} is empty; allowed: keys {', '.join(Suite.model_fields)}")
     return parse_suite(data), text
@@ -91,18 +98,42 @@ def parse_suite(data: Any) -> Suite:
     suite = Suite.parse(data)
     if suite.replicas % 2:
         raise SpecError(f"{suite.replicas} is odd; allowed: an even number, replicas come in pairs", ("replicas",))
+    for path, method in _methods(suite):
+        if isinstance(method, Memoriser | Memorise | Injected):
+            name = type(method).__name__.lower()
+            raise SpecError(f"{name!r} is a control, which every suite runs by itself; allowed: any other", path)
     names = [model.name for model in suite.models]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise SpecError(f"{name!r} is the name of two models; allowed: names that differ", ("models", index))
         if name in CONTROL_NAMES:
             raise SpecError(f"{name!r} is the name of a control; allowed: any other", ("models", index, "name"))
-    for kind, attacks in (("evasion", suite.evasion), ("inversion", suite.inversion)):
-        labels = [attack.label for attack in attacks]
+    for kind, labels in (
+        ("evasion", [cast(Evasion, attack).label for attack in suite.evasion]),
+        ("inversion", [cast(Inversion, attack).label for attack in suite.inversion]),
+        ("membership", [registry.dump("membership", attack)["method"] for attack in suite.membership]),
+    ):
         for index, label in enumerate(labels):
             if label in labels[:index]:
                 raise SpecError(f"{label!r} is there twice; allowed: attacks that differ", (kind, index))
     return suite
+
+
+def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
+    """Place and method of what must be no control."""
+    recipes: list[tuple[tuple[str | int, ...], Recipe]] = [(("models", i), m) for i, m in enumerate(suite.models)]
+    recipes += [(("evaluators", role), getattr(suite.evaluators, role)) for role in Evaluators.model_fields]
+    for place, recipe in recipes:
+        yield (*place, "architecture"), recipe.architecture
+        yield (*place, "regime"), recipe.regime
+    yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
+
+
+def _problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', error)}"
 
 
 def _near(file: Path) -> str:
@@ -116,8 +147,12 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key that is written twice is an error, not a silent loss."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: Sequence[Any] = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise SpecError(f"line {node.value[index][0].start_mark.line + 1}: the key {key!r} is there twice")
+        keys: list[Any] = []
+        for name, _ in node.value:
+            if name.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, which the others override
+                continue
+            key = self.construct_object(name, deep=True)
+            if key in keys:
+                raise SpecError(f"line {name.start_mark.line + 1}: the key {key!r} is there twice")
+            keys.append(key)
         return super().construct_mapping(node, deep)
