@@ -84,10 +84,15 @@ def _forward(architecture: Architecture, info: InputInfo) -> float:
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         total += 2.0 * output.numel() * layer.weight[0].numel()
 
-    with torch.device("meta"):
-        model = architecture.network(info).to("meta").eval()
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(count)
-        model(torch.empty(1, info.channels, info.height, info.width))
+    try:
+        with torch.device("meta"):
+            model = architecture.network(info).to("meta").eval()
+            for layer in model.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    layer.register_forward_hook(count)
+            model(torch.empty(1, info.channels, info.height, info.width))
+    except (RuntimeError, TypeError, ValueError) as error:  # sizes that no tensor can have
+        image = f"{info.channels} x {info.height} x {info.width}"
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"architecture {architecture!r} takes no images of {image} pixels: {reason}") from error
     return total
