@@ -1,8 +1,9 @@
 """`bench`: the command. The only module that prints. Heavy imports wait until a command needs them."""
 
-import functools
+import contextlib
+import os
 import sys
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.store import Store
     from benchmark.trial import Settings
 
-DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
+DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _WIDTH = 132
 
 
@@ -34,26 +35,40 @@ def _fail(message: str) -> NoReturn:
     sys.exit(WRONG_INPUT)
 
 
-def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What the user must mend ends in one line and exit code 2."""
+class _Commands(click.Group):
+    """What the user must mend, in the call or in a file, ends in one line and exit code 2."""
 
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
-            return command(*args, **kwargs)
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.UsageError as error:
+            _fail(error.format_message())
+        except click.Abort:
+            click.echo("bench: interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # `bench list | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(SOME_FAILED)
         except (ValueError, OSError) as error:
             _fail(str(error))
+        sys.exit(code if isinstance(code, int) else DONE)
 
-    return wrapped
+
+def _folder(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if "://" in value:
+        raise click.UsageError(f"--{parameter.name}: {value!r} is a URL; allowed: a folder of this machine or on NFS")
+    return value
 
 
-results_option = click.option("--results", default="results", show_default=True, help="Folder of the results.")
-site_option = click.option("--site", default="site", show_default=True, help="Folder of the page.")
+results_option = click.option(
+    "--results", default="results", show_default=True, callback=_folder, help="Folder of the results."
+)
+site_option = click.option("--site", default="site", show_default=True, callback=_folder, help="Folder of the page.")
 data_option = click.option("--data-root", envvar="BENCH_DATA", help="Folder of the data sets.  [env: BENCH_DATA]")
 include_option = click.option("--include", multiple=True, metavar="FILE.py", help="Run this file: methods of your own.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="robust-or-private")
 def main() -> None:
     """Robust or private? Measure what adversarial robustness costs in training-data privacy."""
@@ -72,17 +87,18 @@ def main() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
 @click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core or GPU.")
 @click.option("--gpus-per-trial", type=click.FloatRange(0, 64), help="Share of a GPU a trial holds (Ray).")
-@user_errors
 def run(suite: str, **options: Any) -> None:
     """Run what is missing of SUITE, then build its page."""
     from benchmark.live import Follower, closing
-    from benchmark.prepare import prepare
+    from benchmark.prepare import check_device, prepare
     from benchmark.run import run as run_plan
     from benchmark.store import Store
     from benchmark.trial import Settings
 
     console = _console()
     prepared = prepare(suite, options["data_root"], options["include"])
+    if options["address"] is None:  # a cluster's nodes have devices of their own
+        check_device(options["device"])
     plan = prepared.plan.only(options["only"]) if options["only"] else prepared.plan
     settings = Settings(
         results=options["results"],
@@ -93,12 +109,13 @@ def run(suite: str, **options: Any) -> None:
     )
     store = Store(options["results"])
     store.writable()
+    _make_site(Path(options["site"]))
     store.write_plan(prepared.plan, prepared.about)
     with Follower(console, plan) as follower:
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
-    _show(console, store, Path(options["site"]), prepared.suite.name)
+    whole = _show(console, store, Path(options["site"]), [prepared.suite.name])
     console.print(closing(report), highlight=False)
-    sys.exit(_exit_code(report))
+    sys.exit(_exit_code(report, whole))
 
 
 def _factory(options: dict[str, Any]) -> "ExecutorFactory":
@@ -108,33 +125,60 @@ def _factory(options: dict[str, Any]) -> "ExecutorFactory":
             from benchmark.executors.local import LocalExecutor
 
             return LocalExecutor(settings, slots)
+        from benchmark.executors.ray import RayExecutor
+
         try:
-            from benchmark.executors.ray import RayExecutor
-        except ImportError:
-            raise ValueError("Ray is not installed; allowed: --executor local, or pip install 'ray[tune]'") from None
-        return RayExecutor(settings, slots, options["address"], options["gpus_per_trial"])
+            return RayExecutor(settings, slots, options["address"], options["gpus_per_trial"])
+        except ImportError as error:
+            advice = "allowed: --executor local, or pip install 'ray[tune]'"
+            raise ValueError(f"Ray cannot be imported ({error}); {advice}") from error
 
     return start
 
 
-def _exit_code(report: "Report") -> int:
+def _exit_code(report: "Report", whole: bool) -> int:
     if report.interrupted:
-        return 130
-    return SOME_FAILED if report.num_failed or report.num_skipped else DONE
+        return INTERRUPTED
+    return DONE if whole and not report.num_failed and not report.num_skipped else SOME_FAILED
 
 
-def _show(console: "Console", store: "Store", site: Path, suite: str, images: bool = True) -> None:
-    """Build the page; print the ranking of one suite and where the page is."""
-    from benchmark.live import ranking
+def _make_site(site: Path) -> None:
+    """Find out before the hours of a run that the page could not be written."""
+    try:
+        site.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=site):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"site: {str(site)!r} cannot be written ({error.strerror}); allowed: a folder that you may write to"
+        ) from error
+
+
+def _show(console: "Console", store: "Store", site: Path, suites: list[str], images: bool = True) -> bool:
+    """Build the page; print the rankings of suites and where the page is. Returns: no trial had to be set aside."""
+    import pyarrow.parquet as pq
+
+    from benchmark.live import controls, ranking
+    from benchmark.store import CorruptArtifact
     from benchmark.summary import summarise
     from leaderboard.build import build
 
-    board = summarise(store, site, images)
+    whole, board = True, None
+    while board is None:
+        try:
+            board = summarise(store, site, images)
+        except CorruptArtifact as error:  # found only now: a resume does not hash what is large
+            whole, place = False, store.set_aside(error.key, str(error))
+            text = f"problem {error}; set aside in {place.relative_to(store.root)}, `bench run` computes it again"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
     page = build(site, images=images)
-    rows = [row for row in board.to_pylist() if row["suite"] == suite]
-    if rows:
-        console.print(ranking(rows))
+    passed = [("stage", "==", "control"), ("metric", "==", "passed")]
+    verdicts = pq.read_table(site / "results.parquet", filters=passed).to_pylist()
+    for suite in suites:
+        console.print(ranking([row for row in board.to_pylist() if row["suite"] == suite], console.width))
+        console.print(controls([row for row in verdicts if row["suite"] == suite]), highlight=False)
     console.print(f"page: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
+    return whole
 
 
 @main.command()
@@ -142,7 +186,6 @@ def _show(console: "Console", store: "Store", site: Path, suite: str, images: bo
 @results_option
 @data_option
 @include_option
-@user_errors
 def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ...]) -> None:
     """Show the trials of SUITE, what is there already and what the rest will cost. Runs nothing."""
     from benchmark.live import planned
@@ -161,7 +204,6 @@ def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
 
 @main.command()
 @results_option
-@user_errors
 def status(results: str) -> None:
     """Show what is done, running, missing and failed, and why."""
     from benchmark.heartbeat import running
@@ -190,21 +232,22 @@ def _existing(results: str) -> "Store":
 @click.option("--no-images", is_flag=True, help="Leave the galleries out.")
 @click.option("--serve", is_flag=True, help="Show the page at http://127.0.0.1:PORT until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@user_errors
 def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int) -> None:
     """Build the page from the results, also in the middle of a run."""
     store = _existing(results)
-    for manifest in store.plans():
-        _show(_console(), store, Path(site), manifest["suite"], images=not no_images)
+    _make_site(Path(site))
+    whole = _show(_console(), store, Path(site), [plan["suite"] for plan in store.plans()], images=not no_images)
     if serve:
-        from leaderboard.serve import serve as serve_site
+        from leaderboard.serve import server
 
-        serve_site(Path(site), port)
+        with server(Path(site), port) as running, contextlib.suppress(KeyboardInterrupt):
+            click.echo(f"serving http://127.0.0.1:{running.server_address[1]}/ until Ctrl-C")
+            running.serve_forever()
+    sys.exit(DONE if whole else SOME_FAILED)
 
 
 @main.command(name="list")
 @include_option
-@user_errors
 def list_methods(include: tuple[str, ...]) -> None:
     """List every registered method with its source."""
     from benchmark import registry
@@ -218,7 +261,6 @@ def list_methods(include: tuple[str, ...]) -> None:
 @main.command()
 @results_option
 @data_option
-@user_errors
 def doctor(results: str, data_root: str | None) -> None:
     """Show what will be used here, and why: device, FAISS, Ray, disk, threads, data sets."""
     from benchmark.doctor import findings

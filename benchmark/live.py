@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,6 +16,8 @@ from benchmark.results import SuiteResults
 from benchmark.run import Event, Report
 
 _MOST_RUNNING = 8
+_WIDE = 110
+"""Columns of a terminal from which on an interval fits beside its value."""
 
 
 def label(node: Node) -> str:
@@ -87,24 +90,46 @@ class Follower:
         return Group(self._progress, *lines)
 
 
-def ranking(rows: list[Mapping[str, Any]]) -> Table:
-    """The leaderboard of one suite, most robust first, as a table for the terminal."""
-    table = Table(title=f"suite {rows[0]['suite']}: most robust first", title_justify="left")
-    for name in ("model", "clean", "robust", "recognised", "in rate", "membership AUC", "controls"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
+_RANKED = {
+    "clean": "clean_accuracy",
+    "robust": "robust_accuracy",
+    "recognised": "evaluator_accuracy",
+    "in rate": "in_rate",
+    "membership AUC": "membership_auc",
+}
+
+
+def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
+    """The leaderboard of one suite, most robust first, for a terminal so wide; 80 columns are enough."""
+    title = Text(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    for name in _RANKED:
+        table.add_column(name, justify="right")
+    gap = " " if width >= _WIDE else "\n"
     for row in sorted(rows, key=lambda row: -(row["robust_accuracy"] or 0.0)):
-        cells = [
-            _rate(row, name)
-            for name in ("clean_accuracy", "robust_accuracy", "evaluator_accuracy", "in_rate", "membership_auc")
-        ]
-        passed = {True: "passed", False: "FAILED", None: "-"}[row["controls_passed"]]
-        table.add_row(Text(row["model"]), *cells, passed)
+        table.add_row(Text(row["model"]), *(_rate(row, name, gap) for name in _RANKED.values()))
     return table
+
+
+def controls(rows: list[Mapping[str, Any]]) -> Text:
+    """Whether the suite's measures can be believed. rows: of results.parquet, stage `control`, metric `passed`."""
+    failed: dict[str, list[str]] = {}
+    for row in rows:
+        if row["value"] != 1.0:
+            failed.setdefault(f"{row['method']} (expected {row['note']}) in", []).append(row["space"])
+    if not rows:
+        return Text("controls: not measured yet")
+    if not failed:
+        return Text("controls: passed")
+    which = "; ".join(f"{control} {', '.join(spaces)}" for control, spaces in failed.items())
+    return Text.assemble(("controls: FAILED, do not believe an in_rate of these spaces: ", "red"), which)
 
 
 def closing(report: Report) -> str:
     """The run in a line."""
-    text = (
+    text = "interrupted, run again to go on: " if report.interrupted else ""
+    text += (
         f"{report.num_executed} trials run, {report.num_cached} there before, {report.num_failed} failed, "
         f"{report.num_skipped} not run; {report.wall_s:.1f} s"
     )
@@ -113,10 +138,10 @@ def closing(report: Report) -> str:
     return text
 
 
-def _rate(row: Mapping[str, Any], name: str) -> str:
+def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
     if row[name] is None:
-        return "-"
-    return f"{row[name]:.3f} [{row[f'{name}_low']:.2f}-{row[f'{name}_high']:.2f}]"
+        return Text("-")
+    return Text(f"{row[name]:.3f}{gap}") + Text(f"{row[f'{name}_low']:.2f}-{row[f'{name}_high']:.2f}", "dim")
 
 
 def _plain(text: str) -> str:

@@ -1,15 +1,21 @@
 """A suite file, checked against its data, with its plan. Everything that can be wrong is found here."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
+
+import torch
 
 from benchmark import data, registry
 from benchmark.costs import Sizes
 from benchmark.data import pools
 from benchmark.data.images import ImageData
+from benchmark.inversion.attack import Inversion
 from benchmark.manifest import describe
 from benchmark.models.classifier import InputInfo
 from benchmark.plan import Plan, build_plan
+from benchmark.spec import SpecError
 from benchmark.suite import Suite, load_suite
 
 
@@ -33,8 +39,33 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     images = data.load(suite.data, data_root)
     pools.check(images, suite.pools, suite.replicas)
     sizes = _sizes(images, suite.pools)
+    _check_samples(suite, images, sizes)
     plan = build_plan(suite, images.fingerprint, sizes)
     return Prepared(suite, plan, describe(suite, text, path, images.card))
+
+
+def check_device(name: str) -> None:
+    """Raise SpecError for a device that this machine has not."""
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,4}))?", name)
+    if match is None:
+        raise SpecError(f"--device: {name!r} is no device; allowed: auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count()
+        if int(match[1] or 0) >= count:
+            raise SpecError(f"--device: {name!r} is not here; torch sees {count} GPUs; allowed: auto, cpu")
+
+
+def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
+    """The injected controls need as many images of each class as an attack makes."""
+    counts = images.labels.bincount(minlength=sizes.info.num_classes)[: sizes.info.num_classes]
+    smallest = int(counts.min()) / int(counts.sum())
+    allowed = int(min(sizes.num_members, sizes.num_auxiliary) * smallest)
+    wanted = cast(Inversion, suite.inversion[0]).samples_per_class
+    if wanted > allowed:
+        raise SpecError(
+            f"{wanted} is more than a class has members or auxiliary images; allowed: up to {allowed}",
+            ("inversion", 0, "samples_per_class"),
+        )
 
 
 def _sizes(images: ImageData, spec: pools.PoolsSpec) -> Sizes:
