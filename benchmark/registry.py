@@ -151,7 +151,7 @@ def parse(kind: str, value: Any) -> Spec:
     if isinstance(value, str):
         value = {"method": value}
     if not isinstance(value, dict) or "method" not in value:
-        raise SpecError(f"{value!r} is not a {kind}; allowed: a name or a mapping with the key 'method'")
+        raise SpecError(f"{value!r} is no {kind}; allowed: a name or a mapping with the key 'method'")
     fields = {k: v for k, v in value.items() if k not in ("method", "version", "source_sha256")}
     return lookup(kind, value["method"]).parse(fields)
 

@@ -73,7 +73,7 @@ def _first_problem(error: ValidationError, path: tuple[str | int, ...]) -> SpecE
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER}))?\s*")
+_FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER}))?\s*", re.ASCII)
 
 
 def _fraction(value: Any) -> float:
