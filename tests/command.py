@@ -1,0 +1,84 @@
+"""The `bench` command as a user calls it, and what it leaves behind."""
+
+import copy
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+from click.testing import CliRunner, Result
+
+from benchmark.cli import main
+from benchmark.schema import PROVENANCE
+from benchmark.store import Store
+
+BENCH = str(Path(sys.executable).with_name("bench"))
+TINY = Path(__file__).parent / "suites" / "tiny.yaml"
+
+
+def bench(*arguments: str | Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """The console script in a process of its own; no terminal."""
+    variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})}
+    return subprocess.run([BENCH, *arguments], capture_output=True, text=True, env=variables, timeout=240)
+
+
+def call(*arguments: str | Path) -> Result:
+    """The same in this process, where torch is loaded already."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refusal(result: "Result | subprocess.CompletedProcess[str]") -> str:
+    """The one line that a user's mistake ends in."""
+    if isinstance(result, Result):
+        assert isinstance(result.exception, SystemExit), result.exception
+        code, lines = result.exit_code, result.stderr.splitlines()
+    else:
+        code, lines = result.returncode, result.stderr.splitlines()
+    assert code == 2 and len(lines) == 1, (code, lines)
+    assert lines[0].startswith("bench: error: ") and "Traceback" not in lines[0]
+    return lines[0].removeprefix("bench: error: ")
+
+
+def tiny(*edits: tuple[str, Any]) -> dict[str, Any]:
+    """The tiny suite with some values replaced: ("models.0.regime.lr", 0.1); None takes the key away."""
+    suite: dict[str, Any] = copy.deepcopy(yaml.safe_load(TINY.read_text()))
+    for path, value in edits:
+        *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        place: Any = suite
+        for part in way:
+            place = place[part]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return suite
+
+
+def write(folder: Path, suite: Mapping[str, Any], name: str = "suite.yaml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(yaml.safe_dump(dict(suite), sort_keys=False))
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Path -> sha256 of every file in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def measured(results: Path) -> dict[str, tuple[pa.Table, dict[str, str]]]:
+    """Key -> (rows without provenance, hashes of all artifacts) of every finished trial."""
+    store, found = Store(results), {}
+    made = {name for name, _, _ in PROVENANCE} - {"trial_key"}
+    for key in store.keys():
+        rows = store.rows(key)
+        files = snapshot(store.folder(key))
+        artifacts = {name: digest for name, digest in files.items() if name not in ("rows.parquet", "trial.json")}
+        found[key] = (rows.drop_columns([name for name in rows.column_names if name in made]), artifacts)
+    return found

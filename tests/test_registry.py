@@ -1,0 +1,101 @@
+"""Every method is found by its name, says what it is, and comes back from its JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.spec import Spec, SpecError
+
+EVERY = [(kind, name) for kind, names in registry.KINDS.items() for name in names]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_every_registered_method_is_there_and_describes_itself(kind: str, name: str) -> None:
+    method = registry.lookup(kind, name)
+    assert issubclass(method, registry._load(registry._BASES[kind]))
+    assert (method.__doc__ or "").strip() and method.__doc__ != Spec.__doc__
+    if kind != "stage":
+        assert method.SOURCE, f"{name} does not say where it is from"
+
+
+@pytest.mark.parametrize("value", ["loss_threshold", {"method": "loss_threshold"}])
+def test_a_method_is_a_name_or_a_mapping(value: object) -> None:
+    assert registry.dump("membership", registry.parse("membership", value)) == {
+        "method": "loss_threshold",
+        "version": 1,
+    }
+
+
+def test_json_of_a_method_reads_back_to_an_equal_one() -> None:
+    spec = registry.parse("evasion", {"method": "pgd", "norm": "l2", "epsilon": "1/3", "steps": 7})
+    text = json.dumps(registry.dump("evasion", spec))
+    assert registry.parse("evasion", json.loads(text)) == spec
+    assert json.loads(text)["epsilon"] == 1 / 3
+
+
+def test_unknown_methods_are_met_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match=r"^unknown evasion 'pdg' \(did you mean 'pgd'\?\); allowed: fgsm, pgd$"):
+        registry.lookup("evasion", "pdg")
+    for value in (3, None, [1], {}, {"epsilon": 1}):
+        with pytest.raises(SpecError, match=r"is no evasion; allowed|unknown evasion"):
+            registry.parse("evasion", value)
+
+
+def include(folder: Path, text: str, name: str = "mine.py") -> None:
+    path = folder / name
+    path.write_text(text)
+    registry.include(str(path))
+
+
+MINE = """
+from benchmark.evasion.attack import Evasion
+from benchmark.registry import register
+
+class Mine(Evasion):
+    'Does nothing.'
+
+register("evasion", "mine", Mine)
+"""
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None:
+    include(tmp_path, MINE)
+    include(tmp_path, MINE)  # twice is once
+    before = registry.dump("evasion", registry.parse("evasion", {"method": "mine", "epsilon": 1}))
+    assert len(before["source_sha256"]) == 64
+    assert registry.parse("evasion", before).model_dump() == {"norm": "linf", "epsilon": 1.0}
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = (", " line 1: SyntaxError: '(' was never closed"),
+        ("\n\n1 / 0", " line 3: ZeroDivisionError: division by zero"),
+        ("import nothing_of_the_kind", " line 1: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+        (MINE.replace('"mine"', '"pgd"'), " line 8: evasion 'pgd' is taken by benchmark.evasion.pgd:PGD"),
+        (
+            MINE.replace('"evasion"', '"evasoin"'),
+            " line 8: unknown kind 'evasoin' (did you mean 'evasion'?)",
+        ),
+        (MINE.replace("(Evasion)", ""), "allowed: a subclass of Evasion at the top of its file"),
+        (MINE.replace(", Mine)", ", 3)"), "evasion 'mine' is 3; allowed: a subclass of Evasion"),
+        ("a\0b", "null bytes"),
+    ],
+)
+def test_a_broken_file_is_refused_each_time(tmp_path: Path, text: str, said: str) -> None:
+    for _ in range(2):  # the failed import is not taken for a done one
+        with pytest.raises(SpecError) as error:
+            include(tmp_path, text)
+        assert str(error.value).startswith(f"--include: {str(tmp_path / 'mine.py')!r}") and said in str(error.value)
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--include: no file"):
+        registry.include(str(tmp_path))
+    with pytest.raises(SpecError, match="is not a Python file"):
+        include(tmp_path, "x = 1", "mine.txt")
