@@ -52,7 +52,8 @@ def check_device(name: str) -> None:
     if name.startswith("cuda"):
         count = torch.cuda.device_count()
         if int(match[1] or 0) >= count:
-            raise SpecError(f"--device: {name!r} is not here; torch sees {count} GPUs; allowed: auto, cpu")
+            allowed = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+            raise SpecError(f"--device: {name!r} is not here; torch sees {count} GPUs; allowed: {', '.join(allowed)}")
 
 
 def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
