@@ -50,6 +50,12 @@ def test_restarts_only_fool_more() -> None:
     assert sets[0].sum() < sets[-1].sum() < len(x)
 
 
+def test_the_loss_is_that_of_the_first_restart() -> None:
+    network, x, y = trained()
+    once, thrice = (PGD(epsilon=0.012, steps=2, restarts=n).perturb(network, x, y, generator()).loss for n in (1, 3))
+    assert torch.equal(once, thrice) and len(once) == 3
+
+
 def test_restarts_see_only_images_that_stand() -> None:
     network, x, y = trained()
     counting = Counting(network)

@@ -12,7 +12,7 @@ from benchmark.spec import SpecError
 INFO = InputInfo(1, 4, 4, 3, (0.5,), (0.5,))
 
 
-def memoriser(sigma: float = 0.5) -> tuple[StoredMembers, torch.Tensor, torch.Tensor]:
+def memoriser(sigma: float = 0.7) -> tuple[StoredMembers, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (12, 1, 4, 4), generator=generator, dtype=torch.uint8)
     labels = torch.arange(12) % 3
@@ -28,7 +28,7 @@ def test_logits_by_hand() -> None:
     logits = model(x)
     for n in range(5):
         for c in range(3):
-            terms = [-(x[n] - images[i]).square().sum().item() / (2 * 0.5**2) for i in range(12) if labels[i] == c]
+            terms = [-(x[n] - images[i]).square().sum().item() / (2 * 0.7**2) for i in range(12) if labels[i] == c]
             assert logits[n, c].item() == pytest.approx(math.log(sum(map(math.exp, terms))), rel=1e-4)
 
 
@@ -40,7 +40,7 @@ def test_members_get_their_own_class() -> None:
 
 def test_members_survive_safetensors() -> None:
     model, images, _ = memoriser()
-    fresh = Memoriser(sigma=0.5).build(INFO)
+    fresh = Memoriser(sigma=0.7).build(INFO)
     fresh.load(load(save(model.state_dict())))
     assert torch.equal(fresh(images), model(images))
 
