@@ -1,0 +1,103 @@
+"""The Markdown of `perf/RESULTS.md`."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+from perf.measure import Timings, ratio
+
+Section = str
+PACKAGES = ("torch", "torchattacks", "foolbox", "adversarial-robustness-toolbox", "numpy")
+TARGET = 1.5
+
+
+def heading(threads: int, num_images: int, num_members: int, batch_size: int, rounds: int) -> Section:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return f"""# The same work, done by us and by others
+
+Written by `make perf` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}.
+
+- Hardware: {_processor()}, {os.cpu_count()} cores visible, {threads} thread(s) used by everyone. GPU: not measured.
+- Software: Python {platform.python_version()}, {versions}. Everything in float32.
+- Data: Fashion-MNIST, the embedded 13,000 images: {num_members:,} train, n = {num_images:,} test images attacked.
+- Network: the small pre-activation ResNet of the suites. Every contender gets the same network object with the same
+  frozen weights, the same images in batches of {batch_size}, the same epsilon, steps and step size (2.5 epsilon / 20)
+  and a random start.
+- Contenders run in turn, {rounds} rounds after one that is not kept; seconds are medians. `ratio` is the fastest peer's
+  seconds over ours, round by round, then the median.
+- Robust accuracy is computed by one function from the adversarial images alone, after it checked that they lie in the
+  ball and in [0, 1]: the share that is right clean and attacked.
+"""
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def attack(title: str, times: Mapping[str, Timings], robust: Mapping[str, float], ours: str) -> Section:
+    """One table: seconds of every contender, ratio to ours, robust accuracy."""
+    rows = []
+    for name, timing in times.items():
+        rows.append([name, _spread(timing.wall), f"{statistics.median(timing.cpu):.2f}"])
+        rows[-1] += [f"{ratio([timing.wall], times[ours].wall):.2f}", f"{robust[name]:.3f}"]
+    peers = [timing.wall for name, timing in times.items() if name != ours]
+    found = ratio(peers, times[ours].wall)
+    lowest = min(value for name, value in robust.items() if name != ours)
+    verdict = (
+        f"Ratio to the fastest peer: **{found:.2f}** (target {TARGET}: {'reached' if found >= TARGET else 'missed'}). "
+        f"Robust accuracy {robust[ours]:.3f}, the peers' lowest {lowest:.3f}."
+    )
+    columns = ["PGD by", "seconds (range)", "CPU seconds", "times ours", "robust accuracy"]
+    return f"\n## {title}\n\n{_table(columns, rows)}\n{verdict}\n"
+
+
+def training(times: Mapping[str, Timings], seen: int, accuracy: Mapping[str, tuple[float, float]]) -> Section:
+    """seen: images that a training run steps through. accuracy: clean and robust, of the last round."""
+    rows = [
+        [name, _spread(t.wall), f"{seen / t.median:,.0f}", f"{accuracy[name][0]:.3f}", f"{accuracy[name][1]:.3f}"]
+        for name, t in times.items()
+    ]
+    (_, own), (_, other) = times.items()
+    columns = ["loop", "seconds (range)", "images/s", "clean accuracy", "PGD-20 accuracy"]
+    return f"""
+## Adversarial training, PGD-3, linf 0.1
+
+Same initial weights, epochs, batch size, optimizer, learning rates, epsilon ramp, attack steps; both attack in eval
+mode. The plain loop: contiguous float images from a DataLoader, the network layer by layer, `loss.backward()` in the
+attack, so that the weights' gradients are computed and dropped.
+
+{_table(columns, rows)}
+Ratio: **{ratio([other.wall], own.wall):.2f}**, medians over {len(own.wall)} whole trainings.
+"""
+
+
+def shares(rows: Mapping[str, tuple[int, float, float]], ceiling: float) -> Section:
+    """rows: name -> (image steps, seconds, GFLOP/s). ceiling: GFLOP/s of a matrix product."""
+    cells = [
+        [name, f"{steps:,}", f"{seconds:.2f}", f"{steps / seconds:,.0f}", f"{speed:.1f}", f"{speed / ceiling:.0%}"]
+        for name, (steps, seconds, speed) in rows.items()
+    ]
+    columns = ["work", "image steps", "seconds", "image steps/s", "GFLOP/s", "share of ceiling"]
+    return f"""
+## Share of the ceiling
+
+A product of 2048 x 2048 float32 matrices reaches **{ceiling:.1f} GFLOP/s** with the same threads. Operations are
+those of `torch.utils.flop_counter`: convolutions and products; norms, pools and activations count as none.
+
+{_table(columns, cells)}"""
