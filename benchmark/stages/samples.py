@@ -69,13 +69,17 @@ class Samples:
 
 def cubes(table: pa.Table) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
     """(space, metric) -> values (classes, samples) of one replica; NaN where there is none."""
-    frame = table.to_pandas()
-    found = {}
-    for (space, metric), part in frame.groupby(["space", "metric"], sort=False):
-        found[str(space), str(metric)] = part.pivot(index="class_id", columns="sample", values="value").to_numpy(
-            dtype=np.float64
-        )
-    return found
+    found: dict[tuple[str, str], dict[tuple[int, int], float | None]] = {}
+    columns = (table[name].to_pylist() for name in ("space", "metric", "class_id", "sample", "value"))
+    for space, metric, class_id, sample, value in zip(*columns, strict=True):
+        found.setdefault((space, metric), {})[class_id, sample] = value
+    return {place: _grid(values) for place, values in found.items()}
+
+
+def _grid(values: dict[tuple[int, int], float | None]) -> npt.NDArray[np.float64]:
+    classes, samples = (sorted(set(ids)) for ids in zip(*values, strict=True))
+    at = [values.get((class_id, sample)) for class_id in classes for sample in samples]
+    return np.array(at, dtype=np.float64).reshape(len(classes), len(samples))  # None becomes NaN
 
 
 def mean_row(space: str, metric: str, values: npt.NDArray[np.float64], seed: str) -> Row:
