@@ -19,12 +19,3 @@ def server(site: Path, port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(site)))
     except (OSError, OverflowError) as error:
         raise ValueError(f"port: {port} cannot be used ({error}); allowed: a free port, or 0 for any") from error
-
-
-def serve(site: Path, port: int) -> None:
-    """Serve the folder `site` on 127.0.0.1 until interrupted (Ctrl-C)."""
-    with server(site, port) as running:
-        try:
-            running.serve_forever()
-        except KeyboardInterrupt:
-            return
