@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import yaml
@@ -17,6 +17,16 @@ from benchmark.cli import main
 from benchmark.schema import PROVENANCE
 from benchmark.store import Store
 
+
+class Run(NamedTuple):
+    """A finished run of the tiny suite. Tests must not write into its folders."""
+
+    results: Path
+    site: Path
+    stdout: str
+    stderr: str
+
+
 BENCH = str(Path(sys.executable).with_name("bench"))
 TINY = Path(__file__).parent / "suites" / "tiny.yaml"
 
@@ -25,6 +35,13 @@ def bench(*arguments: str | Path, env: Mapping[str, str] | None = None) -> "subp
     """The console script in a process of its own; no terminal."""
     variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})}
     return subprocess.run([BENCH, *arguments], capture_output=True, text=True, env=variables, timeout=240)
+
+
+def without_ray(folder: Path) -> dict[str, str]:
+    """An environment in which `import ray` fails. folder: to write into."""
+    (folder / "no_ray").mkdir(exist_ok=True)
+    (folder / "no_ray" / "ray.py").write_text("raise ImportError('there is no Ray in this test')\n")
+    return {"PYTHONPATH": str(folder / "no_ray")}
 
 
 def call(*arguments: str | Path) -> Result:

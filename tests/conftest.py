@@ -1,7 +1,5 @@
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import command
 import pytest
@@ -9,22 +7,14 @@ import pytest
 from benchmark import registry
 
 
-class Run(NamedTuple):
-    """A finished run of the tiny suite. Tests must not write into its folders."""
-
-    results: Path
-    site: Path
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> command.Run:
+    """Local processes need no Ray: here it cannot even be imported."""
     folder = tmp_path_factory.mktemp("tiny")
-    results, site = folder / "results", folder / "site"
-    done = command.bench("run", command.TINY, "--executor", "local", "--results", results, "--site", site)
+    places = ("--results", folder / "results", "--site", folder / "site")
+    done = command.bench("run", command.TINY, "--executor", "local", *places, env=command.without_ray(folder))
     assert done.returncode == 0, done.stdout + done.stderr
-    return Run(results, site, done.stdout, done.stderr)
+    return command.Run(folder / "results", folder / "site", done.stdout, done.stderr)
 
 
 @pytest.fixture

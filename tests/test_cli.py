@@ -167,7 +167,7 @@ def test_list_and_doctor_on_an_empty_machine(tmp_path: Path) -> None:
     assert not (tmp_path / "not").exists()
 
 
-def test_plan_runs_nothing(tmp_path: Path, tiny_run: Any) -> None:
+def test_plan_runs_nothing(tmp_path: Path, tiny_run: command.Run) -> None:
     empty = call("plan", command.TINY, "--results", tmp_path / "results")
     assert empty.exit_code == 0 and "77 trials" in empty.stdout and "no time yet" in empty.stdout
     assert not (tmp_path / "results").exists()
@@ -178,7 +178,7 @@ def test_plan_runs_nothing(tmp_path: Path, tiny_run: Any) -> None:
     assert part.exit_code == 0 and "s of compute left" in part.stdout
 
 
-def test_status_says_what_is_there(tiny_run: Any) -> None:
+def test_status_says_what_is_there(tiny_run: command.Run) -> None:
     found = call("status", "--results", tiny_run.results)
     assert found.stdout == "suite tiny: 77 trials, 77 done, 0 failed, 0 missing\n"
     assert json.loads(next((tiny_run.results / "plans").iterdir()).read_text())["about"]["path"] == str(command.TINY)

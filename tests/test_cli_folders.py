@@ -3,7 +3,6 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import command
 import pytest
@@ -53,7 +52,7 @@ def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path: Path, tiny_run: Any) -> None:
+def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path: Path, tiny_run: command.Run) -> None:
     with Mount(tmp_path / "small", "size=1500k") as small:
         call_ = ("run", command.TINY, "--executor", "local", "--results", small, "--site", tmp_path / "site")
         done = bench(*call_)
@@ -67,7 +66,7 @@ def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path: Path, tiny_run: Any) 
         assert command.measured(small) == command.measured(tiny_run.results)
 
 
-def test_a_mistake_leaves_earlier_results_alone(tmp_path: Path, tiny_run: Any) -> None:
+def test_a_mistake_leaves_earlier_results_alone(tmp_path: Path, tiny_run: command.Run) -> None:
     before = snapshot(tiny_run.results), snapshot(tiny_run.site)
     broken = command.write(tmp_path, tiny(("replicas", 3)))
     places = ("--results", tiny_run.results, "--site", tiny_run.site)

@@ -1,0 +1,140 @@
+"""From a suite file to a page, with the real command: same numbers under every executor, nothing done twice."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import command
+import pyarrow.parquet as pq
+import pytest
+from command import Run, bench, call, measured
+
+from benchmark.store import Store
+
+
+def test_a_run_ends_with_the_ranking_and_the_page(tiny_run: Run) -> None:
+    assert tiny_run.stderr == "", "no warning, no noise"
+    lines = tiny_run.stdout.splitlines()
+    assert lines[0] == "0 of 77 trials are done already; 77 to run"
+    assert re.fullmatch(r"\[77/77\] .*  \d+\.\d s", lines[77])
+    assert "suite tiny: most robust first" in lines[78] and any(line.startswith("controls: ") for line in lines)
+    assert lines[-2] == f"page: {(tiny_run.site / 'index.html').as_uri()}"
+    assert re.fullmatch(r"77 trials run, 0 there before, 0 failed, 0 not run; .* s for .* s of compute", lines[-1])
+    for name in ("index.html", "leaderboard.csv", "leaderboard.parquet", "results.parquet", "gallery.parquet"):
+        assert (tiny_run.site / name).is_file()
+
+
+def test_the_page_needs_no_network_and_has_every_row(tiny_run: Run) -> None:
+    board = pq.read_table(tiny_run.site / "leaderboard.parquet").to_pylist()
+    assert [row["model"] for row in board] == ["softmax", "hardened"]
+    for row in board:
+        empty = {name for name, value in row.items() if value is None}
+        assert empty == ({"train_norm", "train_epsilon"} if row["model"] == "softmax" else set())
+        assert row["num_replicas"] == 2 and row["num_members"] == 300 and row["eval_epsilon"] == 0.5
+        assert row["robust_accuracy_low"] <= row["robust_accuracy"] <= row["robust_accuracy_high"]
+    reasons = [r for r in pq.read_table(tiny_run.site / "results.parquet").to_pylist() if r["value"] is None]
+    assert all(row["note"] for row in reasons)
+    gallery = pq.read_table(tiny_run.site / "gallery.parquet")
+    assert len(gallery) == 2 * 2 * 3 * 4 * 3  # models, replicas, classes, samples, spaces
+
+
+def test_a_second_run_executes_nothing_and_needs_no_executor(tmp_path: Path, tiny_run: Run) -> None:
+    """The default executor is Ray, and here Ray cannot be imported."""
+    arguments = ("run", command.TINY, "--results", tiny_run.results, "--site", tmp_path / "site")
+    again = bench(*arguments, env=command.without_ray(tmp_path))
+    assert again.returncode == 0 and again.stderr == "", again.stderr
+    assert "0 trials run, 77 there before, 0 failed, 0 not run" in again.stdout
+    for name in ("leaderboard", "results", "gallery", "suites", "status"):
+        first, second = (pq.read_table(site / f"{name}.parquet") for site in (tiny_run.site, tmp_path / "site"))
+        assert second.equals(first), name
+
+
+def test_without_ray_the_default_executor_says_what_to_do(tmp_path: Path) -> None:
+    arguments = ("run", command.TINY, "--results", tmp_path / "results", "--site", tmp_path / "site")
+    done = bench(*arguments, env=command.without_ray(tmp_path))
+    said = command.refusal(done)
+    assert said.startswith("Ray cannot be imported (") and "allowed: --executor local, or pip install" in said
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_and_local_processes_give_equal_bits(tmp_path: Path, tiny_run: Run) -> None:
+    done = bench("run", command.TINY, "--results", tmp_path / "results", "--site", tmp_path / "site")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert measured(tmp_path / "results") == measured(tiny_run.results)
+    boards = [pq.read_table(site / "leaderboard.parquet").to_pylist() for site in (tmp_path / "site", tiny_run.site)]
+    for row in boards[0] + boards[1]:
+        for name in ("wall_s", "created_utc", "git_commit"):
+            del row[name]
+    assert boards[0] == boards[1]
+
+
+def test_slots_change_no_number_and_all_is_computed_anew(tmp_path: Path, tiny_run: Run) -> None:
+    """`--rerun all`, one trial at a time, over a copy of the results."""
+    shutil.copytree(tiny_run.results, tmp_path / "results")
+    arguments = ("--executor", "local", "--slots", "1", "--rerun", "all", "--only", "softmax")
+    done = bench("run", command.TINY, *arguments, "--results", tmp_path / "results", "--site", tmp_path / "site")
+    assert done.returncode == 0 and "21 trials run, 0 there before" in done.stdout, done.stdout + done.stderr
+    assert measured(tmp_path / "results") == measured(tiny_run.results)
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def test_a_hostile_name_stays_text_on_every_page(tmp_path: Path, tiny_run: Run) -> None:
+    """Names are in no key, so a copy of the results is a finished run of the renamed suite."""
+    shutil.copytree(tiny_run.results, tmp_path / "results")
+    suite = command.write(tmp_path, command.tiny(("models.1.name", HOSTILE), ("name", f"{HOSTILE} [bold]x[/]")))
+    done = call("run", suite, "--results", tmp_path / "results", "--site", tmp_path / "site")
+    assert done.exit_code == 0 and "0 trials run, 77 there before" in done.stdout, done.stderr
+    assert HOSTILE in done.stdout.replace("\n", "") and "[bold]x[/]" in done.stdout
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 4 and not any("<img" in page.name for page in pages)
+    for page in pages:
+        text = page.read_text()
+        assert "<img src=x" not in text, page
+        assert not re.search(r"""(src=|<link[^>]*href=)["']?(https?:)?//""", text), f"{page} asks the network"
+    assert any("&lt;img src=x onerror=alert(1)&gt;" in page.read_text() for page in pages)
+    assert HOSTILE in (tmp_path / "site" / "leaderboard.csv").read_text()
+    found = call("status", "--results", tmp_path / "results")
+    assert f"suite {HOSTILE} [bold]x[/]: 77 trials" in found.stdout.replace("\n", "")
+
+
+def test_damaged_and_foreign_files_are_reported_set_aside_and_computed_again(tmp_path: Path, tiny_run: Run) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(tiny_run.results, results)
+    store, said = Store(results), ["trials/mine.txt: foreign"]
+    damage = {"predict": ("rows.parquet", 5), "evade": ("trial.json", 0), "embed": ("tensors.safetensors", 100)}
+    stages = {store.trial(key).stage["method"]: key for key in store.keys()}
+    for stage, (name, size) in damage.items():
+        key = stages[stage]
+        os.truncate(store.folder(key) / name, size)
+        said.append(f"trials/{key[:2]}/{key}: {name}: ")
+    (results / "trials" / "mine.txt").write_text("a note")
+    arguments = ("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
+    done = call(*arguments)
+    assert done.exit_code == 0 and done.stdout.count("problem ") == 4, done.stdout
+    assert all(f"problem {text}" in done.stdout for text in said)
+    assert "3 trials run, 74 there before" in done.stdout
+    assert measured(results) == measured(tiny_run.results)
+    aside = {path.name for path in (results / "set_aside").rglob("*")}
+    assert {"mine.txt", "rows.parquet", "trial.json", "tensors.safetensors", "reason.txt"} <= aside
+
+
+def test_damage_that_only_the_page_finds_is_set_aside_and_computed_by_the_next_run(
+    tmp_path: Path, tiny_run: Run
+) -> None:
+    """Same size, other bytes: a resume hashes rows alone, the page all that it reads."""
+    results = tmp_path / "results"
+    shutil.copytree(tiny_run.results, results)
+    store = Store(results)
+    key = next(key for key in store.keys() if store.trial(key).stage["method"] == "leakage")
+    path = store.folder(key) / "samples.parquet"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    found = call("leaderboard", "--results", results, "--site", tmp_path / "site")
+    assert found.exit_code == 1 and f"problem trial {key}: samples.parquet: its sha256" in found.stdout
+    arguments = ("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
+    done = call(*arguments)
+    assert done.exit_code == 0 and "1 trials run, 76 there before" in done.stdout
+    assert measured(results) == measured(tiny_run.results)
