@@ -14,7 +14,7 @@ _CELL, _GAP, _LABEL = 56, 4, 190
 _COLUMNS = {
     "clean_accuracy": "clean accuracy",
     "robust_accuracy": "robust accuracy",
-    "evaluator_accuracy": "recognised by both evaluators",
+    "evaluator_accuracy": "recognised (smaller of two evaluators)",
     "in_rate": "in_rate (null 0.5)",
     "membership_auc": "membership AUC (null 0.5)",
 }
