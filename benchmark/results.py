@@ -16,7 +16,7 @@ Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Done:
-    """A finished trial with its labels. rows: dicts of `schema.ROWS`."""
+    """A finished trial with its labels. rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`."""
 
     key: str
     stage: str
@@ -24,6 +24,7 @@ class Done:
     model: str
     replica: int | None
     rows: tuple[dict[str, Any], ...]
+    made: Mapping[str, Any]
 
     def row(self, metric: str) -> dict[str, Any] | None:
         """The row of a metric that occurs once in this trial."""
@@ -40,13 +41,14 @@ class SuiteResults:
         self.done: list[Done] = []
         self.status: list[dict[str, Any]] = []
         rows: dict[str, tuple[dict[str, Any], ...]] = {}
+        made: dict[str, Mapping[str, Any]] = {}
         for node in manifest["nodes"]:
             key = node["key"]
             labels = {name: node[name] for name in ("stage", "method", "model", "replica")}
             if key not in rows and store.has(key):
-                rows[key] = tuple(store.rows(key).to_pylist())
+                rows[key], made[key] = tuple(store.rows(key).to_pylist()), store.provenance(key)
             if key in rows:
-                self.done.append(Done(key, **labels, rows=rows[key]))
+                self.done.append(Done(key, **labels, rows=rows[key], made=made[key]))
             state = "done" if key in rows else "failed" if key in failures else "missing"
             error = _last_line(failures[key]["traceback"]) if state == "failed" else None
             self.status.append({"suite": self.name, **labels, "trial_key": key, "state": state, "error": error})

@@ -97,7 +97,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     primary = about["evasion"][0]
     inversion, membership = about["inversion"][0], about["membership"][0]
     own = [done for done in results.done if done.model == model["name"]]
-    made = [row for done in own for row in done.rows[:1]]
+    made = [done.made for done in own]
     trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
     line: dict[str, Any] = {
         "suite": results.name,
@@ -145,7 +145,7 @@ def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterato
 
 def _suite_row(results: SuiteResults) -> dict[str, Any]:
     about = results.about
-    made = [row for done in results.done for row in done.rows[:1]]
+    made = [done.made for done in results.done]
     states = {status["trial_key"]: status["state"] for status in results.status}
     return {
         "suite": results.name,
