@@ -1,0 +1,191 @@
+"""Tables of the page from results written by hand: every number below was worked out on paper."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from board import Board, share
+
+from benchmark import schema
+from benchmark.aggregate import control_rows
+from benchmark.results import SuiteResults
+from benchmark.summary import summarise
+from benchmark.trial import Row
+
+RISING = [0.1, 0.2, 0.3, 0.4]
+MODELS = ["weak", "strong", "dominated", "broken", "waiting"]
+
+
+def leaks(evaluator: list[list[float]], robust: list[list[float]], in_rate: list[list[float]]) -> Any:
+    return {
+        ("evaluator", "evaluator_accuracy"): evaluator,
+        ("evaluator_robust", "evaluator_accuracy"): robust,
+        ("evaluator", "in_rate"): in_rate,
+        ("target", "in_rate"): [[1.0, 1.0], [1.0, 1.0]],
+    }
+
+
+def scores(values: list[float], members: list[bool]) -> pa.Table:
+    return pa.table({"score": values, "is_member": members})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hand")
+    board = Board(folder / "results", MODELS)
+    ones, half = [[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]
+    board.predicted("weak", [80, 60], [100, 90])
+    board.evaded("weak", "pgd-l2-1", [50, 50], RISING)
+    board.evaded("weak", "fgsm-l2-1", [10, 10], [0.1])
+    board.leaked("weak", "gradient", [leaks([[1, 0], [0, 0]], ones, half), leaks([[1, 1], [0, 0]], ones, half)])
+    empty = Row(metric="tpr_at_1pct_fpr", value=None, n=2, note="2 non-members resolve no 1%")
+    found = [share("membership_auc", 1, 2), empty, share("tpr_at_0_1pct_fpr", 1, 2)]
+    inside = [True, True, False, False]
+    board.add("infer_membership", "weak", 0, found, "loss_threshold", scores=scores([3, 2, 1, 0], inside))
+    board.add("infer_membership", "weak", 1, found, "loss_threshold", scores=scores([0, 3, 2, 1], inside))
+
+    board.predicted("strong", [50, 50], [50, 50])
+    board.evaded("strong", "pgd-l2-1", [60, 62], [0.5, 0.6, 0.6, 0.6])
+    board.leaked("strong", "gradient", [leaks(ones, [[1, 1], [1, 0]], half)] * 2)
+    board.predicted("dominated", [50, 50], [60, 70])
+    board.evaded("dominated", "pgd-l2-1", [49, 49], RISING)
+    board.leaked("dominated", "gradient", [leaks(ones, ones, half)] * 2)
+
+    for replica in (0, 1):
+        node = board.add("train", "broken", replica, None)
+        board.add("predict", "broken", replica, None)
+        board.store.write_failure(node, "Traceback\n  File ...\nValueError: the model broke", 1)
+        board.add("predict", "waiting", replica, None)
+    store = board.finish()
+    summarise(store, folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def rows(site: Path) -> dict[str, dict[str, Any]]:
+    return {row["model"]: row for row in pq.read_table(site / "leaderboard.parquet").to_pylist()}
+
+
+def test_the_tables_have_the_columns_of_the_schema(site: Path) -> None:
+    for name, expected in (
+        ("leaderboard", schema.LEADERBOARD), ("results", schema.RESULTS), ("gallery", schema.GALLERY),
+        ("suites", schema.SUITES), ("status", schema.STATUS),
+    ):  # fmt: skip
+        assert pq.read_schema(site / f"{name}.parquet").equals(expected), name
+
+
+def test_accuracies_are_means_over_replicas(rows: dict[str, dict[str, Any]]) -> None:
+    weak = rows["weak"]
+    assert weak["clean_accuracy"] == pytest.approx(0.7) and weak["robust_accuracy"] == pytest.approx(0.5)
+    assert weak["generalization_gap"] == pytest.approx(0.25)
+    assert weak["clean_accuracy_low"] < 0.7 < weak["clean_accuracy_high"]
+    assert rows["strong"]["generalization_gap"] == pytest.approx(0.0)
+    assert rows["strong"]["robust_accuracy"] == pytest.approx(0.61)
+    assert rows["dominated"]["generalization_gap"] == pytest.approx(0.15)
+    assert (weak["num_replicas"], weak["num_members"], weak["eval_norm"], weak["eval_epsilon"]) == (2, 40, "l2", 1.0)
+    # 2 replicas of: train, predict, 2 evasion attacks, leakage (which here has no rows), membership
+    assert weak["wall_s"] == 2.0 * 12 and weak["gpu_s"] == 0.5 * 12
+
+
+def test_the_headline_is_the_smaller_evaluator(site: Path, rows: dict[str, dict[str, Any]]) -> None:
+    assert rows["weak"]["evaluator_accuracy"] == pytest.approx(3 / 8)
+    assert rows["strong"]["evaluator_accuracy"] == pytest.approx(3 / 4)
+    assert rows["dominated"]["evaluator_accuracy"] == 1.0
+    assert rows["weak"]["in_rate"] == 0.5 and rows["weak"]["in_rate_target"] == 1.0
+    notes = {
+        row["model"]: row["note"]
+        for row in pq.read_table(site / "results.parquet").to_pylist()
+        if row["metric"] == "evaluator_accuracy" and row["space"] == "" and row["replica"] is None
+    }
+    assert notes["weak"].endswith(": evaluator") and notes["strong"].endswith(": evaluator_robust")
+
+
+def test_the_front(rows: dict[str, dict[str, Any]]) -> None:
+    # weak (0.50, 0.375), strong (0.61, 0.75), dominated (0.49, 1.0) by both
+    assert {model: rows[model]["pareto"] for model in MODELS} == {
+        "weak": True, "strong": True, "dominated": False, "broken": None, "waiting": None,
+    }  # fmt: skip
+
+
+def test_membership_is_the_mean_of_the_replicas(site: Path, rows: dict[str, dict[str, Any]]) -> None:
+    # replica 0: all 4 pairs in order; replica 1: (0 of 2) + (2 of 2) = 2 of 4
+    assert rows["weak"]["membership_auc"] == pytest.approx(0.75)
+    assert rows["weak"]["tpr_at_1pct_fpr"] is None and rows["weak"]["tpr_at_0_1pct_fpr"] == 0.5
+    assert note(site, "weak", "tpr_at_1pct_fpr") == "2 non-members resolve no 1%"
+
+
+def note(site: Path, model: str, metric: str) -> str | None:
+    found = [
+        row["note"]
+        for row in pq.read_table(site / "results.parquet").to_pylist()
+        if (row["model"], row["metric"], row["replica"]) == (model, metric, None)
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_masking_is_suspected_with_the_reason(site: Path, rows: dict[str, dict[str, Any]]) -> None:
+    assert [rows[model]["masking_suspected"] for model in MODELS] == [True, True, False, None, None]
+    notes = {model: str(note(site, model, "masking_suspected")) for model in MODELS[:2]}
+    assert "a one-step attack beats the iterated ones at l2 1: fgsm-l2-1 0.100" in notes["weak"]
+    assert "more steps do not raise the loss: 0.6 after 1, 0.6 after 3" in notes["strong"]
+    assert note(site, "dominated", "masking_suspected") is None
+
+
+def test_every_empty_cell_has_its_reason(site: Path, rows: dict[str, dict[str, Any]]) -> None:
+    for metric in ("clean_accuracy", "robust_accuracy", "in_rate", "membership_auc"):
+        assert note(site, "broken", metric) == "train failed: ValueError: the model broke"
+        assert note(site, "waiting", metric) == "not run yet"
+        assert rows["broken"][metric] is rows["waiting"][metric] is None
+    states = {row["state"]: row["error"] for row in pq.read_table(site / "status.parquet").to_pylist()}
+    assert states == {"done": None, "failed": "ValueError: the model broke", "missing": None}
+    (suite,) = pq.read_table(site / "suites.parquet").to_pylist()
+    counts = (suite["num_trials"], suite["num_done"], suite["num_failed"], suite["hardware"])
+    assert counts == (12 + 8 + 8 + 4 + 2, 28, 2, "abacus")
+
+
+ONE, ZERO, MIXED = [[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]
+GOOD = {
+    ("memoriser", "gradient"): ONE, ("untrained", "gradient"): MIXED, ("injected", "injected_exact"): ONE,
+    ("injected", "injected_noisy"): ONE, ("injected", "injected_out"): ZERO, ("injected", "injected_auxiliary"): MIXED,
+}  # fmt: skip
+WRONG = [
+    (("memoriser", "gradient"), [[1.0, 1.0], [0.5, 1.0]]),
+    (("untrained", "gradient"), ONE),
+    (("injected", "injected_exact"), [[1.0, 1.0], [1.0, 0.5]]),
+    (("injected", "injected_noisy"), [[1.0, 1.0], [1.0, 0.5]]),
+    (("injected", "injected_out"), [[0.0, 0.5], [0.0, 0.0]]),
+    (("injected", "injected_auxiliary"), ZERO),
+]
+
+
+def controls(folder: Path, measured: dict[tuple[str, str], list[list[float]]]) -> dict[str, float | None]:
+    board = Board(folder, ["m"])
+    for (model, method), grid in measured.items():
+        board.leaked(model, method, [{("evaluator", "in_rate"): grid}] * 2)
+    store = board.finish()
+    rows = control_rows(SuiteResults(store, store.plans()[0]))
+    return {row["method"]: row["value"] for _, row in rows if row["metric"] == "passed"}
+
+
+def test_controls_that_came_out_as_they_must(tmp_path: Path) -> None:
+    assert controls(tmp_path, GOOD) == dict.fromkeys(
+        ["memoriser", "untrained", "injected_exact", "injected_noisy", "injected_out", "injected_auxiliary"], 1.0
+    )
+
+
+@pytest.mark.parametrize(("which", "grid"), WRONG, ids=[method for (_, method), _ in WRONG])
+def test_one_wrong_control_is_one_failed_verdict(
+    tmp_path: Path, which: tuple[str, str], grid: list[list[float]]
+) -> None:
+    found = controls(tmp_path, {**GOOD, which: grid})
+    name = which[1] if which[0] == "injected" else which[0]
+    assert found.pop(name) == 0.0 and set(found.values()) == {1.0}
+
+
+def test_an_empty_store_makes_an_empty_page(tmp_path: Path) -> None:
+    board = Board(tmp_path / "results", [])
+    assert len(summarise(board.store, tmp_path / "site")) == 0
+    assert board.finish() and len(summarise(board.store, tmp_path / "site")) == 0
