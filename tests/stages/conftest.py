@@ -1,0 +1,10 @@
+import command
+import pytest
+from finished import Finished
+
+from benchmark.store import Store
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_run: command.Run) -> Finished:
+    return Finished(Store(tiny_run.results))

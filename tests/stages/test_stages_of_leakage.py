@@ -1,0 +1,142 @@
+"""Inversion, neighbours, leakage rows and controls of the tiny run, against brute force in float64."""
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from finished import Finished, in_one_go, pixels
+from PIL import Image
+
+Array = npt.NDArray[np.float64]
+PLACES = [("softmax", 0), ("hardened", 1)]
+SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
+
+
+def features(finished: Finished, space: str, model: str, replica: int, images: torch.Tensor) -> Array:
+    """Float images (N, 1, 28, 28) in a feature space, computed from the weights alone."""
+    auxiliary = pixels(finished.images.images[finished.pools.auxiliary])
+    if space == "pixel":
+        return (images - auxiliary.mean(0)).flatten(1).double().numpy()
+    if space == "target":
+        return in_one_go(finished.network(finished.key("train", model, replica)).features, images)
+    judge = finished.network(finished.key("train", "", None, space)).features
+    known, found = in_one_go(judge, auxiliary), in_one_go(judge, images)
+    values, directions = np.linalg.eigh(np.cov(known.T))
+    alive = values > 1e-10 * values.max()
+    scale = np.sqrt(0.9 * values[alive] + 0.1 * values[alive].mean())
+    return np.asarray((found - known.mean(0)) @ directions[:, alive] / scale)
+
+
+def cosines(first: Array, second: Array) -> Array:
+    norm = np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(second, axis=1)
+    return np.asarray(first @ second.T / norm)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(("model", "replica"), PLACES)
+def test_neighbours_are_those_of_brute_force(finished: Finished, model: str, replica: int, space: str) -> None:
+    made = finished.tensors("invert", model, replica, "gradient")["images"]
+    found = finished.tensors("neighbours", model, replica, "gradient")
+    queries = features(finished, space, model, replica, made)
+    sides = {"in": finished.pools.members(replica), "out": finished.pools.non_members(replica)}
+    for side, ids in sides.items():
+        gallery = pixels(finished.images.images[ids])
+        exact = cosines(queries, features(finished, space, model, replica, gallery))
+        best = np.sort(exact, axis=1)[:, ::-1][:, :5]
+        np.testing.assert_allclose(found[f"{space}_{side}_cosines"].numpy(), best, atol=2e-4)
+        place = {int(image): column for column, image in enumerate(ids)}
+        chosen = np.array([[place[int(i)] for i in row] for row in found[f"{space}_{side}_ids"]])
+        np.testing.assert_allclose(np.take_along_axis(exact, chosen, 1), best, atol=2e-4)
+
+
+@pytest.mark.parametrize(("model", "replica"), PLACES)
+def test_reconstructions_and_their_confidence(finished: Finished, model: str, replica: int) -> None:
+    made = finished.tensors("invert", model, replica, "gradient")
+    images, targets = made["images"], made["targets"].numpy()
+    assert images.shape == (12, 1, 28, 28) and 0 <= float(images.min()) and float(images.max()) <= 1
+    assert targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    logits = in_one_go(finished.network(finished.key("train", model, replica)), images)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = (shares / shares.sum(1, keepdims=True))[np.arange(12), targets]
+    np.testing.assert_allclose(made["confidence"].numpy(), confidence, atol=1e-5)
+    assert finished.values("invert", model, replica, "gradient")["target_confidence"] == pytest.approx(
+        confidence.mean(), abs=1e-5
+    )
+
+
+def column(finished: Finished, place: tuple[Any, ...], space: str, metric: str) -> Array:
+    table = finished.store.table(finished.key(*place), "samples").to_pylist()
+    return np.array([row["value"] for row in table if (row["space"], row["metric"]) == (space, metric)], dtype=float)
+
+
+@pytest.mark.parametrize(("model", "replica"), PLACES)
+def test_leakage_rows_are_means_of_what_was_measured(finished: Finished, model: str, replica: int) -> None:
+    place = ("leakage", model, replica, "gradient")
+    rows = finished.rows(*place)
+    made = finished.tensors("invert", model, replica, "gradient")
+    near = finished.tensors("neighbours", model, replica, "gradient")
+    targets, labels = made["targets"].numpy(), finished.images.labels.numpy()
+    members = finished.pools.members(replica)
+    for space in SPACES:
+        s_in, s_out = (near[f"{space}_{side}_cosines"][:, 0].double().numpy() for side in ("in", "out"))
+        wins = np.where(np.abs(s_in - s_out) <= 1e-6, 0.5, s_in > s_out)
+        own = labels[near[f"{space}_in_ids"].numpy()] == targets[:, None]
+        expected = {"in_rate": wins, "cosine_nn_in": s_in, "cosine_nn_out": s_out, "memorization_gap": s_in - s_out}
+        expected["neighbour_purity_at_k"] = own.mean(1)
+        for metric, values in expected.items():
+            np.testing.assert_allclose(column(finished, place, space, metric), values, atol=1e-9)
+            row = rows[space, metric]
+            assert row["value"] == pytest.approx(values.mean(), abs=1e-9)
+            assert row["low"] <= row["value"] <= row["high"] and row["n"] == 12
+    for space in ("evaluator", "evaluator_robust"):
+        logits = in_one_go(finished.network(finished.key("train", "", None, space)), made["images"])
+        assert rows[space, "evaluator_accuracy"]["value"] == pytest.approx((logits.argmax(1) == targets).mean())
+        queries = features(finished, space, model, replica, made["images"])
+        gallery = features(finished, space, model, replica, pixels(finished.images.images[members]))
+        apart = np.linalg.norm(queries[:, None] - gallery[None], axis=2)
+        apart[targets[:, None] != labels[members.numpy()][None]] = np.inf
+        np.testing.assert_allclose(column(finished, place, space, "knn_distance"), apart.min(1), rtol=2e-3)
+        unlike = 1 - cosines(queries, queries)
+        pairs = np.triu_indices(4, 1)
+        diversity = [unlike[c * 4 : c * 4 + 4, c * 4 : c * 4 + 4][pairs].mean() for c in range(3)]
+        np.testing.assert_allclose(column(finished, place, space, "diversity"), diversity, atol=1e-3)
+    correlation = []
+    for image, target in zip(made["images"].double().numpy(), targets, strict=True):
+        mean = finished.images.images[members][labels[members.numpy()] == target].double().mean(0).numpy()
+        correlation.append(np.corrcoef(image.ravel(), mean.ravel())[0, 1])
+    np.testing.assert_allclose(column(finished, place, "pixel", "class_mean_correlation"), correlation, atol=1e-6)
+
+
+def test_the_gallery_shows_the_images_it_names(finished: Finished) -> None:
+    made = finished.tensors("invert", "hardened", 0, "gradient")
+    gallery = finished.store.table(finished.key("leakage", "hardened", 0, "gradient"), "gallery").to_pylist()
+    assert len(gallery) == 12 * 3
+    for row in gallery:
+        number = row["class_id"] * 4 + row["sample"]
+        for name, image in (
+            ("image_png", (made["images"][number, 0] * 255).round()),
+            ("in_png", finished.images.images[row["in_id"], 0]),
+            ("out_png", finished.images.images[row["out_id"], 0]),
+        ):
+            shown = np.array(Image.open(io.BytesIO(row[name])).convert("L"))
+            assert (shown == image.numpy()).all()
+        assert row["class_name"] == finished.images.class_names[row["class_id"]]
+        assert row["in_id"] in finished.pools.members(0) and row["out_id"] in finished.pools.non_members(0)
+
+
+@pytest.mark.parametrize("replica", [0, 1])
+def test_controls_of_the_measure(finished: Finished, replica: int) -> None:
+    for space in SPACES:
+        exact = finished.rows("leakage", "injected", replica, "injected_exact")
+        assert exact[space, "in_rate"]["value"] == 1.0, "members, passed off as reconstructions"
+        assert exact[space, "cosine_nn_in"]["value"] == pytest.approx(1.0, abs=1e-5)
+        out = finished.rows("leakage", "injected", replica, "injected_out")
+        assert out[space, "in_rate"]["value"] == 0.0 and out[space, "cosine_nn_out"]["value"] == pytest.approx(
+            1.0, abs=1e-5
+        )
+    memoriser = finished.rows("leakage", "memoriser", replica, "gradient")
+    assert memoriser["pixel", "in_rate"]["value"] >= 0.9
+    assert memoriser["evaluator", "in_rate"]["value"] >= 0.9
