@@ -70,6 +70,7 @@ def test_ray_and_local_processes_give_equal_bits(tmp_path: Path, tiny_run: Run) 
     assert boards[0] == boards[1]
 
 
+@pytest.mark.slow
 def test_slots_change_no_number_and_all_is_computed_anew(tmp_path: Path, tiny_run: Run) -> None:
     """`--rerun all`, one trial at a time, over a copy of the results."""
     shutil.copytree(tiny_run.results, tmp_path / "results")

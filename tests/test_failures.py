@@ -11,6 +11,7 @@ from command import Run, bench, call
 
 from benchmark.store import Store
 
+pytestmark = pytest.mark.slow
 BREAKING = Path(__file__).with_name("breaking.py")
 SOFTMAX = command.tiny()["models"][0]
 MODELS = [
