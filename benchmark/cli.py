@@ -90,7 +90,7 @@ def main() -> None:
 def run(suite: str, **options: Any) -> None:
     """Run what is missing of SUITE, then build its page."""
     from benchmark.live import Follower, closing
-    from benchmark.prepare import check_device, prepare
+    from benchmark.prepare import check_address, check_device, prepare
     from benchmark.run import run as run_plan
     from benchmark.store import Store
     from benchmark.trial import Settings
@@ -99,6 +99,8 @@ def run(suite: str, **options: Any) -> None:
     prepared = prepare(suite, options["data_root"], options["include"])
     if options["address"] is None:  # a cluster's nodes have devices of their own
         check_device(options["device"])
+    else:
+        check_address(options["address"])
     plan = prepared.plan.only(options["only"]) if options["only"] else prepared.plan
     settings = Settings(
         results=options["results"],

@@ -1,6 +1,7 @@
 """A suite file, checked against its data, with its plan. Everything that can be wrong is found here."""
 
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -54,6 +55,21 @@ def check_device(name: str) -> None:
         if int(match[1] or 0) >= count:
             allowed = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
             raise SpecError(f"--device: {name!r} is not here; torch sees {count} GPUs; allowed: {', '.join(allowed)}")
+
+
+def check_address(address: str) -> None:
+    """Raise SpecError if nobody answers at a Ray cluster's address: Ray itself tries for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise SpecError(f"--address: {address!r} is no address; allowed: auto, HOST:PORT, ray://HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise SpecError(
+            f"--address: nobody answers at {address!r} ({error}); allowed: a running Ray cluster"
+        ) from error
 
 
 def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:

@@ -57,6 +57,11 @@ USAGE: list[tuple[list[str], str]] = [
     (["run", "TINY", "--gpus-per-trial", "-1"], "Invalid value for '--gpus-per-trial': -1.0 is not in the range"),
     (["run", "TINY", "--device", "tpu"], "--device: 'tpu' is no device; allowed: auto, cpu, cuda, cuda:0"),
     (["run", "TINY", "--device", "cuda:-1"], "--device: 'cuda:-1' is no device"),
+    (["run", "TINY", "--address", "127.0.0.1:1"], "--address: nobody answers at '127.0.0.1:1' ([Errno 111]"),
+    (
+        ["run", "TINY", "--address", "here"],
+        "--address: 'here' is no address; allowed: auto, HOST:PORT, ray://HOST:PORT",
+    ),
     (["run", "TINY", "--only", "sotfmax"], "--only: unknown model 'sotfmax' (did you mean 'softmax'?); allowed: "),
     (["run", "TINY", "--include", "absent.py"], "--include: no file 'absent.py'"),
     (
