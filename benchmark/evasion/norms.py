@@ -14,9 +14,9 @@ def _per_image(values: Tensor, like: Tensor) -> Tensor:
 
 
 def l2_norm(x: Tensor) -> Tensor:
-    """(N, ...) -> (N, 1, ...). Scaled first: squares of 1e-25 would underflow in float32."""
-    scale = _per_image(x.flatten(1).abs().amax(1), x).clamp_min(1e-38)
-    return _per_image((x / scale).flatten(1).norm(dim=1), x) * scale
+    """(N, ...) -> (N, 1, ...). Summed in float64: squares of 1e-25 would underflow in float32."""
+    dims = tuple(range(1, x.dim()))
+    return torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.float64).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class L2:
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of unit length; a zero gradient stays zero."""
-        norm = l2_norm(gradient)
-        return torch.where(norm > 1e-37, gradient / norm.clamp_min(1e-37), torch.zeros_like(gradient))
+        return gradient / l2_norm(gradient).clamp_min(1e-37)
 
     def project(self, delta: Tensor, epsilon: float) -> Tensor:
         return delta * (epsilon / l2_norm(delta).clamp_min(1e-37)).clamp(max=1.0)

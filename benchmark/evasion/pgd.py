@@ -66,7 +66,7 @@ class PGD(Evasion):
                 alive, clean, x = alive[stands], clean[stands], x[stands]
                 y, gradient = y[stands], gradient[stands]
             moved = x - clean + step_size * norm.direction(gradient)
-            x = (clean + norm.project(moved, self.epsilon)).clamp(0, 1)
+            x = norm.project(moved, self.epsilon).add_(clean).clamp_(0, 1)
         found[alive] = x
         if len(alive):
             with torch.no_grad():
@@ -93,5 +93,5 @@ def perturb_for_training(
     for _ in range(steps):
         gradient, _, _ = input_gradient(model, x, labels)
         delta = geometry.project(x - images + step_size * geometry.direction(gradient), epsilon)
-        x = (images + delta).clamp_(0, 1)
+        x = delta.add_(images).clamp_(0, 1)
     return x
