@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import stats
-from benchmark.memorization.controls import CONTROLS, verdicts
+from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
 from benchmark.memorization.masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.results import Done, SuiteResults
 from benchmark.stages.samples import mean_interval, mean_row
@@ -35,6 +35,7 @@ def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
 def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
     """(control model, row) of every control: its in_rate in each space, and whether it passed."""
     measured: dict[str, dict[str, Interval]] = {}
+    judged: dict[str, dict[str, Interval]] = {}
     for model in ("memoriser", "untrained", "injected"):
         for method in results.methods(model, "leakage"):
             control = method if model == "injected" else model
@@ -42,8 +43,9 @@ def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
                 if metric == "in_rate" and control in CONTROLS:
                     seed = f"{results.name}/{control}/{space}"
                     measured.setdefault(control, {})[space] = mean_interval(metric, values, seed)
+                    judged.setdefault(control, {})[space] = mean_interval(metric, values, seed, NULL_LEVEL)
     rows: list[tuple[str, Row]] = []
-    for verdict in verdicts(measured):
+    for verdict in verdicts(judged):
         rate = measured[verdict.control][verdict.space]
         place = {"stage": "control", "method": verdict.control, "space": verdict.space}
         model = verdict.control.partition("_")[0]

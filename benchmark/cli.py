@@ -168,7 +168,8 @@ def _show(console: "Console", store: "Store", site: Path, suites: list[str], ima
     whole, board = True, None
     while board is None:
         try:
-            board = summarise(store, site, images)
+            with console.status("building the page"):
+                board = summarise(store, site, images)
         except CorruptArtifact as error:  # found only now: a resume does not hash what is large
             whole, place = False, store.set_aside(error.key, str(error))
             text = f"problem {error}; set aside in {place.relative_to(store.root)}, `bench run` computes it again"

@@ -168,7 +168,8 @@ class _Builder:
         """The memoriser and an untrained network under the primary attack, and injected images."""
         suite = self._suite
         memoriser = Recipe(architecture=Memoriser(), regime=Memorise())
-        untrained = Recipe(architecture=suite.models[-1].architecture, regime=Untrained())
+        # An evaluator's architecture, not a model's: adding a model then changes no control.
+        untrained = Recipe(architecture=suite.evaluators.robust.architecture, regime=Untrained())
         primary = suite.inversion[0]
         for replica in range(suite.replicas):
             store = self._train(memoriser, "memoriser", replica)

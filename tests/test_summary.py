@@ -153,11 +153,11 @@ GOOD = {
 }  # fmt: skip
 WRONG = [
     (("memoriser", "gradient"), [[1.0, 1.0], [0.5, 1.0]]),
-    (("untrained", "gradient"), ONE),
+    (("untrained", "gradient"), [[1.0] * 6] * 2),
     (("injected", "injected_exact"), [[1.0, 1.0], [1.0, 0.5]]),
     (("injected", "injected_noisy"), [[1.0, 1.0], [1.0, 0.5]]),
     (("injected", "injected_out"), [[0.0, 0.5], [0.0, 0.0]]),
-    (("injected", "injected_auxiliary"), ZERO),
+    (("injected", "injected_auxiliary"), [[0.0] * 6] * 2),
 ]
 
 

@@ -90,7 +90,8 @@ def mean_row(space: str, metric: str, values: npt.NDArray[np.float64], seed: str
     return Row(space=space, metric=metric, value=mean.value, low=mean.low, high=mean.high, n=mean.n)
 
 
-def mean_interval(metric: str, values: npt.NDArray[np.float64], seed: str) -> Interval:
+def mean_interval(metric: str, values: npt.NDArray[np.float64], seed: str, level: float = 0.95) -> Interval:
     """Hierarchical bootstrap over replica, class, sample; for rates never of zero width."""
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
-    return rate_interval(values, number) if metric in RATES else hierarchical_bootstrap(values, number)
+    interval = rate_interval if metric in RATES else hierarchical_bootstrap
+    return interval(values, number, level=level)
