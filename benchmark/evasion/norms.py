@@ -16,7 +16,8 @@ def _per_image(values: Tensor, like: Tensor) -> Tensor:
 def l2_norm(x: Tensor) -> Tensor:
     """(N, ...) -> (N, 1, ...). Summed in float64: squares of 1e-25 would underflow in float32."""
     dims = tuple(range(1, x.dim()))
-    return torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.float64).to(x.dtype)
+    norms: Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.float64)
+    return norms.to(x.dtype)
 
 
 @dataclass(frozen=True)

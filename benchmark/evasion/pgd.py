@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.evasion.attack import Evasion, Perturbed, frozen, input_gradient
+from benchmark.evasion.attack import Evasion, Perturbed, folded, frozen, input_gradient
 from benchmark.evasion.norms import NORMS
 from benchmark.spec import Fraction
 
@@ -35,7 +35,7 @@ class PGD(Evasion):
         with torch.no_grad():
             standing = (model(images).argmax(1) == labels).nonzero().flatten()
         curves = []
-        with frozen(model):
+        with frozen(model), folded(model):
             for _ in range(self.restarts):
                 # Drawn for the whole batch: an image's start does not depend on which others stand.
                 start = NORMS[self.norm].random_start(images, self.epsilon, generator)

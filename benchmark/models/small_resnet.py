@@ -26,25 +26,28 @@ class PooledStem(nn.Conv2d):
         pooled = functional.avg_pool2d(functional.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)
         kernel = functional.pixel_unshuffle(functional.pad(pooled, (1, 1, 1, 1)), 2)
         phases = functional.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
-        return functional.conv2d(phases, kernel, padding=1)
+        return functional.conv2d(phases, kernel, self.bias, padding=1)
+
+
+def norm_relu(channels: int) -> list[nn.Module]:
+    """Batch norm, ReLU."""
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 class PreActBlock(nn.Module):
-    """Norm-ReLU-conv twice, with a 1x1 shortcut from the first activation."""
+    """conv, norm-ReLU, conv on the activation before it, with a 1x1 shortcut."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.inner = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            *norm_relu(outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        active = self.relu(self.norm1(x))
-        inner = self.conv2(self.relu(self.norm2(self.conv1(active))))
-        return cast(Tensor, inner + self.shortcut(active))
+    def forward(self, active: Tensor) -> Tensor:
+        return cast(Tensor, self.inner(active) + self.shortcut(active))
 
 
 class SmallResNet(Architecture):
@@ -61,13 +64,15 @@ class SmallResNet(Architecture):
         w = self.width
         body = nn.Sequential(
             PooledStem(info.channels, w),
+            *norm_relu(w),
             PreActBlock(w, w),
             nn.AvgPool2d(2),
+            *norm_relu(w),
             PreActBlock(w, 2 * w),
             nn.AvgPool2d(2),
+            *norm_relu(2 * w),
             PreActBlock(2 * w, 4 * w),
-            nn.BatchNorm2d(4 * w),
-            nn.ReLU(inplace=True),
+            *norm_relu(4 * w),
             GlobalPool(),
         )
         return Classifier(info, body, nn.Linear(4 * w, info.num_classes))

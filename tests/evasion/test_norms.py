@@ -1,8 +1,11 @@
 import pytest
 import torch
+from torch import nn
 
-from benchmark.evasion.attack import frozen, input_gradient
+from benchmark.evasion.attack import folded, frozen, input_gradient
 from benchmark.evasion.norms import NORMS, l2_norm
+from benchmark.models.classifier import InputInfo
+from benchmark.models.small_vgg import SmallVGG
 
 
 def generator() -> torch.Generator:
@@ -60,9 +63,45 @@ def test_the_gradient_is_that_of_each_images_own_loss() -> None:
 
 
 def test_frozen_gives_back_what_it_took_even_after_an_error() -> None:
-    model = torch.nn.Linear(2, 2)
+    model = nn.Linear(2, 2)
     model.bias.requires_grad_(False)
     with pytest.raises(KeyError), frozen(model):
         assert not model.weight.requires_grad
         raise KeyError
     assert model.weight.requires_grad and not model.bias.requires_grad
+
+
+def small_vgg() -> nn.Module:
+    """A network whose four batch norms follow convolutions, with statistics of its own."""
+    model = SmallVGG(width=4).build(InputInfo(1, 8, 8, 3, (0.5,), (0.3,)))
+    model.initialise(generator())
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                    values.uniform_(0.5, 2, generator=generator())  # type: ignore[union-attr]
+    return model.eval()
+
+
+def test_folding_leaves_the_function_and_gives_the_norms_back() -> None:
+    model, x, y = small_vgg(), torch.rand(4, 1, 8, 8, generator=generator()), torch.tensor([0, 1, 2, 0])
+    layers, weights = list(model.modules()), {k: v.clone() for k, v in model.state_dict().items()}
+    plain = input_gradient(model, x, y)
+    with pytest.raises(KeyError), frozen(model), folded(model):
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+        assert not any(p.requires_grad for p in model.parameters())
+        for found, expected in zip(input_gradient(model, x, y), plain, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        raise KeyError
+    assert list(model.modules()) == layers
+    assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(a, b) for a, b in zip(input_gradient(model, x, y), plain, strict=True))
+
+
+def test_norms_that_use_the_batch_are_not_folded() -> None:
+    batch_norms = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)).eval()
+    training = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    for model in (batch_norms, training):
+        layers = list(model)
+        with folded(model):
+            assert list(model) == layers
