@@ -63,9 +63,12 @@ class Bench:
         return model
 
     def as_plain(self, model: nn.Module) -> nn.Module:
-        """The same weights in the textbook's network."""
+        """The same weights in the textbook's network, which has the same layers in the same order."""
         copy = plain.PlainNetwork(self.info)
-        copy.load_state_dict(model.state_dict())
+        names, weights = copy.state_dict().keys(), dict(model.state_dict())
+        fixed = {name: weights.pop(name) for name in ("mean", "std")}
+        inner = [name for name in names if name not in fixed]
+        copy.load_state_dict({**fixed, **dict(zip(inner, weights.values(), strict=True))})
         return copy.to(memory_format=torch.contiguous_format).eval()
 
     def training(self) -> tuple[report.Section, nn.Module]:

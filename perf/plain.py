@@ -27,7 +27,7 @@ class Block(nn.Module):
 class PlainNetwork(nn.Module):
     """The function of `benchmark.models.small_resnet`, layer by layer, in PyTorch's default layout.
 
-    The names of its weights are the same, so that one state dict fits both.
+    Its weights come in the same order, under names of its own.
     """
 
     def __init__(self, info: InputInfo, width: int = 16) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.evasion.attack import folded, frozen
+from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.inversion.attack import Inversion, Victim
 from benchmark.spec import Fraction
@@ -50,7 +50,7 @@ class GradientInversion(Inversion):
         # All starts are drawn before the batches are cut: batch_size changes no start, and results by rounding alone.
         starts = self._starts((len(targets), *victim.shape), generator)
         done = []
-        with frozen(victim.model), folded(victim.model):
+        with frozen(victim.model), channels_last(victim.model), folded(victim.model):
             for begin in range(0, len(targets), self.batch_size):
                 x = starts[begin : begin + self.batch_size].to(victim.device, memory_format=torch.channels_last)
                 y = targets[begin : begin + self.batch_size].to(victim.device)
