@@ -18,6 +18,8 @@ from benchmark.suite import Recipe
 _BACKWARD_TO_INPUT = 2.0
 """Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
 _BACKWARD_TO_WEIGHTS = 3.0
+_SMALL = 2**28
+"""Weights (1 GiB) that are allocated, though never filled, to count operations."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def leakage(sizes: Sizes) -> float:
 
 
 def forward(architecture: Spec, sizes: Sizes) -> float:
-    """Operations of one image's forward pass, counted on the meta device."""
+    """Operations of one image's forward pass."""
     if isinstance(architecture, Memoriser):
         pixels = sizes.info.channels * sizes.info.height * sizes.info.width
         return 2.0 * sizes.num_members * pixels
@@ -86,11 +88,15 @@ def _forward(architecture: Architecture, info: InputInfo) -> float:
 
     try:
         with torch.device("meta"):
-            model = architecture.network(info).to("meta").eval()
-            for layer in model.modules():
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    layer.register_forward_hook(count)
-            model(torch.empty(1, info.channels, info.height, info.width))
+            model = architecture.network(info)
+        # Computing on the meta device loads two seconds' worth of torch: only for what may not fit in memory.
+        small = sum(weight.numel() for weight in model.parameters()) < _SMALL
+        model = model.to_empty(device="cpu" if small else "meta").eval()
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.register_forward_hook(count)
+        with torch.no_grad():
+            model(torch.empty(1, info.channels, info.height, info.width, device=model.mean.device))
     except (RuntimeError, TypeError, ValueError) as error:  # sizes that no tensor can have
         image = f"{info.channels} x {info.height} x {info.width}"
         reason = str(error).partition("\n")[0]
