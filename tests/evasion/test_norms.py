@@ -46,7 +46,9 @@ def test_starts_have_the_stated_distribution(norm: str) -> None:
     sizes = NORMS[norm].size(starts) / 0.5
     assert sizes.max() <= 1 + 1e-6
     for radius in (0.5, 0.8, 0.95):
-        assert (sizes <= radius).float().mean().item() == pytest.approx(radius**4 if norm == "linf" else radius, abs=0.01)
+        assert (sizes <= radius).float().mean().item() == pytest.approx(
+            radius**4 if norm == "linf" else radius, abs=0.01
+        )
     assert starts.mean((0, 1)).abs().max() < 0.01
     assert torch.equal(starts, NORMS[norm].random_start(torch.zeros(20_000, 1, 2, 2), 0.5, generator()))
 
