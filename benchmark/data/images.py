@@ -18,6 +18,9 @@ class ImageData:
     images, test_images: (N, C, H, W) uint8. labels, test_labels: (N,) int64 in [0, number of classes).
     mean, std: one number a channel in [0, 1] units, the data set's published constants; models normalise with them.
     card: one line for people: name, size, licence, source.
+
+    One index space: ids below the number of training images are training images, in their order; the others are test
+    images, id minus that number. Only a model that was trained elsewhere has test images among its non-members.
     """
 
     images: Tensor
@@ -40,6 +43,18 @@ class ImageData:
             assert 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names)
         assert len(self.mean) == len(self.std) == self.images.shape[1]
 
+    def pixels(self, ids: Tensor) -> Tensor:
+        """(N,) ids -> their images (N, C, H, W) uint8."""
+        return _take(self.images, self.test_images, ids)
+
+    def classes(self, ids: Tensor) -> Tensor:
+        """Ids of any shape -> their labels, int64, in that shape."""
+        return _take(self.labels, self.test_labels, ids)
+
+    def test_ids(self, places: Tensor) -> Tensor:
+        """Places among the test images -> their ids."""
+        return places + len(self.images)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 (64 hex digits) of the decoded content: shapes, images and labels."""
@@ -48,6 +63,16 @@ class ImageData:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def _take(train: Tensor, test: Tensor, ids: Tensor) -> Tensor:
+    """Rows of `train`, then `test`, at ids of any shape; joins them only where need be, since both may be large."""
+    of_test = ids >= len(train)
+    if not bool(of_test.any()):
+        return train[ids]
+    found = train.new_empty((*ids.shape, *train.shape[1:]))
+    found[~of_test], found[of_test] = train[ids[~of_test]], test[ids[of_test] - len(train)]
+    return found
 
 
 class Dataset(Spec):

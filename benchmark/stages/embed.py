@@ -15,6 +15,6 @@ class Embed(Stage):
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         model = load_model(context, "model", input_info(data, pools))
-        whitener = Whitener.fit(apply(model.features, data.images[pools.auxiliary], context.device))
-        private = whitener(apply(model.features, data.images[pools.private], context.device))
+        whitener = Whitener.fit(apply(model.features, data.pixels(pools.auxiliary), context.device))
+        private = whitener(apply(model.features, data.pixels(pools.private), context.device))
         return Outcome(tensors={"private": private, "mean": whitener.mean, "projection": whitener.projection})

@@ -45,7 +45,7 @@ class Evade(Stage):
         if self.num_members:
             members = pools.members(replica_of(context, "target"))
             ids = _sample(members, self.num_members, trial.generator(key, "evaded members"))
-            more, _ = self._attack(context, model, data.images[ids], data.labels[ids], "members")
+            more, _ = self._attack(context, model, data.pixels(ids), data.classes(ids), "members")
             rows.append(accuracy("robust_accuracy_members", more["members_robust"]))
             rows.append(difference("robust_generalization_gap", more["members_robust"], tensors["test_robust"]))
             tensors |= more

@@ -25,7 +25,7 @@ def load_data(context: Context) -> tuple[ImageData, Pools]:
 def input_info(images: ImageData, pools: Pools) -> InputInfo:
     """What a network for these images looks like from outside."""
     _, channels, height, width = images.images.shape
-    num_classes = int(images.labels[pools.private].max()) + 1
+    num_classes = int(images.classes(pools.private).max()) + 1
     return InputInfo(channels, height, width, num_classes, images.mean, images.std)
 
 

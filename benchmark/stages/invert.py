@@ -21,7 +21,7 @@ class Invert(Stage):
         model = load_model(context, "target", info)
         replica = replica_of(context, "target")
         known = {
-            name: (data.images[ids], data.labels[ids])
+            name: (data.pixels(ids), data.classes(ids))
             for name, ids in (
                 ("members", pools.members(replica)),
                 ("non_members", pools.non_members(replica)),

@@ -38,7 +38,7 @@ class Leakage(Stage):
         for space in EVALUATORS:
             correct &= _judge(context, space, data, pools, members, samples)
         correlation = invertibility.class_mean_correlation(
-            made["images"], made["targets"], data.images[members], data.labels[members]
+            made["images"], made["targets"], data.pixels(members), data.classes(members)
         )
         samples.add("pixel", "class_mean_correlation", correlation)
         rows: list[Row] = []
@@ -65,7 +65,7 @@ def _judge(context: Context, space: str, data: ImageData, pools: Pools, members:
     whitener, private = whitened(context, space)
     features = whitener(apply(evaluator.features, made["images"], context.device))
     gallery = private[torch.searchsorted(pools.private, members)]
-    distance = invertibility.knn_distance(features, targets, gallery, data.labels[members])
+    distance = invertibility.knn_distance(features, targets, gallery, data.classes(members))
     samples.add(space, "knn_distance", distance)
     for target in targets.unique().tolist():
         own = features[targets == target]
@@ -84,7 +84,7 @@ def _specificity(
     samples.add(space, "cosine_nn_out", s_out)
     samples.add(space, "in_rate", train_specificity.in_wins(s_in, s_out))
     samples.add(space, "memorization_gap", train_specificity.memorization_gap(s_in, s_out))
-    labels = data.labels[near[f"{space}_in_ids"]]
+    labels = data.classes(near[f"{space}_in_ids"])
     samples.add(space, "neighbour_purity_at_k", train_specificity.neighbour_purity_at_k(labels, samples.targets))
     counts = train_specificity.exposure_counts(near[f"{space}_in_ids"][:, 0], members)
     n = len(s_in)
@@ -102,7 +102,8 @@ def _gallery(data: ImageData, made: dict[str, Tensor], near: dict[str, Tensor], 
     for i, target in enumerate(made["targets"].tolist()):
         sample = seen[target] = seen.get(target, -1) + 1
         for space in _SHOWN:
-            ids = {side: int(near[f"{space}_{side}_ids"][i, 0]) for side in ("in", "out")}
+            ids = torch.stack([near[f"{space}_{side}_ids"][i, 0] for side in ("in", "out")])
+            shown = data.pixels(ids)
             rows.append(
                 {
                     "space": space,
@@ -113,11 +114,11 @@ def _gallery(data: ImageData, made: dict[str, Tensor], near: dict[str, Tensor], 
                     "evaluator_correct": bool(correct[i]),
                     "cosine_in": _finite(near[f"{space}_in_cosines"][i, 0]),
                     "cosine_out": _finite(near[f"{space}_out_cosines"][i, 0]),
-                    "in_id": ids["in"],
-                    "out_id": ids["out"],
+                    "in_id": int(ids[0]),
+                    "out_id": int(ids[1]),
                     "image_png": pictures[i],
-                    "in_png": _png(data.images[ids["in"]]),
-                    "out_png": _png(data.images[ids["out"]]),
+                    "in_png": _png(shown[0]),
+                    "out_png": _png(shown[1]),
                 }
             )
     return pa.Table.from_pylist(rows)

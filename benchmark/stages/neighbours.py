@@ -20,7 +20,7 @@ class Neighbours(Stage):
 
     Spaces: `target`, the attacked model's features as they are (the paper's); `evaluator` and
     `evaluator_robust`, centred and whitened on the auxiliary pool; `pixel`, minus the auxiliary mean.
-    Writes for each space `<space>_{in,out}_ids` (N, k), ids of training images, and
+    Writes for each space `<space>_{in,out}_ids` (N, k), ids of images (see `ImageData`), and
     `<space>_{in,out}_cosines` (N, k).
     """
 
@@ -43,15 +43,15 @@ class Neighbours(Stage):
         search(
             "target",
             apply(target.features, images, context.device),
-            lambda ids: apply(target.features, data.images[ids], context.device),
+            lambda ids: apply(target.features, data.pixels(ids), context.device),
         )
         for space in ("evaluator", "evaluator_robust"):
             whitener, private = whitened(context, space)
             evaluator = load_model(context, space, info)
             queries = whitener(apply(evaluator.features, images, context.device))
             search(space, queries, partial(_of, private, pools.private))
-        mean = data.images[pools.auxiliary].float().mean(0).flatten() / 255
-        search("pixel", images.flatten(1) - mean, lambda ids: data.images[ids].flatten(1).float() / 255 - mean)
+        mean = data.pixels(pools.auxiliary).float().mean(0).flatten() / 255
+        search("pixel", images.flatten(1) - mean, lambda ids: data.pixels(ids).flatten(1).float() / 255 - mean)
         return Outcome(tensors=tensors)
 
 

@@ -14,8 +14,8 @@ class Predict(Stage):
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         model = load_model(context, "target", input_info(data, pools))
-        logits = apply(model, data.images[pools.private], context.device)
-        labels = data.labels[pools.private]
+        logits = apply(model, data.pixels(pools.private), context.device)
+        labels = data.classes(pools.private)
         correct = logits.argmax(1) == labels
         replica = replica_of(context, "target")
         members = torch.isin(pools.private, pools.members(replica))

@@ -26,7 +26,7 @@ class Train(Stage):
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         ids = pools.members(self.replica) if self.pool == "members" else pools.auxiliary
-        images, labels = data.images[ids].to(context.device), data.labels[ids].to(context.device)
+        images, labels = data.pixels(ids).to(context.device), data.classes(ids).to(context.device)
         model = cast(Architecture, self.architecture).build(input_info(data, pools))
         model.initialise(context.generator("initialise"))
         model = model.to(context.device).to(memory_format=torch.channels_last)
