@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from benchmark import registry
+from benchmark.allocator import keep_freed_memory
 from benchmark.spec import Spec
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
     for path in settings.include:
         registry.include(path)
     torch.set_num_threads(settings.threads)
+    keep_freed_memory()
     stage = registry.parse("stage", dict(trial.stage))
     assert isinstance(stage, Stage)
     return stage.run(Context(trial, store, settings))

@@ -1,0 +1,39 @@
+"""Freed memory stays with the process: the next step touches no new pages."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+STEPS = """
+import resource, sys
+import torch
+from benchmark.allocator import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+
+def step():
+    return [torch.ones(n, 1 << 18) for n in (3, 5, 7, 11, 13)]  # 3 to 13 MiB, all freed together
+
+step(), step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(mode: str) -> int:
+    found = subprocess.run([sys.executable, "-c", STEPS, mode], capture_output=True, text=True, check=True, env=ENV)
+    return int(found.stdout)
+
+
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's mallopt is tested; this is another C library")
+def test_steps_of_equal_size_touch_no_new_pages() -> None:
+    assert 20 * page_faults("kept") < page_faults("default")
