@@ -19,6 +19,17 @@ from benchmark.spec import Spec, SpecError, suggest
 DATA = {
     "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
     "fashion_mnist": "benchmark.data.fashion_mnist:FashionMNIST",
+    "mnist": "benchmark.data.mnist:MNIST",
+    "cifar10": "benchmark.data.cifar:CIFAR10",
+    "cifar100": "benchmark.data.cifar:CIFAR100",
+    "svhn": "benchmark.data.svhn:SVHN",
+    "fer2013": "benchmark.data.fer2013:FER2013",
+    "olivetti": "benchmark.data.faces:Olivetti",
+    "lfw": "benchmark.data.faces:LFW",
+    "lfw_subset": "benchmark.data.faces:LFWSubset",
+    "imagefolder": "benchmark.data.imagefolder:ImageFolder",
+    "npz": "benchmark.data.tables:NPZ",
+    "parquet": "benchmark.data.tables:Parquet",
 }
 ARCHITECTURE = {
     "softmax_regression": "benchmark.models.softmax_regression:SoftmaxRegression",

@@ -4,11 +4,16 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.spec import Spec
+
+DownloadField = Annotated[bool, Field(exclude=True)]
+"""Whether a data set that is not there is fetched. Where images come from changes no number: it is in no key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +81,7 @@ def _take(train: Tensor, test: Tensor, ids: Tensor) -> Tensor:
 
 
 class Dataset(Spec):
-    """A data set by name. It reads local files only and never downloads."""
+    """A data set by name. It reads local files, and fetches nothing unless its `download` says so."""
 
     def load(self, root: Path | None) -> ImageData:
         """Read it. root: the folder to look in first, if the user named one.

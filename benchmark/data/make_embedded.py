@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.data.embedded import FILE
-from benchmark.data.fashion_mnist import CLASS_NAMES, find, read
+from benchmark.data.fashion_mnist import CLASS_NAMES, files, read
+from benchmark.data.files import locate
 
 NUM_TRAIN, NUM_TEST = 1_100, 200
 """Images a class."""
@@ -21,7 +22,7 @@ def select(source: Path) -> dict[str, NDArray[np.generic]]:
     Fashion-MNIST comes shuffled, so the first images of each class are as good a sample as any, and everyone can
     check which they are. Raises ValueError if `source` does not hold the data set.
     """
-    images, labels, test_images, test_labels = read(find([source]))
+    images, labels, test_images, test_labels = read(locate(files(), source))
     arrays: dict[str, NDArray[np.generic]] = {}
     splits = (("train", images, labels, NUM_TRAIN), ("test", test_images, test_labels, NUM_TEST))
     for split, split_images, split_labels, num in splits:

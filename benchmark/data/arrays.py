@@ -1,0 +1,115 @@
+"""Arrays of images and labels, checked, as an `ImageData`."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.data.images import ImageData
+
+Array = npt.NDArray[np.generic]
+TEST_SHARE = 0.2
+"""Of each class, held out where a data set has no test images of its own."""
+_ROUNDING = 0.5 / 255
+
+
+def to_uint8(where: str, images: Array) -> Tensor:
+    """Images of any layout as (N, C, H, W) uint8; floats in [0, 1] are rounded to the nearest of 256 levels.
+
+    images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; uint8, or float in [0, 1].
+    Raises ValueError naming `where` for other shapes and types, NaN, and values outside [0, 1].
+    """
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(
+            f"{where}: images have shape {images.shape}; allowed: (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3"
+        )
+    if images.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(images))
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"{where}: images are of type {images.dtype}; allowed: uint8, or float in [0, 1]")
+    bad = ~np.isfinite(images).reshape(len(images), -1).all(1)
+    if bad.any():
+        raise ValueError(f"{where}: {int(bad.sum())} images hold NaN or infinity, the first is {int(bad.argmax())}")
+    low, high = float(images.min()), float(images.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise ValueError(f"{where}: pixels reach from {low:.4g} to {high:.4g}; allowed: floats in [0, 1], or uint8")
+    return torch.from_numpy(np.ascontiguousarray(np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)))
+
+
+def to_labels(where: str, labels: Array, num_images: int, num_classes: int | None = None) -> Tensor:
+    """Integer labels (N,) as int64. Raises ValueError for another type, count or range."""
+    if labels.ndim != 1 or len(labels) != num_images:
+        raise ValueError(f"{where}: labels have shape {labels.shape}; allowed: one for each of {num_images} images")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{where}: labels are of type {labels.dtype}; allowed: whole numbers from 0")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        allowed = f"0 to {num_classes - 1}" if num_classes is not None else "whole numbers from 0"
+        raise ValueError(f"{where}: holds label {low if low < 0 else high}; allowed: {allowed}")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def image_data(
+    where: str,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor] | None,
+    class_names: tuple[str, ...],
+    card: str,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> ImageData:
+    """train, test: images (N, C, H, W) uint8 and labels (N,); no test: a share of the training images is held out.
+
+    statistics: published mean and standard deviation a channel; default: those of the training images.
+    Raises ValueError for classes without images, and for test images of another size.
+    """
+    images, labels = train
+    if test is None:
+        held_out = held_out_for_test(labels)
+        test = (images[held_out], labels[held_out])
+        images, labels = images[~held_out], labels[~held_out]
+    if test[0].shape[1:] != images.shape[1:]:
+        sizes = " and ".join(" x ".join(map(str, part.shape[1:])) for part in (images, test[0]))
+        raise ValueError(f"{where}: training and test images are of {sizes} pixels; allowed: one size")
+    for what, part in (("training", labels), ("test", test[1])):
+        empty = (part.bincount(minlength=len(class_names)) == 0).nonzero().flatten().tolist()
+        if empty:
+            names = ", ".join(class_names[i] for i in empty[:5])
+            raise ValueError(f"{where}: {len(empty)} classes have no {what} image: {names}; allowed: at least one each")
+    mean, std = statistics or channel_statistics(images)
+    return ImageData(images, labels, *test, class_names=class_names, mean=mean, std=std, card=card)
+
+
+def held_out_for_test(labels: Tensor) -> Tensor:
+    """(N,) bool: a fixed fifth of each class, at least one image, the same on every machine."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        own = (labels == label).nonzero()[:, 0]
+        own = own[torch.randperm(len(own), generator=generator)]
+        chosen[own[: max(1, round(TEST_SHARE * len(own)))]] = True
+    return chosen
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in [0, 1] units; images: (N, C, H, W) uint8."""
+    histograms = torch.stack([channel.flatten().bincount(minlength=256) for channel in images.transpose(0, 1)]).double()
+    shares, levels = histograms / histograms.sum(1, keepdim=True), torch.arange(256).double() / 255
+    mean = shares @ levels
+    std = (shares @ levels.square() - mean.square()).clamp(min=0).sqrt()
+    return tuple(mean.tolist()), tuple(std.clamp(min=1 / 255).tolist())
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """(N, C, H, W) uint8 -> (N, C, size, size) uint8: bilinear, averaging where it shrinks."""
+    if images.shape[2:] == (size, size):
+        return images
+    parts = [
+        functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True).round_().clamp_(0, 255)
+        for part in images.split(1024)
+    ]
+    return torch.cat([part.to(torch.uint8) for part in parts])
