@@ -6,7 +6,6 @@ from typing import Any
 
 from benchmark import costs, registry
 from benchmark.inversion.attack import Inversion
-from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
@@ -173,7 +172,7 @@ class _Builder:
         primary = suite.inversion[0]
         for replica in range(suite.replicas):
             store = self._train(memoriser, "memoriser", replica)
-            self._invert(memoriser, _unsaturated(primary), store, judges, "memoriser", replica)
+            self._invert(memoriser, primary.for_memoriser(), store, judges, "memoriser", replica)
             random = self._train(untrained, "untrained", replica)
             self._invert(untrained, primary, random, judges, "untrained", replica)
             for settings in INJECTED:
@@ -200,17 +199,6 @@ class _Builder:
         place = (key, model, replica)
         self._nodes.setdefault(place, Node(trial, key, name, method, model, replica, cost))
         return key
-
-
-def _unsaturated(attack: Inversion) -> Inversion:
-    """The attack as it must be run on the memoriser.
-
-    Its probability of a class is 1 wherever that class is nearest, so cross-entropy has no gradient
-    long before a member is reached; its logit has. A smoothness prior would blur what is reached.
-    """
-    if isinstance(attack, GradientInversion):
-        return attack.model_copy(update={"objective": "logit", "total_variation": 0.0})
-    return attack
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:

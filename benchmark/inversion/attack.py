@@ -1,6 +1,9 @@
-"""What every inversion attack is."""
+"""What every inversion attack is, and the count of what it costs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from pydantic import Field
@@ -46,5 +49,45 @@ class Inversion(Spec):
 
     @property
     def passes(self) -> int:
-        """Forward-backward passes a reconstruction costs."""
+        """Forward-backward passes through the target that a reconstruction costs at the most."""
         return 0
+
+    def for_memoriser(self) -> Self:
+        """The attack as it must be run on the memoriser, the positive control.
+
+        Its probability of a class is 1 wherever that class is nearest, so cross-entropy has no gradient
+        long before a member is reached; its logit has. A smoothness prior would blur what is reached.
+        """
+        return self
+
+    def remark(self, model: nn.Module) -> str:
+        """What a reader must know of this attack on this model, "" for nothing."""
+        return ""
+
+
+@dataclass
+class Passes:
+    """Images that went through a model: forward, and of these also backward."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@contextmanager
+def counted(model: nn.Module) -> Iterator[Passes]:
+    """Count the passes through a model, whoever makes them."""
+    passes = Passes()
+
+    def count(_: nn.Module, __: object, logits: Tensor) -> None:
+        passes.forward += len(logits)
+        if logits.requires_grad:
+            logits.register_hook(count_backward)
+
+    def count_backward(gradient: Tensor) -> None:
+        passes.backward += len(gradient)
+
+    hook = model.register_forward_hook(count)
+    try:
+        yield passes
+    finally:
+        hook.remove()

@@ -1,7 +1,7 @@
 """Vanilla gradient inversion: projected gradient descent on the input towards a class."""
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
@@ -44,6 +44,9 @@ class GradientInversion(Inversion):
     @property
     def passes(self) -> int:
         return self.steps
+
+    def for_memoriser(self) -> Self:
+        return self.model_copy(update={"objective": "logit", "total_variation": 0.0})
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         targets = self.targets(victim.num_classes)

@@ -4,14 +4,18 @@ from typing import cast
 
 import torch
 
-from benchmark.inversion.attack import Inversion, Victim
+from benchmark.inversion.attack import Inversion, Victim, counted
 from benchmark.registry import InversionField
 from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.trial import Context, Outcome, Row, Stage
 
 
 class Invert(Stage):
-    """Inputs: pools, target. Writes `images` (N, C, H, W) in [0, 1], `targets`, `confidence` (N,)."""
+    """Inputs: pools, target. Writes `images` (N, C, H, W) in [0, 1], `targets`, `confidence` (N,).
+
+    Rows: the budget as it was spent. `passes_per_sample` went forward and backward through the target,
+    `forward_passes_per_sample` forward alone.
+    """
 
     attack: InversionField
 
@@ -30,11 +34,17 @@ class Invert(Stage):
         }
         victim = Victim(model, (info.channels, info.height, info.width), info.num_classes, context.device, **known)
         attack = cast(Inversion, self.attack)
-        images = attack.reconstruct(victim, context.generator("invert"))
+        with counted(model) as passes:
+            images = attack.reconstruct(victim, context.generator("invert"))
         if not bool(images.isfinite().all()):
             raise FloatingPointError(f"{attack.label}: reconstructions hold NaN or infinity")
         targets = attack.targets(info.num_classes)
         confidence = apply(model, images, context.device).softmax(1).gather(1, targets[:, None])[:, 0]
-        row = Row(metric="target_confidence", value=float(confidence.double().mean()), n=len(targets))
+        n = len(targets)
+        rows = [
+            Row(metric="target_confidence", value=float(confidence.double().mean()), n=n),
+            Row(metric="passes_per_sample", value=passes.backward / n, n=n, note=attack.remark(model) or None),
+            Row(metric="forward_passes_per_sample", value=(passes.forward - passes.backward) / n, n=n),
+        ]
         tensors: dict[str, torch.Tensor] = {"images": images, "targets": targets, "confidence": confidence}
-        return Outcome(rows=[row], tensors=tensors)
+        return Outcome(rows=rows, tensors=tensors)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import registry
-from benchmark.inversion.attack import Inversion, Victim
+from benchmark.inversion.attack import Inversion, Victim, counted
 from benchmark.inversion.gradient import GradientInversion, total_variation
 from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.models.memoriser import Memoriser
@@ -123,6 +123,18 @@ def test_labels_are_short_and_differ() -> None:
     found = [attack(s).label for s in SETTINGS]
     assert found == ["gradient"] * 6 + ["injected_exact", "injected_noisy", "injected_out", "injected_auxiliary"]
     assert [attack(s).passes for s in SETTINGS] == [20] * 6 + [0] * 4
+
+
+def test_passes_are_counted_whoever_makes_them() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).requires_grad_(False)
+    with counted(model) as passes:
+        model(torch.zeros(3, 4))
+        with torch.no_grad():
+            model(torch.zeros(2, 4, requires_grad=True))
+        model(torch.zeros(5, 4, requires_grad=True)).sum().backward()
+        model(torch.zeros(7, 4, requires_grad=True))
+    model(torch.zeros(11, 4, requires_grad=True)).sum().backward()
+    assert (passes.forward, passes.backward) == (17, 5)
 
 
 # gradient

@@ -62,9 +62,9 @@ def test_reconstructions_and_their_confidence(finished: Finished, model: str, re
     shares = np.exp(logits - logits.max(1, keepdims=True))
     confidence = (shares / shares.sum(1, keepdims=True))[np.arange(12), targets]
     np.testing.assert_allclose(made["confidence"].numpy(), confidence, atol=1e-5)
-    assert finished.values("invert", model, replica, "gradient")["target_confidence"] == pytest.approx(
-        confidence.mean(), abs=1e-5
-    )
+    values = finished.values("invert", model, replica, "gradient")
+    assert values["target_confidence"] == pytest.approx(confidence.mean(), abs=1e-5)
+    assert (values["passes_per_sample"], values["forward_passes_per_sample"]) == (60, 0)
 
 
 def column(finished: Finished, place: tuple[Any, ...], space: str, metric: str) -> Array:
