@@ -10,6 +10,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -36,7 +37,15 @@ ARCHITECTURE = {
     "small_vgg": "benchmark.models.small_vgg:SmallVGG",
     "small_resnet": "benchmark.models.small_resnet:SmallResNet",
     "vgg16": "benchmark.models.vgg:VGG16",
+    "vgg11": "benchmark.models.vgg:VGG11",
     "resnet18": "benchmark.models.resnet:ResNet18",
+    "resnet50": "benchmark.models.resnet:ResNet50",
+    "preact_resnet18": "benchmark.models.preact_resnet:PreActResNet18",
+    "wide_resnet_28_10": "benchmark.models.wide_resnet:WideResNet",
+    "mlp": "benchmark.models.mlp:MLP",
+    "torchvision": "benchmark.models.torchvision_model:TorchvisionModel",
+    "timm": "benchmark.models.timm_model:TimmModel",
+    "function": "benchmark.models.included:IncludedModel",
     "memoriser": "benchmark.models.memoriser:Memoriser",
 }
 REGIME = {
@@ -141,6 +150,11 @@ def include(path: str) -> None:
         raise SpecError(f"--include: {path!r}{_line(error, str(file))}: {_what(error)}") from error
 
 
+def included() -> dict[str, ModuleType]:
+    """Name of each included file, without .py, -> its module."""
+    return {Path(str(sys.modules[name].__file__)).stem: sys.modules[name] for name in _INCLUDED}
+
+
 def _line(error: Exception, file: str) -> str:
     """Where in the file an error came up."""
     if isinstance(error, SyntaxError):
@@ -172,8 +186,8 @@ def dump(kind: str, spec: Spec) -> dict[str, Any]:
     path = f"{type(spec).__module__}:{type(spec).__qualname__}"
     name = next(n for n, p in KINDS[kind].items() if p == path)
     identity = {"method": name, "version": spec.VERSION, **spec.model_dump(mode="json")}
-    if type(spec).__module__ in _INCLUDED:
-        identity["source_sha256"] = _INCLUDED[type(spec).__module__]
+    if spec.origin in _INCLUDED:
+        identity["source_sha256"] = _INCLUDED[spec.origin]
     return identity
 
 

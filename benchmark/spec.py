@@ -37,6 +37,11 @@ class Spec(BaseModel):
     VERSION: ClassVar[int] = 1
     SOURCE: ClassVar[str] = ""
 
+    @property
+    def origin(self) -> str:
+        """Name of the module whose text decides what the method does."""
+        return type(self).__module__
+
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:

@@ -1,6 +1,6 @@
 """What every architecture is: a normalisation, a body that gives features, a linear head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -19,6 +19,14 @@ class InputInfo:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "InputInfo":
+        """The same images under another normalisation."""
+        return replace(self, mean=mean, std=std)
+
+    def unnormalised(self) -> "InputInfo":
+        """The same images as they are, in [0, 1]."""
+        return self.normalised((0.0,) * self.channels, (1.0,) * self.channels)
 
 
 class Classifier(nn.Module):

@@ -1,0 +1,146 @@
+"""torchvision's and timm's networks, and the user's own functions, as classifiers."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark import costs, registry
+from benchmark.evasion.attack import channels_last, folded, frozen, input_gradient
+from benchmark.models.adapted import Adapted
+from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.spec import SpecError
+
+GREY = InputInfo(1, 32, 32, 5, (0.3,), (0.4,))
+COLOUR = InputInfo(3, 32, 32, 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+NAMES = [
+    ("torchvision", "resnet18", 512),
+    ("torchvision", "mobilenet_v3_small", 576),
+    ("torchvision", "densenet121", 1024),
+    ("torchvision", "convnext_tiny", 768),
+    ("torchvision", "squeezenet1_1", 5),  # its last convolution gives the logits
+    ("torchvision", "vit_b_32", 768),
+    ("timm", "resnet10t", 512),
+    ("timm", "convnext_atto", 320),
+    ("timm", "vit_tiny_patch16_224", 192),
+]
+
+
+def build(library: str, name: str, info: InputInfo, seed: int = 0) -> Classifier:
+    architecture = registry.parse("architecture", {"method": library, "name": name})
+    assert isinstance(architecture, Architecture)
+    model = architecture.build(info)
+    model.initialise(torch.Generator().manual_seed(seed))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("library", "name", "width"), NAMES)
+def test_a_network_by_name_takes_grey_images_and_gives_features(library: str, name: str, width: int) -> None:
+    before = torch.get_rng_state()
+    model = build(library, name, GREY)
+    assert torch.equal(torch.get_rng_state(), before)
+    x = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        logits, features = model(x), model.features(x)
+    assert (features.shape, logits.shape) == ((2, width), (2, 5))
+    assert logits.isfinite().all() and features.isfinite().all()
+    if width != 5:
+        again = build(library, name, GREY).state_dict()
+        assert all(torch.equal(again[key], tensor) for key, tensor in model.state_dict().items())
+        different = build(library, name, GREY, seed=1).state_dict()
+        assert any(not torch.equal(different[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_features_are_the_pooled_last_convolution() -> None:
+    """torchvision's ResNet, walked by hand."""
+    model = build("torchvision", "resnet18", COLOUR)
+    x = torch.rand(2, 3, 32, 32)
+    net, (mean, std) = model.body, (torch.tensor(v).view(1, 3, 1, 1) for v in (COLOUR.mean, COLOUR.std))
+    with torch.no_grad():
+        maps = net.maxpool(net.relu(net.bn1(net.conv1((x - mean) / std))))
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            maps = layer(maps)
+        torch.testing.assert_close(model.features(x), maps.mean((2, 3)))
+        torch.testing.assert_close(model(x), net.fc(maps.mean((2, 3))))
+
+
+def test_attacks_may_fold_and_freeze_it() -> None:
+    model = build("torchvision", "resnet18", COLOUR)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.uniform_(-1, 1)
+    x, y = torch.rand(2, 3, 32, 32), torch.tensor([0, 1])
+    plain = input_gradient(copy.deepcopy(model), x, y)
+    with frozen(model), channels_last(model), folded(model):
+        found = input_gradient(model, x, y)
+    for a, b in zip(plain, found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_costs_count_its_convolutions() -> None:
+    """resnet18 on 32 x 32: the stem alone has 16 x 16 places of 64 sums over 3 x 7 x 7 pixels."""
+    architecture = registry.parse("architecture", {"method": "torchvision", "name": "resnet18"})
+    sizes = costs.Sizes(COLOUR, 1, 1, 1, 1)
+    stem = 2 * 16 * 16 * 64 * 147
+    blocks = 2 * 9 * (4 * 64 * 64 * 64 + (64 + 3 * 128) * 128 * 16 + (128 + 3 * 256) * 256 * 4 + (256 + 3 * 512) * 512)
+    shortcuts = 2 * (64 * 128 * 16 + 128 * 256 * 4 + 256 * 512)
+    assert costs.forward(architecture, sizes) == stem + blocks + shortcuts + 2 * 512 * 5
+
+
+def test_unknown_names_are_one_line_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match="no classifier 'resnet81' .did you mean 'resnet18'"):
+        registry.parse("architecture", {"method": "torchvision", "name": "resnet81"})
+    with pytest.raises(SpecError, match="timm has no architecture 'resnet10x' .did you mean 'resnet10"):
+        registry.parse("architecture", {"method": "timm", "name": "resnet10x"})
+
+
+def test_images_that_a_network_cannot_take_are_one_line() -> None:
+    architecture = registry.parse("architecture", {"method": "torchvision", "name": "inception_v3"})
+    with pytest.raises(ValueError, match="takes no images of 3 x 32 x 32 pixels"):
+        costs.forward(architecture, costs.Sizes(COLOUR, 1, 1, 1, 1))
+
+
+MAKE = """
+import torch
+def make(channels, height, width, num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * height * width, num_classes))
+def two(**_):
+    return torch.nn.Flatten()
+def number(**_):
+    return 3
+CONSTANT = 1
+"""
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_function_of_an_included_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MAKE)
+    registry.include(str(file))
+    spec = registry.parse("architecture", {"method": "function", "function": "mine:make", "normalise": False})
+    assert isinstance(spec, Architecture)
+    model = spec.build(GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    assert isinstance(model, Adapted)
+    x = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        layer = model.body[1]
+        torch.testing.assert_close(model(x), layer(x.flatten(1)))
+        torch.testing.assert_close(model.features(x), x.flatten(1))
+    assert len(registry.dump("architecture", spec)["source_sha256"]) == 64
+    assert registry.parse("architecture", registry.dump("architecture", spec)) == spec
+    for name, why in (
+        ("mine:nothing", "mine.py has no function 'nothing'"),
+        ("mine:CONSTANT", "mine.py has no function 'CONSTANT'"),
+        ("other:make", "names no included file; allowed: FILE:FUNCTION with `--include FILE.py` .mine."),
+        ("make", "names no included file"),
+    ):
+        with pytest.raises(SpecError, match=why):
+            registry.parse("architecture", {"method": "function", "function": name})
+    for name, why in (("two", r"gives logits of \(1, 1024\); allowed: \(1, 5\)"), ("number", "returned a int")):
+        broken = registry.parse("architecture", {"method": "function", "function": f"mine:{name}"})
+        assert isinstance(broken, Architecture)
+        with pytest.raises(SpecError, match=why):
+            broken.build(GREY)
