@@ -1,16 +1,16 @@
-"""Four implementations of PGD behind one call. Each gets the same model, images and settings."""
+"""Four implementations of PGD behind one call. Each gets the same model, images and settings.
+
+A library is imported where it is used: each contender's process loads its own alone.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import foolbox
 import numpy as np
 import torch
-import torchattacks
-from art.attacks.evasion import ProjectedGradientDescent
-from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
+from benchmark.evasion.attack import frozen
 from benchmark.evasion.pgd import PGD
 
 Attack = Callable[[Tensor, Tensor], Tensor]
@@ -37,12 +37,16 @@ def ours(model: nn.Module, ball: Ball, num_classes: int) -> Attack:
 
 
 def with_torchattacks(model: nn.Module, ball: Ball, num_classes: int) -> Attack:
+    import torchattacks
+
     kind = {"linf": torchattacks.PGD, "l2": torchattacks.PGDL2}[ball.norm]
     return kind(model, eps=ball.epsilon, alpha=ball.step_size, steps=ball.steps, random_start=True)
 
 
 def with_foolbox(model: nn.Module, ball: Ball, num_classes: int) -> Attack:
     """`run` is the attack alone; a plain call would judge the result in one more pass."""
+    import foolbox
+
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[ball.norm]
     attack = kind(abs_stepsize=ball.step_size, steps=ball.steps, random_start=True)
@@ -50,6 +54,9 @@ def with_foolbox(model: nn.Module, ball: Ball, num_classes: int) -> Attack:
 
 
 def with_art(model: nn.Module, ball: Ball, num_classes: int) -> Attack:
+    from art.attacks.evasion import ProjectedGradientDescent
+    from art.estimators.classification import PyTorchClassifier
+
     def attack(x: Tensor, y: Tensor) -> Tensor:
         wrapped = PyTorchClassifier(
             model, nn.CrossEntropyLoss(), x.shape[1:], num_classes, clip_values=(0, 1), device_type="cpu"
@@ -75,3 +82,13 @@ CONTENDERS: dict[str, Callable[[nn.Module, Ball, int], Attack]] = {
     "foolbox": with_foolbox,
     "ART": with_art,
 }
+
+
+def attack_all(
+    name: str, model: nn.Module, ball: Ball, num_classes: int, images: Tensor, labels: Tensor, batch_size: int
+) -> Tensor:
+    """Adversarial images of a contender. Frozen for everyone: two would compute and drop the weights' gradients."""
+    with frozen(model):
+        attack = CONTENDERS[name](model, ball, num_classes)
+        batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+        return torch.cat([attack(x, y).detach() for x, y in batches])
