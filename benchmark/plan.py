@@ -161,7 +161,8 @@ class _Builder:
         cost = costs.predict(recipe, self._sizes)
         neighbours = self._add(stage, inputs, cost, label, name, replica)
         inputs["neighbours"] = neighbours
-        self._add({"method": "leakage"}, inputs, costs.leakage(self._sizes), label, name, replica)
+        stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
+        self._add(stage, inputs, costs.leakage(self._sizes), label, name, replica)
 
     def _controls(self, judges: Mapping[str, str]) -> None:
         """The memoriser and an untrained network under the primary attack, and injected images."""

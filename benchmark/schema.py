@@ -8,7 +8,7 @@ STARRED = frozenset(
     [
         "clean_accuracy", "robust_accuracy", "generalization_gap", "robust_generalization_gap",
         "evaluator_accuracy", "knn_distance", "in_rate", "in_rate_target", "in_rate_pixel",
-        "membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr",
+        "class_mean_correlation", "membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr",
     ]
 )  # fmt: skip
 """Leaderboard columns that carry `_low` and `_high`: a 95% interval."""
@@ -95,6 +95,7 @@ LEADERBOARD = _schema(
         ("target_confidence", _F, "mean probability the attacked model gives the target class"),
         ("diversity", _F, "mean pairwise cosine distance among the samples of a class, evaluator features"),
         ("knn_distance", _F, "distance to the nearest member of the class, evaluator features"),
+        ("class_mean_correlation", _F, "mean Pearson correlation with the mean member of the class, pixels"),
         ("cosine_nn_in", _F, "mean largest cosine to members, target features"),
         ("cosine_nn_out", _F, "mean largest cosine to non-members, target features"),
         ("neighbour_purity_at_k", _F, "share of the k nearest members with the target label, target features"),
@@ -116,28 +117,84 @@ LEADERBOARD = _schema(
 )
 """site/leaderboard.parquet: one row a (suite, model). Empty means not measured."""
 
+_LABELS: list[tuple[str, pa.DataType, str]] = [
+    ("suite", _S, "name of the suite"),
+    ("model", _S, "name of the model"),
+    ("replica", _I, "replica that was attacked"),
+    ("method", _S, "inversion attack"),
+]
+_CLASS: list[tuple[str, pa.DataType, str]] = [("class_id", _I, "target class"), ("class_name", _S, "its name")]
+
 GALLERY = _schema(
     [
-        ("suite", _S, "name of the suite"),
-        ("model", _S, "name of the model"),
-        ("replica", _I, "replica that was attacked"),
-        ("method", _S, "inversion attack"),
-        ("space", _S, "feature space of the neighbours"),
-        ("class_id", _I, "target class"),
-        ("class_name", _S, "its name"),
+        *_LABELS,
+        *_CLASS,
         ("sample", _I, "number of the reconstruction within its class"),
         ("target_confidence", _F, "probability the attacked model gives the target class"),
         ("evaluator_correct", _B, "both evaluators give it the target class"),
-        ("cosine_in", _F, "cosine to the nearest member"),
-        ("cosine_out", _F, "cosine to the nearest non-member"),
-        ("in_id", _I, "nearest member: place among the data set's training images, which its test images follow"),
-        ("out_id", _I, "nearest non-member, in the same numbers"),
+        ("class_mean_correlation", _F, "Pearson correlation with the mean member of the class, pixels"),
         ("image_png", pa.binary(), "the reconstruction"),
-        ("in_png", pa.binary(), "the nearest member"),
-        ("out_png", pa.binary(), "the nearest non-member"),
     ]
 )
 """site/gallery.parquet: one row a reconstruction."""
+
+NEIGHBOURS = _schema(
+    [
+        *_LABELS,
+        ("space", _S, "feature space of the neighbours"),
+        ("class_id", _I, "target class of the reconstruction"),
+        ("sample", _I, "number of the reconstruction within its class"),
+        ("side", _S, "in: a member, out: a non-member"),
+        ("rank", _I, "1: the nearest of its side"),
+        ("image_id", _I, "which image: the picture is in pictures.parquet"),
+        ("cosine", _F, "its cosine to the reconstruction"),
+    ]
+)
+"""site/neighbours.parquet: the nearest images of every reconstruction."""
+
+EXPOSED = _schema(
+    [
+        *_LABELS,
+        ("space", _S, "feature space of the neighbours"),
+        ("side", _S, "in: members, out: non-members, for comparison"),
+        ("rank", _I, "1: the image that is the nearest of its side most often"),
+        ("image_id", _I, "which image: the picture is in pictures.parquet"),
+        ("count", _I, "reconstructions whose nearest image of this side it is"),
+        ("num_reconstructions", _I, "reconstructions of the attack on this replica"),
+        ("gallery_size", _I, "images of this side"),
+    ]
+)
+"""site/exposed.parquet: the images that are most often a reconstruction's nearest."""
+
+CLASS_MEANS = _schema([*_LABELS, *_CLASS, ("image_png", pa.binary(), "the mean member of the class")])
+"""site/class_means.parquet: one row a class of an attacked replica."""
+
+PICTURES = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("image_id", _I, "place among the data set's training images, which its test images follow"),
+        ("class_id", _I, "its class"),
+        ("class_name", _S, "the name of that"),
+        ("image_png", pa.binary(), "the image"),
+    ]
+)
+"""site/pictures.parquet: every image that neighbours or exposed name, once a suite."""
+
+SHOWN = {
+    "gallery": GALLERY,
+    "neighbours": NEIGHBOURS,
+    "exposed": EXPOSED,
+    "class_means": CLASS_MEANS,
+    "pictures": PICTURES,
+}
+"""The tables of pictures, by name."""
+
+
+def unlabelled(name: str) -> pa.Schema:
+    """A table of `SHOWN` as one trial writes it: it does not know its labels."""
+    labels = {label for label, _, _ in _LABELS}
+    return pa.schema([field for field in SHOWN[name] if field.name not in labels])
+
 
 SUITES = _schema(
     [

@@ -46,11 +46,12 @@ class Evaluators(Spec):
 
 
 class Evaluation(Spec):
-    """How much is measured. neighbours: k of the nearest-neighbour lists."""
+    """How much is measured. neighbours: k of the nearest-neighbour lists. shown_neighbours: of them, on the page."""
 
     num_images: int = Field(default=1000, ge=1)
     num_members: int = Field(default=0, ge=0)
     neighbours: int = Field(default=50, ge=1)
+    shown_neighbours: int = Field(default=5, ge=1)
 
 
 class Suite(Spec):

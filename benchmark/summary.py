@@ -20,6 +20,7 @@ _SPECIFIC = {
     "target_confidence": ("target_confidence", ""),
     "diversity": ("diversity", "evaluator"),
     "knn_distance": ("knn_distance", "evaluator"),
+    "class_mean_correlation": ("class_mean_correlation", "pixel"),
     "cosine_nn_in": ("cosine_nn_in", "target"),
     "cosine_nn_out": ("cosine_nn_out", "target"),
     "neighbour_purity_at_k": ("neighbour_purity_at_k", "target"),
@@ -34,12 +35,12 @@ _INFERRED = ("membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")
 
 
 def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
-    """Write leaderboard, results, gallery, suites and status as Parquet into `site`.
+    """Write leaderboard, results, suites, status and the tables of pictures as Parquet into `site`.
 
-    images: False leaves the gallery empty. Returns the leaderboard, in the suites' order.
+    images: False leaves the pictures' tables empty. Returns the leaderboard, in the suites' order.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("leaderboard", "results", "suites", "status")}
-    gallery: list[pa.Table] = []
+    shown: dict[str, list[pa.Table]] = {name: [columns.empty_table()] for name, columns in schema.SHOWN.items()}
     for manifest in store.plans():
         results = SuiteResults(store, manifest)
         tables["status"] += results.status
@@ -48,7 +49,8 @@ def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
         tables["leaderboard"] += board
         tables["suites"].append(_suite_row(results))
         if images:
-            gallery += _gallery(results)
+            for name, found in _shown(results).items():
+                shown[name] += found
     schemas = {
         "leaderboard": schema.LEADERBOARD,
         "results": schema.RESULTS,
@@ -57,7 +59,7 @@ def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
     }
     site.mkdir(parents=True, exist_ok=True)
     written = {name: pa.Table.from_pylist(rows, schema=schemas[name]) for name, rows in tables.items()}
-    written["gallery"] = pa.concat_tables(gallery) if gallery else schema.GALLERY.empty_table()
+    written |= {name: pa.concat_tables(parts) for name, parts in shown.items()}
     for name, table in written.items():
         pq.write_table(table, site / f"{name}.parquet", compression="zstd")
     return written["leaderboard"]
@@ -167,16 +169,29 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
     }
 
 
-def _gallery(results: SuiteResults) -> Iterator[pa.Table]:
-    shown = {model["name"] for model in results.about["models"]}
+def _shown(results: SuiteResults) -> dict[str, list[pa.Table]]:
+    """The tables of pictures of a suite, trial by trial; an image that several trials show is there once."""
+    models = {model["name"] for model in results.about["models"]}
+    found: dict[str, list[pa.Table]] = {name: [] for name in schema.SHOWN}
+    seen: set[int] = set()
     for done in results.done:
-        if done.stage != "leakage" or done.model not in shown:
+        if done.stage != "leakage" or done.model not in models:
             continue
-        table = results.store.table(done.key, "gallery")
         labels = {"suite": results.name, "model": done.model, "replica": done.replica, "method": done.method}
-        for name, value in labels.items():
-            table = table.append_column(name, pa.array([value] * len(table), schema.GALLERY.field(name).type))
-        yield table.select(schema.GALLERY.names).cast(schema.GALLERY)
+        for name, columns in schema.SHOWN.items():
+            table = results.store.table(done.key, name)
+            if name == "pictures":
+                ids = table["image_id"].to_pylist()
+                table = table.filter(pa.array([image not in seen for image in ids], pa.bool_()))
+                seen.update(ids)
+            found[name].append(_labelled(table, labels, columns))
+    return found
+
+
+def _labelled(table: pa.Table, labels: dict[str, Any], columns: pa.Schema) -> pa.Table:
+    for name in labels.keys() & set(columns.names):
+        table = table.append_column(name, pa.array([labels[name]] * len(table), columns.field(name).type))
+    return table.select(columns.names).cast(columns)
 
 
 def _joined(values: Iterator[str | None]) -> str:

@@ -54,15 +54,26 @@ def class_mean_correlation(images: Tensor, labels: Tensor, member_images: Tensor
     """
     assert images.shape[1:] == member_images.shape[1:], (images.shape, member_images.shape)
     correlation = torch.empty(len(images), dtype=torch.float64, device=images.device)
-    for label in sorted(set(labels.tolist())):
+    classes = labels.unique()
+    for label, mean in zip(classes, _centred(class_means(member_images, member_labels, classes)), strict=True):
+        chosen = labels == label
+        rows = _centred(images[chosen].double())
+        correlation[chosen] = rows @ mean / (rows.norm(dim=1) * mean.norm())
+    return correlation
+
+
+def class_means(member_images: Tensor, member_labels: Tensor, classes: Tensor) -> Tensor:
+    """(K, ...) float64: the mean member of each of `classes` (K,).
+
+    member_images: (M, ...). Raises ValueError for a class without members.
+    """
+    means = []
+    for label in classes.tolist():
         members = member_images[member_labels == label]
         if len(members) == 0:
             raise ValueError(f"class {label} has no member; allowed: target classes with members")
-        mean = _centred(members.double().mean(dim=0, keepdim=True))
-        chosen = labels == label
-        rows = _centred(images[chosen].double())
-        correlation[chosen] = rows @ mean[0] / (rows.norm(dim=1) * mean.norm())
-    return correlation
+        means.append(members.double().mean(dim=0))
+    return torch.stack(means)
 
 
 def _centred(images: Tensor) -> Tensor:

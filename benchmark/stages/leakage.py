@@ -1,30 +1,32 @@
 """What reconstructions show: the class (invertibility), and the members (train-specificity)."""
 
-import math
 from collections.abc import Iterator
 
-import pyarrow as pa
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.images import ImageData
 from benchmark.data.pools import Pools
 from benchmark.memorization import invertibility, train_specificity
+from benchmark.stages import pictures
 from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.stages.neighbours import SPACES, whitened
 from benchmark.stages.samples import Samples
 from benchmark.trial import Context, Outcome, Row, Stage
 
 EVALUATORS = ("evaluator", "evaluator_robust")
-_SHOWN = ("evaluator", "target", "pixel")
-"""Spaces whose nearest images the page shows."""
 
 
 class Leakage(Stage):
     """Inputs: as `Neighbours`, and neighbours. Metrics of METRICS sections 2 and 3, for one replica.
 
-    Writes the tables `samples` (one value a reconstruction and metric) and `gallery`.
+    Writes the table `samples` (one value a reconstruction and metric) and those of `pictures`.
+    shown_neighbours: nearest members that the pictures keep of each reconstruction.
     """
+
+    VERSION = 2
+    shown_neighbours: int = Field(default=5, ge=1)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
@@ -44,10 +46,10 @@ class Leakage(Stage):
         rows: list[Row] = []
         for space in SPACES:
             rows += _specificity(space, near, data, members, samples)
-        tables = {
-            "samples": samples.table(),
-            "gallery": _gallery(data, made, near, correct),
-        }
+        sides = {"in": members, "out": pools.non_members(replica)}
+        judged = {"correct": correct, "correlation": correlation}
+        shown = pictures.tables(data, made, near, sides, judged, self.shown_neighbours)
+        tables = {"samples": samples.table(), **shown}
         return Outcome(rows=[*samples.rows(context.trial.key), *rows], tables=tables)
 
 
@@ -92,45 +94,3 @@ def _specificity(
     yield Row(space=space, metric="exposure_effective_number", value=train_specificity.effective_number(counts), n=n)
     ratio, note = train_specificity.distance_ratio(s_in, s_out)
     yield Row(space=space, metric="distance_ratio", value=ratio, n=n, note=note)
-
-
-def _gallery(data: ImageData, made: dict[str, Tensor], near: dict[str, Tensor], correct: Tensor) -> pa.Table:
-    """One row a reconstruction and shown space, pictures as PNG."""
-    pictures = [_png(image) for image in (made["images"] * 255).round().to(torch.uint8)]
-    seen: dict[int, int] = {}
-    rows = []
-    for i, target in enumerate(made["targets"].tolist()):
-        sample = seen[target] = seen.get(target, -1) + 1
-        for space in _SHOWN:
-            ids = torch.stack([near[f"{space}_{side}_ids"][i, 0] for side in ("in", "out")])
-            shown = data.pixels(ids)
-            rows.append(
-                {
-                    "space": space,
-                    "class_id": target,
-                    "class_name": data.class_names[target],
-                    "sample": sample,
-                    "target_confidence": float(made["confidence"][i]),
-                    "evaluator_correct": bool(correct[i]),
-                    "cosine_in": _finite(near[f"{space}_in_cosines"][i, 0]),
-                    "cosine_out": _finite(near[f"{space}_out_cosines"][i, 0]),
-                    "in_id": int(ids[0]),
-                    "out_id": int(ids[1]),
-                    "image_png": pictures[i],
-                    "in_png": _png(shown[0]),
-                    "out_png": _png(shown[1]),
-                }
-            )
-    return pa.Table.from_pylist(rows)
-
-
-def _finite(value: Tensor) -> float:
-    assert math.isfinite(float(value)), "a cosine is not finite"
-    return float(value)
-
-
-def _png(image: Tensor) -> bytes:
-    """(C, H, W) uint8 -> PNG."""
-    from torchvision.io import encode_png
-
-    return bytes(encode_png(image.contiguous()).numpy())
