@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow.compute as pc
 
-from benchmark.schema import GALLERY, LEADERBOARD, RESULTS, STATUS, SUITES
-from leaderboard import pages, reasons
+from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
+from leaderboard import gallery, pages, pictures, reasons
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.figures import scatter
-from leaderboard.gallery import gallery
 from leaderboard.tables import group, read, rows, script_json, write_csv
 
 _HERE = Path(__file__).parent
-STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "gallery.js")
+STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "pictures.js")
 
 
 def build(site: Path, *, images: bool = True) -> Path:
     """Write the page from the Parquet files in `site`; returns the path of its index.html.
 
-    images: False leaves the galleries out. Raises ValueError naming the file that is missing or damaged.
+    images: False leaves the pictures out. Raises ValueError naming the file that is missing or damaged.
     """
     tables = {
         name: read(site / f"{name}.parquet", schema, required=required)
@@ -35,7 +33,7 @@ def build(site: Path, *, images: bool = True) -> Path:
             ("results", RESULTS, True),
             ("suites", SUITES, True),
             ("status", STATUS, False),
-            ("gallery", GALLERY, False),
+            *((name, columns, False) for name, columns in SHOWN.items()),
         )
     }
     suites = _suites(site, tables)
@@ -44,17 +42,19 @@ def build(site: Path, *, images: bool = True) -> Path:
     write_csv(tables["leaderboard"], site / "leaderboard.csv")
     (site / "models").mkdir(exist_ok=True)
     cells = [pages.cells(suite) for suite in suites]
+    views = _views(tables, suites) if images else [[] for _ in suites]
+    shutil.rmtree(site / "pictures", ignore_errors=True)
     kept = set()
-    for suite, lines in zip(suites, cells, strict=True):
+    for suite, lines, made in zip(suites, cells, views, strict=True):
+        shown = gallery.scripts(suite.name, [row["model"] for row in suite.models], made, site / "pictures")
         for i, name in enumerate(suite.slugs):
-            shown = _gallery(tables["gallery"], suite, i) if images else None
             _write(site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, images))
             kept.add(f"{name}.html")
     for stale in (site / "models").glob("*.html"):
         if stale.name not in kept:
             stale.unlink()
     index = site / "index.html"
-    _write(index, _index_page(environment, suites, cells))
+    _write(index, _index_page(environment, suites, cells, views))
     return index
 
 
@@ -73,18 +73,40 @@ def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
     return found
 
 
-def _gallery(table: Any, suite: pages.Suite, index: int) -> dict[str, Any] | None:
-    own = pc.and_(pc.equal(table["suite"], suite.name), pc.equal(table["model"], suite.models[index]["model"]))
-    return gallery(rows(table.filter(own)), suite.models[index]["primary_inversion"])
+def _views(tables: dict[str, Any], suites: list[pages.Suite]) -> list[list[pictures.View]]:
+    """Suite by suite."""
+    by_suite = {name: group(rows(tables[name]), "suite") for name in SHOWN}
+    return [
+        pictures.views(
+            {name: found.get((suite.name,), []) for name, found in by_suite.items()}, suite.primary["invert"]
+        )
+        for suite in suites
+    ]
 
 
-def _index_page(environment: jinja2.Environment, suites: list[pages.Suite], cells: list[list[list[pages.Cell]]]) -> str:
+def _strip(suite: pages.Suite, views: list[pictures.View]) -> dict[str, Any] | None:
+    if not views:
+        return None
+    models = [row["model"] for row in suite.models]
+    first = views[0]
+    shown = gallery.strip(pictures.across(views, models, first.method, first.replica))
+    return shown and {**shown, "method": first.method, "replica": first.replica}
+
+
+def _index_page(
+    environment: jinja2.Environment,
+    suites: list[pages.Suite],
+    cells: list[list[list[pages.Cell]]],
+    views: list[list[pictures.View]],
+) -> str:
     sections = [
         {
             "number": number,
             "suite": suite,
             "lines": list(zip(suite.models, suite.slugs, lines, strict=True)),
             "figure": scatter(suite.models, [f"models/{name}.html" for name in suite.slugs]),
+            "strip": _strip(suite, made),
+            "hrefs": _hrefs(suite),
             "controls": pages.controls(suite),
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
@@ -94,7 +116,7 @@ def _index_page(environment: jinja2.Environment, suites: list[pages.Suite], cell
             "progress": pages.progress(suite.info),
             "command": pages.rerun(suite),
         }
-        for number, (suite, lines) in enumerate(zip(suites, cells, strict=True), start=1)
+        for number, (suite, lines, made) in enumerate(zip(suites, cells, views, strict=True), start=1)
     ]
     return environment.get_template("index.html").render(
         sections=sections, columns=COLUMNS, by_name=BY_NAME, constructs=CONSTRUCTS
@@ -106,7 +128,7 @@ def _model_page(
     suite: pages.Suite,
     index: int,
     lines: list[list[pages.Cell]],
-    shown: dict[str, Any] | None,
+    shown: dict[str, list[dict[str, Any]]],
     images: bool,
 ) -> str:
     row = suite.models[index]
@@ -120,9 +142,13 @@ def _model_page(
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
         masking=reasons.masking(results) if row["masking_suspected"] else "",
-        gallery=shown,
+        pictures={"model": row["model"], "hrefs": _hrefs(suite), "views": shown[row["model"]]},
         images=images,
     )
+
+
+def _hrefs(suite: pages.Suite) -> dict[str, str]:
+    return {row["model"]: f"{name}.html" for row, name in zip(suite.models, suite.slugs, strict=True)}
 
 
 def _environment() -> jinja2.Environment:

@@ -67,6 +67,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("target_confidence", "target confidence", _INVERT, "%", stages=INVERTED),
     Column("diversity", "diversity", _INVERT, stages=INVERTED, space="evaluator"),
     Column("knn_distance", "kNN distance", _INVERT, better="up", stages=INVERTED, space="evaluator"),
+    Column("class_mean_correlation", "class-mean correlation", _INVERT, stages=INVERTED, space="pixel"),
     Column("in_rate", "IN rate", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "evaluator"),
     Column("in_rate_target", "IN rate, target", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "target"),
     Column("in_rate_pixel", "IN rate, pixels", _SPECIFIC, "", "down", 0.5, False, INVERTED, "in_rate", "pixel"),

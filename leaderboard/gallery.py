@@ -1,66 +1,150 @@
-"""The gallery of one model: every image once, as a data URI, and the reconstructions that point at them."""
+"""The pictures as the pages load them: small scripts beside the pages, each image in one once, as a data URI.
+
+A page holds only where its scripts are. One script a (suite, attack, replica) has the reconstructions of all models,
+one a (model, attack, replica) what belongs to a model alone. So a page is light, whatever the number of attacks.
+"""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from leaderboard.tables import Row, group, number
+from leaderboard.pictures import Group, Picture, Shot, View, across
+from leaderboard.slugs import slug
+from leaderboard.tables import script_json
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_Image = Callable[[bytes | None], int | None]
-_SPACES = ("evaluator", "evaluator_robust", "target", "pixel")
+SIDES = {"in": "members", "out": "non_members"}
 
 
-def gallery(rows: Sequence[Row], primary_inversion: str | None) -> dict[str, Any] | None:
-    """What static/gallery.js draws: `images` and `views`, one view a (replica, method, space); None for no rows.
+class Images:
+    """Data URIs, each once, by their place."""
 
-    The headline (primary inversion, evaluator space) comes first. An image that is no PNG is left out.
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}
+
+    def place(self, png: bytes | None) -> int | None:
+        return None if png is None else self._places.setdefault(png, len(self._places))
+
+    def uris(self) -> list[str]:
+        return [uri(data) for data in self._places]
+
+
+def uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def scripts(suite: str, models: Sequence[str], views: Sequence[View], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Write the scripts of a suite into `folder`; returns what each model's page must know: its views, in order.
+
+    A view there is {method, replica, own, suite}: `own` and `suite` are file names of scripts.
     """
-    images: dict[bytes, int] = {}
-
-    def image(data: bytes | None) -> int | None:
-        if not data or not data.startswith(_PNG):
-            return None
-        return images.setdefault(data, len(images))
-
-    def order(key: tuple[Any, ...]) -> tuple[Any, ...]:
-        replica, method, space = key
-        place = _SPACES.index(space) if space in _SPACES else len(_SPACES)
-        return (method != primary_inversion, str(method), place, str(space), replica is not None, replica or 0)
-
-    groups = group(rows, "replica", "method", "space")
-    views = []
-    for key in sorted(groups, key=order):
-        replica, method, space = key
-        views.append(
-            {
-                "id": "/".join(str(part) for part in key),
-                "label": f"replica {replica}, {method or 'inversion'}, {space or 'unnamed'} space",
-                "classes": _classes(groups[key], image),
-            }
-        )
-    if not views:
-        return None
-    uris = [f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in images]
-    return {"images": uris, "views": views}
+    folder.mkdir(exist_ok=True)
+    shared: dict[tuple[str, int | None], str] = {}
+    found: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
+    for view in views:
+        if view.model not in found:
+            continue
+        place = (view.method, view.replica)
+        if place not in shared:
+            shared[place] = f"all--{slug(suite, str(len(shared)))}.js"
+            _write(folder / shared[place], compared(across(views, models, *place)))
+        own = f"one--{slug(suite, view.model)}--{len(found[view.model])}.js"
+        _write(folder / own, alone(view))
+        names = {"own": own, "suite": shared[place]}
+        found[view.model].append({"method": view.method or "inversion", "replica": view.replica, **names})
+    return found
 
 
-def _classes(rows: Sequence[Row], image: _Image) -> list[dict[str, Any]]:
-    classes = []
-    for (class_id, class_name), members in sorted(
-        group(rows, "class_id", "class_name").items(), key=lambda item: (item[0][0] is None, item[0][0] or 0)
-    ):
-        samples = [_sample(row, image) for row in sorted(members, key=lambda r: r["sample"] or 0)]
-        classes.append({"name": class_name or f"class {class_id}", "samples": samples})
-    return classes
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(f"page.receive({script_json(path.name)}, {script_json(value)});\n", encoding="utf-8")
 
 
-def _sample(row: Row, image: _Image) -> dict[str, Any]:
+def compared(rows: Sequence[tuple[str, View | None]]) -> dict[str, Any]:
+    """The reconstructions of all models, for `night and day` and the class means."""
+    images = Images()
+    known = [view for _, view in rows if view is not None]
+    classes = {g.class_id: g for view in reversed(known) for g in view.groups}
+    models = [
+        {
+            "model": model,
+            "replica": view and view.replica,
+            "correlation": view and view.correlation,
+            "shots": view and {str(g.class_id): [_plain(shot, images) for shot in g.shots] for g in view.groups},
+        }
+        for model, view in rows
+    ]
+    ordered = sorted(classes.values(), key=lambda g: (g.class_id is None, g.class_id or 0))
+    return {"classes": [_class(g, images) for g in ordered], "models": models, "images": images.uris()}
+
+
+def _class(found: Group, images: Images) -> dict[str, Any]:
+    return {"id": str(found.class_id), "name": found.name, "mean": images.place(found.mean)}
+
+
+def _plain(shot: Shot, images: Images) -> dict[str, Any]:
     return {
-        "sample": row["sample"],
-        "confidence": number(row["target_confidence"]),
-        "recognised": row["evaluator_correct"],
-        "reconstruction": image(row["image_png"]),
-        "member": {"image": image(row["in_png"]), "cosine": number(row["cosine_in"]), "id": row["in_id"]},
-        "non_member": {"image": image(row["out_png"]), "cosine": number(row["cosine_out"]), "id": row["out_id"]},
+        "number": shot.number,
+        "image": images.place(shot.png),
+        "confidence": _rounded(shot.confidence),
+        "recognised": shot.recognised,
+        "correlation": _rounded(shot.correlation),
     }
+
+
+def alone(view: View) -> dict[str, Any]:
+    """The nearest and the most exposed images of one view."""
+    images = Images()
+    pictures: dict[Any, dict[str, Any]] = {}
+
+    def picture(found: Picture) -> Any:
+        """Key of the picture in `pictures`."""
+        key = str(found.image_id)
+        pictures[key] = {"image": images.place(found.png), "class": str(found.class_id), "name": found.class_name}
+        return key
+
+    near = {
+        space: {
+            str(g.class_id): [
+                {
+                    SIDES[side]: [[picture(n.picture), _rounded(n.cosine)] for n in shot.near.get((space, side), ())]
+                    for side in SIDES
+                }
+                for shot in g.shots
+            ]
+            for g in view.groups
+        }
+        for space in view.spaces
+    }
+    exposed = {
+        space: {
+            SIDES[side]: {
+                "hits": [[picture(p), count] for p, count in found.hits],
+                "expected": found.expected,
+                "reconstructions": found.num_reconstructions,
+                "size": found.gallery_size,
+            }
+            for side in SIDES
+            if (found := view.exposed.get((space, side))) is not None
+        }
+        for space in view.spaces
+    }
+    parts = {"spaces": view.spaces, "near": near, "exposed": exposed}
+    return {**parts, "pictures": pictures, "images": images.uris()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def strip(rows: Sequence[tuple[str, View | None]], most: int = 10) -> dict[str, Any] | None:
+    """The first reconstruction of each of the first `most` classes under every model, for the index page."""
+    known = [view for _, view in rows if view is not None]
+    if not known:
+        return None
+    classes = [(g.class_id, g.name) for g in known[0].groups]
+    lines = []
+    for model, view in rows:
+        shots = {g.class_id: g.shots[0] for g in view.groups if g.shots} if view else {}
+        cells = [shots[c].png if c in shots else None for c, _ in classes[:most]]
+        lines.append({"model": model, "cells": [png and uri(png) for png in cells]})
+    return {"classes": [name for _, name in classes[:most]], "num_classes": len(classes), "lines": lines}

@@ -70,9 +70,8 @@ class Board:
                 for s, value in enumerate(line)
             ]
             table = pa.Table.from_pylist(records, schema=SCHEMA)
-            labels = ("suite", "model", "replica", "method")
-            gallery = schema.GALLERY.empty_table().drop_columns(list(labels))
-            self.add("leakage", model, replica, [], method, samples=table, gallery=gallery)
+            shown = {name: schema.unlabelled(name).empty_table() for name in schema.SHOWN}
+            self.add("leakage", model, replica, [], method, samples=table, **shown)
 
     def finish(self) -> Store:
         models = [

@@ -36,7 +36,7 @@ def test_the_page_needs_no_network_and_has_every_row(tiny_run: Run) -> None:
     reasons = [r for r in pq.read_table(tiny_run.site / "results.parquet").to_pylist() if r["value"] is None]
     assert all(row["note"] for row in reasons)
     gallery = pq.read_table(tiny_run.site / "gallery.parquet")
-    assert len(gallery) == 2 * 2 * 3 * 4 * 3  # models, replicas, classes, samples, spaces
+    assert len(gallery) == 2 * 2 * 3 * 4  # models, replicas, classes, samples
 
 
 def test_a_second_run_executes_nothing_and_needs_no_executor(tmp_path: Path, tiny_run: Run) -> None:

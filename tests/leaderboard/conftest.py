@@ -17,7 +17,7 @@ ARGUMENTS = (
 
 @pytest.fixture
 def empty_site(tmp_path: Path) -> Path:
-    """The five Parquet files, no page yet."""
+    """The Parquet files, no page yet."""
     return site_fixture.write(tmp_path / "site", samples=1)
 
 

@@ -93,6 +93,7 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         "tpr_at_1pct_fpr": 0.01 + (auc - 0.5) / 8,
         "tpr_at_0_1pct_fpr": None,
         "knn_distance": 6.1 - 3 * evaluator if done else None,
+        "class_mean_correlation": evaluator / 2 if done else None,
     }
     row: dict[str, Any] = dict.fromkeys(schema.LEADERBOARD.names)
     for name, value in measures.items():
@@ -194,37 +195,95 @@ def control_results() -> list[dict[str, Any]]:
     return rows
 
 
+SPACES = ("target", "evaluator")
+SHOWN_MODELS = ("small_resnet", "small_resnet_pgd_at", HOSTILE)
+TRAINING = 40
+"""Images of either side; member i and non-member TRAINING + i have class i modulo the classes."""
+
+
+def attacked() -> list[dict[str, Any]]:
+    """Labels of every attacked replica: the second attack and the second replica are not everywhere."""
+    places = [("gradient", 0), ("gradient", 1), ("multiscale", 0)]
+    return [
+        {"suite": SUITE, "model": model, "replica": replica, "method": method}
+        for model in SHOWN_MODELS
+        for method, replica in places[: 2 if model == "small_resnet" else 3]
+    ]
+
+
+def class_name(model: str, class_id: int) -> str:
+    return HOSTILE if model == HOSTILE and class_id == 0 else CLASSES[class_id]
+
+
 def gallery(samples: int) -> list[dict[str, Any]]:
+    return [
+        {
+            **labels,
+            "class_id": class_id,
+            "class_name": class_name(labels["model"], class_id),
+            "sample": sample,
+            "target_confidence": 0.98,
+            "evaluator_correct": bool(labels["model"] != "small_resnet" or sample == 0),
+            "class_mean_correlation": 0.1 * class_id,
+            "image_png": png(
+                picture(class_id, sample + 10 * labels["replica"], 0.85 if labels["model"] == "small_resnet" else 0.2)
+            ),
+        }
+        for labels in attacked()
+        for class_id in range(len(CLASSES))
+        for sample in range(samples)
+    ]
+
+
+def neighbours(samples: int) -> list[dict[str, Any]]:
+    """Five members of each reconstruction, the second of another class, and one non-member."""
     rows = []
-    for model in ("small_resnet", "small_resnet_pgd_at", HOSTILE):
-        noise = 0.85 if model == "small_resnet" else 0.2
-        for replica in (0, 1):
-            for space in ("target", "evaluator"):
-                for class_id, name in enumerate(CLASSES):
-                    for sample in range(samples):
-                        seed = sample + 10 * replica
-                        rng = np.random.default_rng([class_id, seed, space == "target"])
-                        row = {
-                            "suite": SUITE,
-                            "model": model,
-                            "replica": replica,
-                            "method": "gradient",
-                            "space": space,
-                            "class_id": class_id,
-                            "class_name": HOSTILE if model == HOSTILE and class_id == 0 else name,
-                            "sample": sample,
-                            "target_confidence": 0.98,
-                            "evaluator_correct": bool(noise < 0.5 or sample == 0),
-                            "cosine_in": 0.8 + 0.1 * rng.random(),
-                            "cosine_out": 0.8 + 0.1 * rng.random(),
-                            "in_id": 100 * class_id + seed,
-                            "out_id": 5000 + 100 * class_id + seed,
-                            "image_png": png(picture(class_id, seed, noise)),
-                            "in_png": png(picture(class_id, seed + 100, 0)),
-                            "out_png": png(picture(class_id, seed + 200, 0)) if sample or class_id else b"not a png",
-                        }
-                        rows.append(row)
+    for labels in attacked():
+        for space in SPACES:
+            for class_id in range(len(CLASSES)):
+                for sample in range(samples):
+                    place = {**labels, "space": space, "class_id": class_id, "sample": sample}
+                    top = 0.9 - 0.01 * sample - 0.1 * (space == "target") - 0.02 * labels["replica"]
+                    for rank in range(1, 6):
+                        image = (class_id + 10 * rank + (rank == 2)) % TRAINING
+                        found = {"side": "in", "rank": rank, "image_id": image, "cosine": top - 0.01 * rank}
+                        rows.append({**place, **found})
+                    cosine = top - 0.005 if class_id % 2 else top - 0.05
+                    rows.append({**place, "side": "out", "rank": 1, "image_id": TRAINING + class_id, "cosine": cosine})
     return rows
+
+
+def exposed() -> list[dict[str, Any]]:
+    sizes = {"num_reconstructions": 80, "gallery_size": 4000}
+    return [
+        {**labels, "space": space, "side": side, "rank": rank, "image_id": first + rank, "count": 10 - rank, **sizes}
+        for labels in attacked()
+        for space in SPACES
+        for side, first in (("in", 0), ("out", TRAINING))
+        for rank in (1, 2, 3)
+    ]
+
+
+def class_means() -> list[dict[str, Any]]:
+    return [
+        {**labels, "class_id": i, "class_name": class_name(labels["model"], i), "image_png": png(picture(i, 0, 0.05))}
+        for labels in attacked()
+        for i in range(len(CLASSES))
+    ]
+
+
+def pictures() -> list[dict[str, Any]]:
+    """Every image that is named; the one of member 10 is no PNG."""
+    return [
+        {
+            "suite": SUITE,
+            "image_id": i,
+            "class_id": i % 10,
+            "class_name": HOSTILE if i == 1 else CLASSES[i % 10],
+            "image_png": b"not a png" if i == 10 else png(picture(i % 10, 100 + i, 0)),
+        }
+        for i in range(2 * TRAINING)
+    ]
 
 
 def trial(suite: str, model: str, replica: int | None, stage: str, state: str, error: str | None) -> dict[str, Any]:
@@ -262,7 +321,7 @@ def suites() -> list[dict[str, Any]]:
 
 
 def write(site: Path, *, samples: int = 2) -> Path:
-    """Write the five Parquet files into `site`."""
+    """Write the Parquet files into `site`."""
     site.mkdir(parents=True, exist_ok=True)
     waiting = [dict.fromkeys(schema.LEADERBOARD.names) | {"suite": RUNNING, "model": m} for m in ("resnet18", "vgg16")]
     tables = {
@@ -271,6 +330,10 @@ def write(site: Path, *, samples: int = 2) -> Path:
         "suites": (schema.SUITES, suites()),
         "status": (schema.STATUS, status()),
         "gallery": (schema.GALLERY, gallery(samples)),
+        "neighbours": (schema.NEIGHBOURS, neighbours(samples)),
+        "exposed": (schema.EXPOSED, exposed()),
+        "class_means": (schema.CLASS_MEANS, class_means()),
+        "pictures": (schema.PICTURES, pictures()),
     }
     for name, (columns, rows) in tables.items():
         pq.write_table(pa.Table.from_pylist(rows, schema=columns), site / f"{name}.parquet")

@@ -1,14 +1,13 @@
-"""File names, ranks, number formats, reasons, the payloads of figure and gallery: the parts by themselves."""
+"""File names, ranks, number formats, reasons, the payload of the figure: the parts by themselves."""
 
 import itertools
 
 import pytest
-from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_row, picture, png, result, trial
+from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_row, result, trial
 
 from benchmark import schema
 from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
 from leaderboard.figures import scatter, strip
-from leaderboard.gallery import gallery
 from leaderboard.pages import controls, replicas
 from leaderboard.ranks import ranks
 from leaderboard.reasons import UNKNOWN, doubts, why_empty
@@ -141,30 +140,6 @@ def test_strip_keeps_order_and_stays_inside():
     assert own["null"] < own["value"] and len(own["others"]) == 4
     assert strip(rows, 5, BY_NAME["in_rate"]) is None
     assert strip([{"in_rate": 0.5}], 0, BY_NAME["in_rate"])["value"] == 50.0
-
-
-def test_gallery_keeps_each_image_once_and_puts_the_headline_first():
-    image = png(picture(1, 1, 0.0))
-    row = dict.fromkeys(schema.GALLERY.names) | {"image_png": image, "in_png": image, "out_png": b"<svg onload=x>"}
-    keys = [
-        (1, "gan", "evaluator"),
-        (1, "gradient", "evaluator"),
-        (0, "gradient", "target"),
-        (0, "gradient", "evaluator"),
-    ]
-    rows = [row | dict(zip(("replica", "method", "space"), key, strict=True)) for key in keys]
-    data = gallery(rows, "gradient")
-    assert len(data["images"]) == 1 and data["images"][0].startswith("data:image/png;base64,")
-    assert [v["id"] for v in data["views"]] == [
-        "0/gradient/evaluator",
-        "1/gradient/evaluator",
-        "0/gradient/target",
-        "1/gan/evaluator",
-    ]
-    sample = data["views"][0]["classes"][0]["samples"][0]
-    assert sample["reconstruction"] == sample["member"]["image"] == 0
-    assert sample["non_member"]["image"] is None
-    assert gallery([], "gradient") is None
 
 
 class _Suite:

@@ -110,21 +110,60 @@ def test_leakage_rows_are_means_of_what_was_measured(finished: Finished, model: 
     np.testing.assert_allclose(column(finished, place, "pixel", "class_mean_correlation"), correlation, atol=1e-6)
 
 
-def test_the_gallery_shows_the_images_it_names(finished: Finished) -> None:
+def shown(png: bytes) -> npt.NDArray[np.uint8]:
+    return np.array(Image.open(io.BytesIO(png)).convert("L"))
+
+
+def test_pictures_are_those_of_the_images_they_name(finished: Finished) -> None:
+    place = finished.key("leakage", "hardened", 0, "gradient")
     made = finished.tensors("invert", "hardened", 0, "gradient")
-    gallery = finished.store.table(finished.key("leakage", "hardened", 0, "gradient"), "gallery").to_pylist()
-    assert len(gallery) == 12 * 3
-    for row in gallery:
-        number = row["class_id"] * 4 + row["sample"]
-        for name, image in (
-            ("image_png", (made["images"][number, 0] * 255).round()),
-            ("in_png", finished.images.images[row["in_id"], 0]),
-            ("out_png", finished.images.images[row["out_id"], 0]),
-        ):
-            shown = np.array(Image.open(io.BytesIO(row[name])).convert("L"))
-            assert (shown == image.numpy()).all()
+    gallery = finished.store.table(place, "gallery").to_pylist()
+    assert [(row["class_id"], row["sample"]) for row in gallery] == [(c, s) for c in range(3) for s in range(4)]
+    for row, image in zip(gallery, made["images"][:, 0], strict=True):
+        assert (shown(row["image_png"]) == (image * 255).round().numpy()).all()
         assert row["class_name"] == finished.images.class_names[row["class_id"]]
-        assert row["in_id"] in finished.pools.members(0) and row["out_id"] in finished.pools.non_members(0)
+    correlations = column(finished, ("leakage", "hardened", 0, "gradient"), "pixel", "class_mean_correlation")
+    assert [row["class_mean_correlation"] for row in gallery] == pytest.approx(correlations.tolist())
+    pictures = finished.store.table(place, "pictures").to_pylist()
+    ids = [row["image_id"] for row in pictures]
+    assert ids == sorted(set(ids)), "each once"
+    named = {row["image_id"] for t in ("neighbours", "exposed") for row in finished.store.table(place, t).to_pylist()}
+    assert named == set(ids)
+    for row in pictures:
+        assert (shown(row["image_png"]) == finished.images.images[row["image_id"], 0].numpy()).all()
+        assert row["class_id"] == int(finished.images.labels[row["image_id"]])
+    members = finished.pools.members(0)
+    for row in finished.store.table(place, "class_means").to_pylist():
+        own = members[finished.images.labels[members] == row["class_id"]]
+        mean = finished.images.images[own, 0].double().numpy().mean(0)
+        assert np.abs(shown(row["image_png"]) - mean).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(("model", "replica"), PLACES)
+def test_shown_neighbours_and_exposure_by_brute_force(finished: Finished, model: str, replica: int) -> None:
+    place = finished.key("leakage", model, replica, "gradient")
+    near = finished.store.table(place, "neighbours").to_pylist()
+    exposed = finished.store.table(place, "exposed").to_pylist()
+    assert len(near) == 12 * 3 * (5 + 1)
+    made = finished.tensors("invert", model, replica, "gradient")["images"]
+    sides = {"in": finished.pools.members(replica), "out": finished.pools.non_members(replica)}
+    for space in ("evaluator", "target", "pixel"):
+        queries = features(finished, space, model, replica, made)
+        for side, ids in sides.items():
+            exact = cosines(queries, features(finished, space, model, replica, pixels(finished.images.images[ids])))
+            rows = [row for row in near if (row["space"], row["side"]) == (space, side)]
+            kept = 5 if side == "in" else 1
+            assert [row["rank"] for row in rows] == list(range(1, kept + 1)) * 12
+            best = np.sort(exact, axis=1)[:, ::-1][:, :kept].ravel()
+            np.testing.assert_allclose([row["cosine"] for row in rows], best, atol=2e-4)
+            hits: dict[int, int] = {}
+            for row in rows:
+                if row["rank"] == 1:
+                    hits[row["image_id"]] = hits.get(row["image_id"], 0) + 1
+            ranked = sorted(hits.items(), key=lambda item: (-item[1], item[0]))[:12]
+            found = [row for row in exposed if (row["space"], row["side"]) == (space, side)]
+            assert [(row["image_id"], row["count"]) for row in found] == ranked
+            assert {(row["num_reconstructions"], row["gallery_size"]) for row in found} == {(12, 300)}
 
 
 @pytest.mark.parametrize("replica", [0, 1])
