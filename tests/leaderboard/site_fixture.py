@@ -211,8 +211,8 @@ def attacked() -> list[dict[str, Any]]:
     ]
 
 
-def class_name(model: str, class_id: int) -> str:
-    return HOSTILE if model == HOSTILE and class_id == 0 else CLASSES[class_id]
+def class_name(class_id: int) -> str:
+    return HOSTILE if class_id == 0 else CLASSES[class_id]
 
 
 def gallery(samples: int) -> list[dict[str, Any]]:
@@ -220,7 +220,7 @@ def gallery(samples: int) -> list[dict[str, Any]]:
         {
             **labels,
             "class_id": class_id,
-            "class_name": class_name(labels["model"], class_id),
+            "class_name": class_name(class_id),
             "sample": sample,
             "target_confidence": 0.98,
             "evaluator_correct": bool(labels["model"] != "small_resnet" or sample == 0),
@@ -266,7 +266,7 @@ def exposed() -> list[dict[str, Any]]:
 
 def class_means() -> list[dict[str, Any]]:
     return [
-        {**labels, "class_id": i, "class_name": class_name(labels["model"], i), "image_png": png(picture(i, 0, 0.05))}
+        {**labels, "class_id": i, "class_name": class_name(i), "image_png": png(picture(i, 0, 0.05))}
         for labels in attacked()
         for i in range(len(CLASSES))
     ]
