@@ -60,6 +60,9 @@ EVASION = {
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
+    "multiscale": "benchmark.inversion.multiscale:MultiscaleInversion",
+    "deepinversion": "benchmark.inversion.deepinversion:DeepInversion",
+    "mi_face": "benchmark.inversion.mi_face:MIFace",
     "injected": "benchmark.inversion.injected:Injected",
 }
 MEMBERSHIP = {

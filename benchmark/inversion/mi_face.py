@@ -1,0 +1,98 @@
+"""MI-Face: the first gradient inversion of a classifier."""
+
+from typing import Literal, Self, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from benchmark.evasion.attack import channels_last, folded, frozen
+from benchmark.inversion.attack import Victim
+from benchmark.inversion.descent import Descent, total_variation
+from benchmark.inversion.multiscale import blurred
+from benchmark.spec import Fraction
+
+
+class MIFace(Descent):
+    """Plain gradient descent on 1 - f_label(x), with the two stop rules of Algorithm 1, a sample at a time.
+
+    A sample stops, and leaves its batch, when its cost is no lower than the largest of its last `beta` costs (which
+    needs `beta` of them), or when it is `gamma` or lower, or after `steps` steps (the paper's alpha). Its best image
+    is returned. The paper's text says to stop at a cost of at least gamma, 0.99; its algorithm and we stop below.
+    learning_rate: lambda. beta, in steps: None is half of `steps`, since the paper's 100 is of 5,000.
+    process: `denoise` applies a Gaussian of `denoise_sigma` pixels after each step; the paper denoises and sharpens
+    images for one of its three networks. total_variation: the paper's AUXTERM.
+    objective: `logit` descends on minus the logit instead, which has no gamma; for the memoriser.
+    The paper starts at zeros, from which all samples of a class are one image; here the start is noise near it.
+
+    Weak by nature on deep networks: where f_label is near 0, which is nearly everywhere, so is its gradient, and
+    the descent has neither momentum nor a normalised step. Its home is softmax regression.
+    """
+
+    SOURCE = "Fredrikson, Jha and Ristenpart 2015, Model Inversion Attacks that Exploit Confidence Information, Alg. 1"
+    objective: Literal["confidence", "logit"] = "confidence"
+    learning_rate: Fraction = Field(default=10.0, gt=0)
+    beta: int | None = Field(default=None, ge=1)
+    gamma: Fraction = Field(default=0.01, ge=0)
+    process: Literal["identity", "denoise"] = "identity"
+    denoise_sigma: Fraction = Field(default=0.5, gt=0)
+    start_mean: Fraction = Field(default=0.0, ge=0, le=1)
+    start_std: Fraction = Field(default=0.3, gt=0)
+
+    @property
+    def label(self) -> str:
+        return "mi_face"
+
+    def for_memoriser(self) -> Self:
+        # Its logit's gradient is the way to a weighted mean of members, so half of the way is a safe step.
+        changed = {"objective": "logit", "learning_rate": 0.5, "process": "identity", "total_variation": 0.0}
+        return self.model_copy(update=changed)
+
+    def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
+        starts, targets = self.starts(victim, generator), self.targets(victim.num_classes)
+        done = []
+        with frozen(victim.model), channels_last(victim.model), folded(victim.model):
+            for begin in range(0, len(targets), self.batch_size):
+                x = starts[begin : begin + self.batch_size].to(victim.device, memory_format=torch.channels_last)
+                y = targets[begin : begin + self.batch_size].to(victim.device)
+                done.append(self._descend(victim.model, x, y).cpu())
+        return torch.cat(done).contiguous()
+
+    def _descend(self, model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+        best, best_cost = x.clone(), torch.full((len(x),), torch.inf, device=x.device)
+        beta = self.beta or max(1, self.steps // 2)
+        # inf: a rule that asks for the last beta costs waits until there are as many.
+        last = torch.full((len(x), beta), torch.inf, device=x.device)
+        active = torch.arange(len(x), device=x.device)
+        for step in range(self.steps + 1):
+            with torch.set_grad_enabled(step < self.steps):
+                x = x.detach().requires_grad_(step < self.steps)
+                costs = self._costs(model, x, targets[active])
+            now = costs.detach()
+            better = now < best_cost[active]
+            best[active[better]], best_cost[active[better]] = x.detach()[better], now[better]
+            going = now < last.amax(1)
+            if self.objective == "confidence":
+                going &= now > self.gamma
+            if step == self.steps or not bool(going.any()):
+                break
+            (gradient,) = torch.autograd.grad(costs.sum(), x)
+            last[:, step % beta] = now
+            x = self._process(x.detach() - self.learning_rate * gradient)
+            if not bool(going.all()):
+                x, active, last = x[going], active[going], last[going]
+        return best
+
+    def _costs(self, model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+        """(N,)."""
+        logits = model(x).float()
+        if self.objective == "logit":
+            costs = -logits.gather(1, targets[:, None])[:, 0]
+        else:  # 1 - f, exact where f is near 1
+            costs = -torch.expm1(logits.log_softmax(1).gather(1, targets[:, None])[:, 0])
+        if self.total_variation:
+            costs = costs + self.total_variation * total_variation(x)
+        return cast(Tensor, costs)
+
+    def _process(self, x: Tensor) -> Tensor:
+        return (blurred(x, self.denoise_sigma) if self.process == "denoise" else x).clamp_(0, 1)
