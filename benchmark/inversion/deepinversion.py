@@ -83,7 +83,7 @@ def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
 
 @contextmanager
 def statistics_loss(model: nn.Module) -> Iterator[list[Tensor]]:
-    """A list to which each forward pass appends one loss a batch-norm layer (Yin et al. 2020, eq. 4).
+    """A list to which each forward pass appends one loss a batch-norm layer (Yin et al. 2020).
 
     |mean - running mean|_2 + |variance - running variance|_2, vectors over channels; the batch's variance is the
     biased one. The caller clears the list.

@@ -18,8 +18,9 @@ class MIFace(Descent):
 
     A sample stops, and leaves its batch, when its cost is no lower than the largest of its last `beta` costs (which
     needs `beta` of them), or when it is `gamma` or lower, or after `steps` steps (the paper's alpha). Its best image
-    is returned. The paper's text says to stop at a cost of at least gamma, 0.99; its algorithm and we stop below.
-    learning_rate: lambda. beta, in steps: None is half of `steps`, since the paper's 100 is of 5,000.
+    is returned. gamma is a cost, so it is small: 0.01 is a confidence of 0.99.
+    learning_rate: lambda. beta, in steps: None is half of `steps`; the paper's 100, of 5,000, is more than some suites
+    spend at all.
     process: `denoise` applies a Gaussian of `denoise_sigma` pixels after each step; the paper denoises and sharpens
     images for one of its three networks. total_variation: the paper's AUXTERM.
     objective: `logit` descends on minus the logit instead, which has no gamma; for the memoriser.

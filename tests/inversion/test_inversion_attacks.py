@@ -112,6 +112,15 @@ def test_an_attack_reads_no_pool_but_the_auxiliary_and_a_control_reads_its_own(c
 
 
 @CASES
+def test_a_radius_holds_around_the_start(case: Inversion) -> None:
+    if not isinstance(case, GradientInversion) or case.radius is None:
+        return
+    moved = (run(case) - case.starts(victim(), torch.Generator().manual_seed(0))).flatten(1)
+    size = moved.abs().amax(1) if case.norm == "linf" else moved.norm(dim=1)
+    assert 0.5 * case.radius < size.max() <= case.radius + 1e-5
+
+
+@CASES
 def test_it_spends_its_budget_and_no_more(case: Inversion) -> None:
     with counted(trained()) as passes:
         made = run(case)
