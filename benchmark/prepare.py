@@ -73,16 +73,20 @@ def check_address(address: str) -> None:
 
 
 def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
-    """The injected controls need as many images of each class as an attack makes."""
+    """No attack may make more images of a class than there are members, or auxiliary images, to compare them with.
+
+    The injected controls need as many as the primary attack makes, since they copy them.
+    """
     counts = images.labels.bincount(minlength=sizes.info.num_classes)[: sizes.info.num_classes]
     smallest = int(counts.min()) / int(counts.sum())
     allowed = int(min(sizes.num_members, sizes.num_auxiliary) * smallest)
-    wanted = cast(Inversion, suite.inversion[0]).samples_per_class
-    if wanted > allowed:
-        raise SpecError(
-            f"{wanted} is more than a class has members or auxiliary images; allowed: up to {allowed}",
-            ("inversion", 0, "samples_per_class"),
-        )
+    for index, attack in enumerate(suite.inversion):
+        wanted = cast(Inversion, attack).samples_per_class
+        if wanted > allowed:
+            raise SpecError(
+                f"{wanted} is more than a class has members or auxiliary images; allowed: up to {allowed}",
+                ("inversion", index, "samples_per_class"),
+            )
 
 
 def _sizes(images: ImageData, spec: pools.PoolsSpec) -> Sizes:
