@@ -45,10 +45,17 @@ def _ray() -> str:
 
 
 def _data(name: str, data_root: str | None) -> str:
-    from benchmark import data
+    """Where it is; files are looked for and not opened, which takes a minute for some."""
+    from benchmark.data import Dataset
 
+    kind = registry.lookup("data", name)
+    needed = [key for key, field in kind.model_fields.items() if field.is_required()]
+    if needed:
+        return f"of your own: set {' and '.join(needed)} in the suite"
+    data_set = kind()
+    assert isinstance(data_set, Dataset)
     try:
-        found = data.load(registry.parse("data", name), data_root)
+        found = data_set.locate(None if data_root is None else Path(data_root))
     except ValueError as error:
         return f"not found: {error}"
-    return f"found: {len(found.images)} training and {len(found.test_images)} test images"
+    return f"found: {os.path.commonpath(found)}"

@@ -10,6 +10,8 @@ import command
 import pytest
 from command import bench, call, refusal, tiny
 
+from benchmark import registry
+
 MISTAKES: list[tuple[str, Any, str]] = [
     ("evasion.0.method", "pdg", "evasion[0]: unknown evasion 'pdg' (did you mean 'pgd'?)"),
     ("evasion.0.epsilon", "8/0", "evasion[0].epsilon: '8/0' is neither a number nor a fraction"),
@@ -27,6 +29,11 @@ MISTAKES: list[tuple[str, Any, str]] = [
         "auxiliary: 0.9999 is not allowed; it leaves class 0 with 1100 auxiliary",
     ),
     ("inversion.0.samples_per_class", 101, "inversion[0].samples_per_class: 101 is more than a class has members"),
+    (
+        "inversion",
+        ["gradient", {"method": "gradient", "step": "adam", "samples_per_class": 101}],
+        "inversion[1].samples_per_class: 101 is more than a class has members",
+    ),
     ("models.1.architecture.width", 10**9, "architecture SmallVGG(width=1000000000) takes no images of 1 x 28 x 28"),
     ("models.1.architecture.width", 10**30, "architecture SmallVGG(width=1000000000000000000000000000000) takes no"),
 ]
@@ -167,8 +174,13 @@ def test_list_and_doctor_on_an_empty_machine(tmp_path: Path) -> None:
         assert name in listed.stdout
     found = call("doctor", "--results", tmp_path / "not" / "there", "--data-root", tmp_path)
     assert found.exit_code == 0, found.stderr
-    for word in ("python", "cpu", "faiss", "ray", "GiB free", "fashion_mnist_13k", "found: 11000 training"):
+    for word in ("python", "cpu", "faiss", "ray", "GiB free"):
         assert word in found.stdout
+    data_sets = dict(line.split(maxsplit=1) for line in found.stdout.splitlines())
+    assert data_sets["fashion_mnist_13k"].startswith("found: /")
+    assert data_sets["cifar10"].startswith("not found: cifar10: no folder holds data_batch_1,")
+    assert data_sets["imagefolder"] == "of your own: set path and size in the suite"
+    assert registry.DATA.keys() <= data_sets.keys()
     assert not (tmp_path / "not").exists()
 
 

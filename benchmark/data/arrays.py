@@ -11,7 +11,8 @@ from benchmark.data.images import ImageData
 Array = npt.NDArray[np.generic]
 TEST_SHARE = 0.2
 """Of each class, held out where a data set has no test images of its own."""
-_ROUNDING = 0.5 / 255
+_ROUNDING = 1e-6
+"""More than float32 loses on its way to [0, 1] and back."""
 
 
 def to_uint8(where: str, images: Array) -> Tensor:
@@ -20,6 +21,10 @@ def to_uint8(where: str, images: Array) -> Tensor:
     images: (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; uint8, or float in [0, 1].
     Raises ValueError naming `where` for other shapes and types, NaN, and values outside [0, 1].
     """
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] in (1, 3):
+        raise ValueError(
+            f"{where}: images of shape {images.shape} may have their channels second or last; allowed: one"
+        )
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
@@ -42,15 +47,21 @@ def to_uint8(where: str, images: Array) -> Tensor:
 
 
 def to_labels(where: str, labels: Array, num_images: int, num_classes: int | None = None) -> Tensor:
-    """Integer labels (N,) as int64. Raises ValueError for another type, count or range."""
+    """Integer labels (N,) as int64. Raises ValueError for another type, count or range.
+
+    num_classes: default: as many as there may be, one an image.
+    """
     if labels.ndim != 1 or len(labels) != num_images:
         raise ValueError(f"{where}: labels have shape {labels.shape}; allowed: one for each of {num_images} images")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{where}: labels are of type {labels.dtype}; allowed: whole numbers from 0")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        allowed = f"0 to {num_classes - 1}" if num_classes is not None else "whole numbers from 0"
-        raise ValueError(f"{where}: holds label {low if low < 0 else high}; allowed: {allowed}")
+    largest = (num_images if num_classes is None else num_classes) - 1
+    if low < 0 or high > largest:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"{where}: image {int((labels == wrong).argmax())} holds label {wrong}; allowed: 0 to {largest}"
+        )
     return torch.from_numpy(labels.astype(np.int64))
 
 

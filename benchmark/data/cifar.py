@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in the Python batches that their author ships."""
 
-import codecs
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,10 @@ from torch import Tensor
 from benchmark.data.arrays import to_labels
 from benchmark.data.files import Files, locate
 from benchmark.data.images import Dataset, DownloadField, ImageData
+from benchmark.data.unpickle import arrays_in_containers
 
 _HOST = "www.cs.toronto.edu"
+_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 _STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -26,9 +26,12 @@ class CIFAR10(Dataset):
     SOURCE = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     download: DownloadField = False
 
-    def load(self, root: Path | None) -> ImageData:
+    def locate(self, root: Path | None) -> list[Path]:
         batches = [f"data_batch_{i}" for i in range(1, 6)]
-        return _load("cifar10", [*batches, "test_batch", "batches.meta"], b"labels", root, self.download)
+        return locate(_files("cifar10", (*batches, "test_batch", "batches.meta")), root, self.download)
+
+    def load(self, root: Path | None) -> ImageData:
+        return _load("cifar10", self.locate(root), b"labels", b"label_names")
 
 
 class CIFAR100(Dataset):
@@ -37,28 +40,45 @@ class CIFAR100(Dataset):
     SOURCE = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     download: DownloadField = False
 
+    def locate(self, root: Path | None) -> list[Path]:
+        return locate(_files("cifar100", ("train", "test", "meta")), root, self.download)
+
     def load(self, root: Path | None) -> ImageData:
-        return _load("cifar100", ["train", "test", "meta"], b"fine_labels", root, self.download)
+        return _load("cifar100", self.locate(root), b"fine_labels", b"fine_label_names")
 
 
-def _load(name: str, names: list[str], key: bytes, root: Path | None, download: bool) -> ImageData:
-    """names: of the training batches, the test batch, and the file with the class names."""
-    folder = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
-
-    def fetch(place: Path) -> None:
+def _files(name: str, names: tuple[str, ...]) -> Files:
+    def fetcher() -> Any:
         from torchvision import datasets
 
-        {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name](place, download=True)
+        return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
 
-    advice = (
-        f"get them with `download: true` in the suite, or unpack {folder.replace('-batches-py', '-python')}.tar.gz "
-        f"from {_HOST}/~kriz/cifar.html into a folder and name it with `--data-root`"
+    return Files(
+        name,
+        names,
+        (_FOLDERS[name], ""),
+        _advice(name),
+        fetch=lambda place: fetcher()(place, download=True),
+        urls=lambda: [fetcher().url],
     )
-    files = Files(name, tuple(names), (folder, ""), advice, fetch=fetch, host=_HOST)
-    *paths, meta = locate(files, root, download)
-    names_key = b"label_names" if name == "cifar10" else b"fine_label_names"
-    class_names = tuple(text.decode() for text in _unpickled(name, meta, advice)[names_key])
-    parts = [_batch(name, path, key, len(class_names), advice) for path in paths]
+
+
+def _advice(name: str) -> str:
+    return (
+        f"get them with `download: true` in the suite, or unpack {_FOLDERS[name].replace('-batches-py', '-python')}"
+        f".tar.gz from {_HOST}/~kriz/cifar.html into a folder and name it with `--data-root`"
+    )
+
+
+def _load(name: str, located: list[Path], labels_key: bytes, names_key: bytes) -> ImageData:
+    """located: the training batches, the test batch, and the file with the class names."""
+    *paths, meta = located
+    advice = _advice(name)
+    names = _unpickled(name, meta, advice).get(names_key)
+    if not isinstance(names, list) or not names or not all(isinstance(text, bytes | str) for text in names):
+        raise ValueError(f"{name}: {meta} has no list {names_key!r} of class names; {advice}")
+    class_names = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in names)
+    parts = [_batch(name, path, labels_key, len(class_names), advice) for path in paths]
     images, labels = (torch.cat([part[i] for part in parts[:-1]]) for i in (0, 1))
     test_images, test_labels = parts[-1]
     mean, std = _STATISTICS[name]
@@ -81,30 +101,11 @@ def _batch(name: str, path: Path, key: bytes, num_classes: int, advice: str) -> 
     return images, to_labels(f"{name}: {path}", np.array(labels), len(images), num_classes)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits what the real batches hold, numpy arrays in plain containers, and refuses all else.
-
-    A pickle is a program, and the stranger's file may say anything.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        # The function that numpy's pickles name, by whatever module path their numpy had.
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
-            return codecs.encode
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
-
-
 def _unpickled(name: str, path: Path, advice: str) -> dict[bytes, Any]:
     try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="bytes").load()
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, IndexError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"{name}: {path} is damaged or no CIFAR batch ({why}); {advice}") from error
+        content = arrays_in_containers(path)
+    except ValueError as error:
+        raise ValueError(f"{name}: {path} is damaged or no CIFAR batch ({error}); {advice}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{name}: {path} holds a {type(content).__name__}, and no CIFAR batch; {advice}")
     return content

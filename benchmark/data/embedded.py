@@ -18,6 +18,11 @@ class FashionMNIST13k(Dataset):
 
     SOURCE = "Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747"
 
+    def locate(self, root: Path | None) -> list[Path]:
+        if not FILE.is_file():
+            raise ValueError(f"fashion_mnist_13k: {FILE} is missing; reinstall the package")
+        return [FILE]
+
     def load(self, root: Path | None) -> ImageData:
         try:
             with FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -30,8 +30,11 @@ class FashionMNIST(Dataset):
     SOURCE = "Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747"
     download: DownloadField = False
 
+    def locate(self, root: Path | None) -> list[Path]:
+        return locate(files(), root, self.download)
+
     def load(self, root: Path | None) -> ImageData:
-        images, labels, test_images, test_labels = read(locate(files(), root, self.download))
+        images, labels, test_images, test_labels = read(self.locate(root))
         return ImageData(
             images=images[:, None],
             labels=labels,
@@ -53,13 +56,20 @@ def files() -> Files:
         _ADVICE,
         more=(DEBIAN_FOLDER,),
         fetch=_fetch,
-        host="fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        urls=_urls,
+        gz=True,
     )
 
 
 def read(paths: list[Path]) -> list[Tensor]:
     """Images (N, 28, 28) uint8 and labels (N,) int64 of the training set, then of the test set; paths: the FILES."""
     return idx.read("fashion_mnist", paths, len(CLASS_NAMES), _ADVICE)
+
+
+def _urls() -> list[str]:
+    from torchvision.datasets import FashionMNIST as Fetcher
+
+    return [mirror + Fetcher.resources[0][0] for mirror in Fetcher.mirrors]
 
 
 def _fetch(folder: Path) -> None:

@@ -3,27 +3,41 @@
 import contextlib
 import io
 import os
+import queue
 import socket
+import struct
 import tempfile
 import threading
+import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 _PROBE_S = 8.0
 """How long a host may take to answer before a download is given up; a whole refusal stays under 15 s."""
 _STALL_S = 30.0
+MALFORMED = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, SyntaxError,
+    AssertionError, zlib.error, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What readers raise on a file that is cut off or not of their kind; none of them says so in a class of its own."""
 
 
 @dataclass(frozen=True)
 class Files:
     """What a data set consists of.
 
-    names: files (or folders), all of which one folder must hold, each as it is or with .gz behind it.
+    names: files (or folders), all of which one folder must hold. gz: each may have .gz behind its name.
     subfolders: where they may lie below a root, the place where the fetching library puts them first.
     advice: how a person gets them. more: other folders of this machine to look in.
-    fetch: puts them below a given folder, in the first of `subfolders`; None: nobody can. host: where it asks.
+    fetch: puts them below a given folder, in the first of `subfolders`; None: nobody can.
+    urls: the library's own addresses of them; one that answers is enough.
     """
 
     data_set: str
@@ -32,7 +46,8 @@ class Files:
     advice: str
     more: tuple[Path, ...] = ()
     fetch: Callable[[Path], object] | None = None
-    host: str = ""
+    urls: Callable[[], list[str]] = list
+    gz: bool = False
 
 
 def locate(files: Files, root: Path | None, download: bool = False) -> list[Path]:
@@ -42,18 +57,17 @@ def locate(files: Files, root: Path | None, download: bool = False) -> list[Path
     files were looked for, where, and how to get them.
     """
     folders = [base / sub for base in (*roots(root), cache_folder()) for sub in files.subfolders] + list(files.more)
-    found = _first(files.names, folders)
+    found = _first(files, folders)
     why = ""
     if found is None and download:
         target = next(iter(roots(root)), cache_folder())
         why = "it cannot be downloaded; " if files.fetch is None else _fetched(files, target)
-        found = _first(files.names, folders)
+        found = _first(files, folders)
     if found is None:
         names = ", ".join(files.names)
         where = ", ".join(str(folder) for folder in dict.fromkeys(folders))
-        raise ValueError(
-            f"{files.data_set}: no folder holds {names} (plain or .gz); looked in {where}; {why}{files.advice}"
-        )
+        suffix = " (plain or .gz)" if files.gz else ""
+        raise ValueError(f"{files.data_set}: no folder holds {names}{suffix}; looked in {where}; {why}{files.advice}")
     return found
 
 
@@ -65,17 +79,23 @@ def roots(root: Path | None) -> list[Path]:
     return named
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says; its class if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def cache_folder() -> Path:
     """Where downloads go if the user names no root."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "robust-or-private"
 
 
-def _first(names: tuple[str, ...], folders: list[Path]) -> list[Path] | None:
+def _first(files: Files, folders: list[Path]) -> list[Path] | None:
+    suffixes = ("", ".gz") if files.gz else ("",)
     for folder in folders:
-        found = [next((p for p in (folder / n, folder / f"{n}.gz") if p.exists()), None) for n in names]
+        found = [next((p for s in suffixes if (p := folder / f"{name}{s}").exists()), None) for name in files.names]
         paths = [path for path in found if path is not None]
-        if len(paths) == len(names):
+        if len(paths) == len(files.names):
             return paths
     return None
 
@@ -86,38 +106,60 @@ def _fetched(files: Files, target: Path) -> str:
     Into a folder beside, renamed when it is whole: half a download is never taken for data.
     """
     assert files.fetch is not None
-    place = target / files.subfolders[0]
-    problem = _unreachable(files.host)
+    urls = files.urls()
+    hosts = " or ".join(dict.fromkeys(urlsplit(url).netloc for url in urls))
+    problem = _unreachable(urls)
     if problem:
-        return f"{files.host} cannot be reached ({problem}); "
+        return f"{hosts} cannot be reached ({problem}); "
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".download-") as folder, _quiet():
             files.fetch(Path(folder))
-            place.mkdir(parents=True, exist_ok=True)
-            for name in (Path(folder) / files.subfolders[0]).iterdir():
-                if not (place / name.name).exists():
-                    name.rename(place / name.name)
+            _move(Path(folder) / files.subfolders[0], target / files.subfolders[0])
     except (OSError, RuntimeError, ValueError, EOFError, HTTPException) as error:
-        return f"the download from {files.host} into {target} failed ({' '.join(str(error).split())}); "
+        return f"the download from {hosts} into {target} failed ({one_line(error)}); "
     return ""
 
 
-def _unreachable(host: str) -> str:
-    """Why nobody answers at `host` within the time; "" if somebody does. In a thread: a name server may hang."""
-    answer = [f"no answer in {_PROBE_S:.0f} s"]
+def _move(source: Path, target: Path) -> None:
+    """Move what `source` holds to `target`: whole folders where they are not there, else file by file."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        place = target / path.name
+        if path.is_dir() and place.is_dir():
+            _move(path, place)
+        else:
+            path.replace(place)
 
-    def probe() -> None:
+
+def _unreachable(urls: list[str]) -> str:
+    """Why no server answers for any of `urls` within the time; "" if one does, whatever it says.
+
+    In threads, since a name server may hang; through urllib, so that a proxy is used as in the download.
+    """
+    answers: queue.Queue[str] = queue.Queue()
+
+    def probe(url: str) -> None:
         try:
-            socket.create_connection((host, 443), timeout=_PROBE_S).close()
-            answer[0] = ""
-        except OSError as error:
-            answer[0] = str(error)
+            urlopen(Request(url, method="HEAD"), timeout=_PROBE_S).close()
+            answers.put("")
+        except HTTPError:
+            answers.put("")
+        except (OSError, HTTPException, ValueError) as error:
+            answers.put(one_line(error))
 
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(_PROBE_S)
-    return answer[0]
+    for url in urls:
+        threading.Thread(target=probe, args=(url,), daemon=True).start()
+    end = time.monotonic() + _PROBE_S
+    problem = ""
+    for _ in urls:
+        try:
+            problem = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            return f"no answer in {_PROBE_S:.0f} s"
+        if not problem:
+            return ""
+    return problem
 
 
 @contextlib.contextmanager

@@ -1,15 +1,16 @@
 """Any folder of class folders of pictures."""
 
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.data.arrays import image_data, resized, to_uint8
-from benchmark.data.files import cache_folder, roots
+from benchmark.data.arrays import image_data, resized
+from benchmark.data.files import MALFORMED, cache_folder, one_line, roots
 from benchmark.data.images import Dataset, ImageData
 
 SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .tif .tiff .webp .pgm .ppm".split())
@@ -20,8 +21,9 @@ _LARGEST = 5
 class ImageFolder(Dataset):
     """`path`/CLASS/picture, or `path`/train/CLASS/picture with `path`/test (or val) beside it.
 
+    Files as of torchvision's ImageFolder: class folders sorted by name, pictures at any depth in them.
     path: absolute, or below a data root. size: pictures are cut to their middle square and resized to it. mode: `RGB`
-    or `L` (grey). Without a test folder a fixed fifth of each class is the test set. Classes are sorted by name.
+    or `L` (grey). Without a test folder a fixed fifth of each class is the test set.
     skip_unreadable: leave out files that are no pictures, instead of refusing the folder.
     """
 
@@ -31,14 +33,20 @@ class ImageFolder(Dataset):
     mode: Literal["RGB", "L"] = "RGB"
     skip_unreadable: bool = False
 
+    def locate(self, root: Path | None) -> list[Path]:
+        return [find_folder("imagefolder", self.path, root)]
+
     def load(self, root: Path | None) -> ImageData:
-        folder = find_folder("imagefolder", self.path, root)
+        (folder,) = self.locate(root)
         where = f"imagefolder: {folder}"
-        parts = [folder / "train", next((folder / n for n in ("test", "val") if (folder / n).is_dir()), None)]
-        if not (folder / "train").is_dir() or parts[1] is None:
-            parts = [folder, None]
-        names = _class_names(where, parts[0] or folder)
-        loaded = [self._read(where, part, names) for part in parts if part is not None]
+        parts = _parts(folder)
+        names = _class_names(where, parts[0])
+        for part in parts[1:]:
+            strangers = sorted({p.name for p in class_folders(part)} - set(names))
+            if strangers:
+                allowed = f"allowed: those of {parts[0]}: {', '.join(names[:_LARGEST])}, ..."
+                raise ValueError(f"{where}: {part} holds the class folder {strangers[0]!r}; {allowed}")
+        loaded = [self._read(where, part, names) for part in parts]
         images, bad = [part[:2] for part in loaded], [path for part in loaded for path in part[2]]
         if bad and not self.skip_unreadable:
             shown = ", ".join(str(path.relative_to(folder)) for path in bad[:_LARGEST])
@@ -71,17 +79,34 @@ class ImageFolder(Dataset):
 
     def _picture(self, path: Path) -> Tensor | None:
         """(1, C, size, size) uint8, or None if the file is no picture."""
-        from PIL import Image, UnidentifiedImageError
-
         try:
-            with Image.open(path) as opened:
-                pixels = np.asarray(opened.convert(self.mode))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+            pixels = decoded(path, self.mode)
+        except ValueError:
             return None
         side = min(pixels.shape[:2])
         top, left = ((length - side) // 2 for length in pixels.shape[:2])
-        square = pixels[top : top + side, left : left + side]
-        return resized(to_uint8(str(path), square[None] if square.ndim == 3 else square[None, ..., None]), self.size)
+        square = torch.from_numpy(pixels[top : top + side, left : left + side].copy()).view(1, side, side, -1)
+        return resized(square.permute(0, 3, 1, 2).contiguous(), self.size)
+
+
+def decoded(picture: Path | BinaryIO, mode: str | None = None) -> npt.NDArray[np.uint8]:
+    """The pixels of a picture file, (H, W) or (H, W, 3), upright as its camera says, on black where it is transparent.
+
+    mode: `RGB` or `L`; default: grey if the file is. Raises ValueError if it cannot be read, or holds no 8-bit pixels.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(picture) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels are of type {opened.mode}; allowed: 8 bits a channel")
+            image: Image.Image = ImageOps.exif_transpose(opened)
+            if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+            return np.asarray(image.convert(mode or ("L" if opened.mode in ("1", "L", "LA") else "RGB")))
+    except (*MALFORMED, Image.DecompressionBombError) as error:
+        raise ValueError(one_line(error)) from error
 
 
 def find_folder(data_set: str, path: str, root: Path | None) -> Path:
@@ -94,10 +119,22 @@ def find_folder(data_set: str, path: str, root: Path | None) -> Path:
     raise ValueError(f"{data_set}: path {path!r} is not there; looked at {looked}; name its root with `--data-root`")
 
 
+def _parts(folder: Path) -> list[Path]:
+    """The folder of the training images and, if there is one, of the test images."""
+    train = folder / "train"
+    if not train.is_dir() or not class_folders(train):  # none, or a class called so
+        return [folder]
+    return [train, *(folder / name for name in ("test", "val") if (folder / name).is_dir())][:2]
+
+
+def class_folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _class_names(where: str, folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise ValueError(f"{where}: is no folder; allowed: a folder of class folders")
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    names = tuple(path.name for path in class_folders(folder))
     if len(names) < 2:
         raise ValueError(f"{where}: holds {len(names)} class folders; allowed: at least 2")
     empty = [name for name in names if not _pictures(folder / name)]
@@ -112,4 +149,4 @@ def _class_names(where: str, folder: Path) -> tuple[str, ...]:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))

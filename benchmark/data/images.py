@@ -83,6 +83,13 @@ def _take(train: Tensor, test: Tensor, ids: Tensor) -> Tensor:
 class Dataset(Spec):
     """A data set by name. It reads local files, and fetches nothing unless its `download` says so."""
 
+    def locate(self, root: Path | None) -> list[Path]:
+        """The files that `load` will read, without opening one; fetched first if `download` says so.
+
+        Raises ValueError as `load` does. `bench doctor` asks.
+        """
+        return []
+
     def load(self, root: Path | None) -> ImageData:
         """Read it. root: the folder to look in first, if the user named one.
 

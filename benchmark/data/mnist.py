@@ -18,9 +18,12 @@ class MNIST(Dataset):
     SOURCE = "LeCun, Bottou, Bengio and Haffner 1998"
     download: DownloadField = False
 
+    def locate(self, root: Path | None) -> list[Path]:
+        files = Files("mnist", idx.FILES, ("MNIST/raw",), _ADVICE, fetch=_fetch, urls=_urls, gz=True)
+        return locate(files, root, self.download)
+
     def load(self, root: Path | None) -> ImageData:
-        files = Files("mnist", idx.FILES, ("MNIST/raw",), _ADVICE, fetch=_fetch, host="ossci-datasets.s3.amazonaws.com")
-        images, labels, test_images, test_labels = idx.read("mnist", locate(files, root, self.download), 10, _ADVICE)
+        images, labels, test_images, test_labels = idx.read("mnist", self.locate(root), 10, _ADVICE)
         return ImageData(
             images=images[:, None],
             labels=labels,
@@ -32,6 +35,12 @@ class MNIST(Dataset):
             card=f"MNIST, {len(images):,} + {len(test_images):,} test images of 28 x 28 grey pixels in 10 classes, "
             "LeCun, Cortes and Burges",
         )
+
+
+def _urls() -> list[str]:
+    from torchvision.datasets import MNIST as Fetcher
+
+    return [mirror + Fetcher.resources[0][0] for mirror in Fetcher.mirrors]
 
 
 def _fetch(folder: Path) -> None:

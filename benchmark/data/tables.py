@@ -2,8 +2,6 @@
 
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,12 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.data.arrays import Array, image_data, to_labels, to_uint8
-from benchmark.data.imagefolder import find_folder
+from benchmark.data.files import MALFORMED, one_line
+from benchmark.data.imagefolder import decoded, find_folder
 from benchmark.data.images import Dataset, ImageData
 
 Part = tuple[Tensor, Tensor]
+_SPLITS = ("train", "test", "validation")
 
 
 class NPZ(Dataset):
@@ -28,8 +28,11 @@ class NPZ(Dataset):
     SOURCE = "the user's own"
     path: str = Field(min_length=1)
 
+    def locate(self, root: Path | None) -> list[Path]:
+        return [find_folder("npz", self.path, root)]
+
     def load(self, root: Path | None) -> ImageData:
-        path = find_folder("npz", self.path, root)
+        (path,) = self.locate(root)
         where = f"npz: {path}"
         arrays = _arrays(where, path)
         missing = {"images", "labels"} - set(arrays)
@@ -37,7 +40,11 @@ class NPZ(Dataset):
             raise ValueError(
                 f"{where} has the arrays {', '.join(arrays) or 'none'}; {', '.join(sorted(missing))} missing"
             )
+        if "test_labels" in arrays and "test_images" not in arrays:
+            raise ValueError(f"{where} has test_labels but no test_images; allowed: both")
         names = arrays.get("class_names")
+        if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
+            raise ValueError(f"{where}: class_names are {names.dtype} of shape {names.shape}; allowed: texts, (K,)")
         num_classes = None if names is None else len(names)
         train = _part(where, arrays, "", num_classes)
         test = _part(where, arrays, "test_", num_classes) if "test_images" in arrays else None
@@ -51,7 +58,8 @@ class Parquet(Dataset):
     """Columns `image` (encoded pictures: bytes, or a struct with `bytes`) and `label`; `split` if there is one.
 
     path: absolute, or below a data root; a file, or a folder whose files are called train*.parquet and test*.parquet
-    (or validation*), as Hugging Face's `datasets` names them. label: whole numbers, or names, which are sorted.
+    (or validation*), as Hugging Face's `datasets` names them; `split` says the same of rows. label: whole numbers, or
+    names, which are sorted.
     All pictures must be of one size. Without a test split a fixed fifth of each class is the test set.
     """
 
@@ -60,10 +68,13 @@ class Parquet(Dataset):
     image_column: str = "image"
     label_column: str = "label"
 
+    def locate(self, root: Path | None) -> list[Path]:
+        return [find_folder("parquet", self.path, root)]
+
     def load(self, root: Path | None) -> ImageData:
-        path = find_folder("parquet", self.path, root)
+        (path,) = self.locate(root)
         where = f"parquet: {path}"
-        splits: dict[str, tuple[list[bytes], list[Any]]] = {"train": ([], []), "test": ([], [])}
+        splits: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in _SPLITS}
         published: tuple[str, ...] | None = None
         for file, file_split in _files(where, path):
             table = _table(file, self.image_column, self.label_column)
@@ -71,9 +82,10 @@ class Parquet(Dataset):
             pictures, labels = (table[name].to_pylist() for name in (self.image_column, self.label_column))
             column = table["split"].to_pylist() if "split" in table.column_names else [file_split] * len(table)
             for picture, label, split in zip(pictures, labels, column, strict=True):
-                images, of_images = splits["train" if str(split).startswith("train") else "test"]
-                images.append(picture["bytes"] if isinstance(picture, dict) else picture)
+                images, of_images = splits[_split(file, split)]
+                images.append(picture)
                 of_images.append(label)
+        splits["test"] = splits["test"] if splits["test"][0] else splits["validation"]
         names = published or _sorted_names(where, splits["train"][1])
         train, test = (_decoded(where, *splits[split], names) for split in ("train", "test"))
         if train is None:
@@ -83,10 +95,10 @@ class Parquet(Dataset):
 
 def _arrays(where: str, path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{where} is damaged or no .npz of plain arrays ({' '.join(str(error).split())})") from error
+    except (*MALFORMED, NotImplementedError) as error:
+        raise ValueError(f"{where} is damaged or no .npz of plain arrays ({one_line(error)})") from error
 
 
 def _part(where: str, arrays: dict[str, Array], prefix: str, num_classes: int | None) -> Part:
@@ -100,14 +112,17 @@ def _files(where: str, path: Path) -> list[tuple[Path, str]]:
     """(file, split) in the order of their names."""
     if path.is_file():
         return [(path, "train")]
-    found = []
-    for file in sorted(path.rglob("*.parquet")):
-        if file.name.startswith(("train", "test", "validation")):
-            found.append((file, "train" if file.name.startswith("train") else "test"))
-    if any(file.name.startswith("test") for file, _ in found):  # a test set proper comes before a validation set
-        found = [item for item in found if not item[0].name.startswith("validation")]
+    found = [(file, file.name) for file in sorted(path.rglob("*.parquet")) if file.name.startswith(_SPLITS)]
     if not found:
         raise ValueError(f"{where}: holds no train*.parquet; allowed: one file, or train*.parquet and test*.parquet")
+    return found
+
+
+def _split(file: Path, name: Any) -> str:
+    """Which of the _SPLITS a file or a cell means. A test set proper comes before a validation set."""
+    found = next((split for split in _SPLITS if str(name).startswith(split)), None)
+    if found is None:
+        raise ValueError(f"parquet: {file} has the split {name!r}; allowed: {', '.join(_SPLITS)}")
     return found
 
 
@@ -118,7 +133,7 @@ def _table(file: Path, image: str, label: str) -> Any:
     try:
         table = pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"parquet: {file} is damaged or no Parquet ({' '.join(str(error).split())})") from error
+        raise ValueError(f"parquet: {file} is damaged or no Parquet ({one_line(error)})") from error
     for name in (image, label):
         if name not in table.column_names:
             raise ValueError(f"parquet: {file} has the columns {', '.join(table.column_names)}; {name!r} missing")
@@ -141,7 +156,10 @@ def _sorted_names(where: str, labels: list[Any]) -> tuple[str, ...]:
             f"{where}: {sum(label is None for label in labels)} labels are empty; allowed: numbers or names"
         )
     if all(isinstance(label, int) for label in labels):
-        return _numbered(max(labels, default=0) + 1)
+        largest = max(labels, default=0)
+        if largest >= max(1, len(labels)):
+            raise ValueError(f"{where}: holds label {largest} among {len(labels)} images; allowed: one class an image")
+        return _numbered(largest + 1)
     return tuple(sorted({str(label) for label in labels}))
 
 
@@ -161,14 +179,13 @@ def _decoded(where: str, pictures: list[Any], labels: list[Any], names: tuple[st
 
 def _picture(where: str, number: int, content: Any) -> Array:
     """(H, W) or (H, W, 3) uint8."""
-    from PIL import Image, UnidentifiedImageError
-
+    if isinstance(content, dict):
+        content = content.get("bytes")
     if not isinstance(content, bytes):
         raise ValueError(f"{where}: picture {number} is {type(content).__name__}; allowed: the bytes of a picture file")
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            return np.asarray(opened if opened.mode == "L" else opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        return decoded(io.BytesIO(content))
+    except ValueError as error:
         raise ValueError(f"{where}: picture {number} cannot be read ({error})") from error
 
 

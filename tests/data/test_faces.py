@@ -1,5 +1,6 @@
 """Face sets from what scikit-learn's fetchers and scikit-image keep on disk."""
 
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,6 @@ RNG = np.random.default_rng(0)
 def write_olivetti(folder: Path) -> np.ndarray:
     """As scikit-learn keeps it: 400 rows of 64 x 64 pixels, columns first, compressed by joblib."""
     faces = RNG.integers(0, 256, (400, 4096)).astype(np.uint8)
-    faces[0, :2] = 0, 255  # the fetcher stretches what it finds to [0, 1]
     joblib.dump(faces, folder / "olivetti_py3.pkz", compress=6)
     return faces
 
@@ -67,11 +67,88 @@ def test_lfw_from_scikit_learns_folder(tmp_path: Path) -> None:
     assert LFW(min_faces_per_person=4, size=16, color=True).load(tmp_path).images.shape == (7, 3, 16, 16)
 
 
+def test_scikit_learn_reads_the_same_faces(tmp_path: Path) -> None:
+    from sklearn.datasets import fetch_olivetti_faces
+
+    faces = write_olivetti(tmp_path)
+    faces[0, :2] = 0, 255  # the fetcher stretches what it finds to [0, 1]
+    joblib.dump(faces, tmp_path / "olivetti_py3.pkz", compress=6)
+    peer = fetch_olivetti_faces(data_home=tmp_path, download_if_missing=False)
+    data = Olivetti().load(tmp_path)
+    third = [image for image, label in zip(data.images[:, 0], data.labels, strict=True) if label == 2]
+    published = torch.from_numpy(np.rint(peer.images[peer.target == 2] * 255)).to(torch.uint8)
+    assert all((published == image).all((1, 2)).any() for image in third)
+
+
+@pytest.mark.parametrize("scale", [np.float64, lambda x: (x / 255).astype(np.float32)])
+def test_olivetti_as_floats(tmp_path: Path, scale) -> None:
+    faces = write_olivetti(tmp_path)
+    before = Olivetti().load(tmp_path)
+    joblib.dump(scale(faces), tmp_path / "olivetti_py3.pkz", compress=6)
+    assert Olivetti().load(tmp_path).fingerprint == before.fingerprint
+
+
+class Hostile:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.victim,))
+
+
+@pytest.mark.parametrize("hide", [lambda it: it, lambda it: np.array([it, 1], dtype=object), lambda it: {"faces": it}])
+def test_a_hostile_cache_is_refused_and_does_nothing(tmp_path: Path, hide) -> None:
+    victim = tmp_path / "touched"
+    joblib.dump(hide(Hostile(victim)), tmp_path / "olivetti_py3.pkz", compress=6)
+    with pytest.raises(ValueError, match="is damaged, or not what scikit-learn keeps .it (asks for|holds an array)"):
+        Olivetti().load(tmp_path)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Hostile(victim)))
+    assert victim.exists()  # it would have
+
+
+@pytest.mark.parametrize("content", [np.zeros((2, 4096), np.uint8), "text", [1, 2]])
+def test_a_cache_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
+    joblib.dump(content, tmp_path / "olivetti_py3.pkz", compress=6)
+    with pytest.raises(ValueError, match="olivetti_py3.pkz (holds an array of shape|is damaged)"):
+        Olivetti().load(tmp_path)
+
+
 def test_lfw_with_nobody_left_is_one_line(tmp_path: Path) -> None:
     write_lfw(tmp_path)
-    with pytest.raises(ValueError, match="min_faces_per_person=30 is too restrictive") as caught:
+    with pytest.raises(ValueError, match="min_faces_per_person: 30 leaves 0 people; .* more than 5 pictures") as caught:
         LFW().load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_lfw_faces_are_the_fetchers_but_square(tmp_path: Path) -> None:
+    from sklearn.datasets import fetch_lfw_people
+
+    write_lfw(tmp_path)
+    noise = Image.fromarray(RNG.integers(0, 256, (250, 250, 3)).astype(np.uint8))
+    paths = sorted((tmp_path / "lfw_home" / "lfw_funneled").rglob("*.jpg"))
+    for path in paths:
+        noise.save(path, quality=100)
+    peer = fetch_lfw_people(
+        data_home=tmp_path, min_faces_per_person=4, color=True, resize=None, download_if_missing=False
+    )
+    data = LFW(min_faces_per_person=4, size=125, color=True).load(tmp_path)
+    published = np.rint(peer.images[0] * (255 if peer.images.max() <= 1 else 1)).astype(np.uint8)
+    assert torch.equal(data.images[0, :, :, 16:110], torch.from_numpy(published).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:900]), "cannot be read"),
+        (lambda path: Image.new("RGB", (64, 64)).save(path), "is of 64 x 64 pixels; allowed: 250 x 250"),
+    ],
+)
+def test_a_broken_face_is_named(tmp_path: Path, change, why: str) -> None:
+    write_lfw(tmp_path)
+    change(tmp_path / "lfw_home" / "lfw_funneled" / "Bob" / "Bob_0002.jpg")
+    with pytest.raises(ValueError, match=f"Bob_0002.jpg {why}"):
+        LFW(min_faces_per_person=4).load(tmp_path)
 
 
 @pytest.mark.parametrize(("data_set", "name"), [(Olivetti(), "olivetti_py3.pkz"), (LFW(), "lfw_home/lfw_funneled")])

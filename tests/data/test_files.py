@@ -1,17 +1,22 @@
 """Downloads: nothing without leave, all or nothing, and no waiting for a host that does not answer."""
 
 import contextlib
+import hashlib
+import http.server
 import socket
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from data.test_published_sets import write_cifar10
+from torchvision import datasets
 
 from benchmark import registry
 from benchmark.costs import Sizes
-from benchmark.data import files
+from benchmark.data import fashion_mnist, files
 from benchmark.data.cifar import CIFAR10
 from benchmark.data.files import Files, cache_folder, locate
 from benchmark.models.classifier import InputInfo
@@ -21,11 +26,12 @@ from benchmark.suite import parse_suite
 
 @pytest.fixture
 def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_unreachable", lambda host: "")
+    monkeypatch.setattr(files, "_unreachable", lambda urls: "")
 
 
 def wanted(fetch: object) -> Files:
-    return Files("toys", ("a", "b"), ("toys", ""), "ask a friend", fetch=fetch, host="toys.example")  # type: ignore[arg-type]
+    urls = ["http://toys.example/a"]
+    return Files("toys", ("a", "b"), ("toys", ""), "ask a friend", fetch=fetch, urls=lambda: urls)  # type: ignore[arg-type]
 
 
 def fetch_both(folder: Path) -> None:
@@ -62,19 +68,19 @@ def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
     def never(folder: Path) -> None:
         raise AssertionError
 
-    with pytest.raises(ValueError, match="toys: no folder holds a, b .plain or .gz.; looked in"):
+    with pytest.raises(ValueError, match="toys: no folder holds a, b; looked in"):
         locate(wanted(never), tmp_path)
 
 
 @contextlib.contextmanager
-def silent_host() -> Iterator[int]:
-    """A port of this machine whose connections nobody accepts: the queue is full."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        port = server.getsockname()[1]
+def silent_host(backlog: int) -> Iterator[int]:
+    """A port of this machine whose connections nobody accepts; with a backlog of 0 its queue is full."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(backlog)
+        port = listening.getsockname()[1]
         with contextlib.ExitStack() as stack:
-            for _ in range(3):
+            for _ in range(3 if backlog == 0 else 0):
                 client = stack.enter_context(socket.socket())
                 client.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
@@ -98,14 +104,112 @@ def test_a_name_server_that_hangs_costs_the_stated_time(tmp_path: Path, monkeypa
     over.set()
 
 
-def test_a_host_that_accepts_nobody_costs_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = socket.create_connection
+@pytest.mark.parametrize("backlog", [0, 8])
+def test_a_host_that_does_not_answer_costs_the_stated_time(monkeypatch: pytest.MonkeyPatch, backlog: int) -> None:
+    """It lets nobody in, or lets everybody in and then says nothing."""
     monkeypatch.setattr(files, "_PROBE_S", 0.5)
-    with silent_host() as port:
-        monkeypatch.setattr(socket, "create_connection", lambda _, timeout: connect(("127.0.0.1", port), timeout))
+    with silent_host(backlog) as port:
         start = time.perf_counter()
-        assert files._unreachable("host.example")
+        assert files._unreachable([f"http://127.0.0.1:{port}/a"])
         assert time.perf_counter() - start < 2
+
+
+def test_one_mirror_that_answers_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    with silent_host(8) as silent, server({}) as port:
+        urls = [f"http://127.0.0.1:{silent}/a", "http://127.0.0.1:1/a", f"http://127.0.0.1:{port}/not-there"]
+        start = time.perf_counter()
+        assert files._unreachable(urls) == ""
+        assert time.perf_counter() - start < 2
+    assert "refused" in files._unreachable(["http://127.0.0.1:1/a"])
+
+
+@contextlib.contextmanager
+def server(content: dict[str, bytes]) -> Iterator[int]:
+    """A web server of this machine that has these files."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200 if self.path in content else 404)
+            self.send_header("Content-Length", str(len(content.get(self.path, b""))))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(content.get(self.path, b""))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running.server_address[1]
+        running.shutdown()
+        thread.join()
+
+
+def published_cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A small CIFAR-10 in its archive, which torchvision takes for the real one."""
+    name = "cifar-10-batches-py"
+    write_cifar10(folder / name)
+    sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in (folder / name).iterdir()}
+    monkeypatch.setattr(
+        datasets.CIFAR10, "train_list", [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)]
+    )
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    with tarfile.open(folder / "all.tar.gz", "w:gz") as archive:
+        archive.add(folder / name, name)
+    content = (folder / "all.tar.gz").read_bytes()
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(content).hexdigest())
+    return content
+
+
+def test_torchvisions_own_download_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = published_cifar10(tmp_path / "published", monkeypatch)
+    root = tmp_path / "root"
+    with server({"/c.tar.gz": content}) as port:
+        monkeypatch.setattr(datasets.CIFAR10, "url", f"http://127.0.0.1:{port}/c.tar.gz")
+        data = CIFAR10(download=True).load(root)
+    assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
+    assert CIFAR10().load(root).fingerprint == data.fingerprint
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = published_cifar10(tmp_path / "published", monkeypatch)
+    root = tmp_path / "root"
+    with server({"/c.tar.gz": content[: len(content) // 2]}) as port:
+        monkeypatch.setattr(datasets.CIFAR10, "url", f"http://127.0.0.1:{port}/c.tar.gz")
+        with pytest.raises(
+            ValueError, match=r"download from 127.0.0.1:\d+ into .* failed .File not found or corrupted"
+        ):
+            CIFAR10(download=True).load(root)
+    assert list(root.iterdir()) == []
+
+
+def test_half_of_a_folder_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "new" / "sub").mkdir(parents=True)
+    (tmp_path / "old" / "sub").mkdir(parents=True)
+    for place, text in (("new/sub/a", "new"), ("new/sub/b", "new"), ("old/sub/a", "half"), ("old/mine", "mine")):
+        (tmp_path / place).write_text(text)
+    files._move(tmp_path / "new", tmp_path / "old")
+    texts = {str(p.relative_to(tmp_path / "old")): p.read_text() for p in (tmp_path / "old").rglob("*") if p.is_file()}
+    assert texts == {"sub/a": "new", "sub/b": "new", "mine": "mine"}
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "olivetti", "lfw"])
+def test_the_addresses_are_those_of_the_library(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr(files, "_unreachable", lambda urls: asked.extend(urls) or "no")
+    data_set = registry.parse("data", {"method": name, "download": True})
+    with pytest.raises(ValueError, match=f"^{name}: no folder holds .* cannot be reached .no.; get"):
+        data_set.load(tmp_path)
+    assert asked and all(url.startswith("http") for url in asked)
 
 
 def test_the_probe_leaves_room_for_the_promise_of_15_seconds() -> None:

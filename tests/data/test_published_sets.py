@@ -10,6 +10,7 @@ import scipy.io
 import torch
 from data.test_fashion_mnist import write as write_idx
 
+from benchmark.data import cifar
 from benchmark.data.cifar import CIFAR10, CIFAR100
 from benchmark.data.fer2013 import FER2013
 from benchmark.data.images import Dataset
@@ -197,10 +198,14 @@ def test_fer2013_train_csv_alone_holds_a_fifth_out(tmp_path: Path) -> None:
     ("line", "why"),
     [
         ("3,1 2 3,Training", "line 3 has 3 pixels"),
-        (f"3,{'256 ' * 2304},Training", "from 256 to 256; allowed: 2304 whole numbers from 0 to 255"),
-        (f"3,{'x ' * 2304},Training", "line 3 has 1 pixels"),
-        (f"7,{'1 ' * 2304},Training", "holds label 7; allowed: 0 to 6"),
-        (f",{'1 ' * 2304},Training", "holds label -1; allowed: 0 to 6"),
+        (f"3,{'256 ' * 2304},Training", "line 3 has the pixel '256'; allowed: 2304 whole numbers from 0 to 255"),
+        (f"3,{'x ' * 2304},Training", "line 3 has the pixel 'x'"),
+        (f"3,{'1.5 ' * 2304},Training", "line 3 has the pixel '1.5'"),
+        (f"3,{'-1 ' * 2304},Training", "line 3 has the pixel '-1'"),
+        (f"3,{'1 ' * 2303}nan,Training", "line 3 has the pixel 'nan'"),
+        (f"3,{'1 ' * 2304},Trainning", "line 3 has the Usage 'Trainning'; allowed: Training, PublicTest, PrivateTest"),
+        (f"7,{'1 ' * 2304},Training", "line 3 has the emotion '7'; allowed: 0, 1, 2, 3, 4, 5, 6"),
+        (f",{'1 ' * 2304},Training", "line 3 has the emotion ''; allowed: 0"),
         ("3,Training", "line 3 has 2 columns; allowed: 3"),
     ],
 )
@@ -258,3 +263,50 @@ def test_one_pixel_changes_the_fingerprint(tmp_path: Path) -> None:
     content[b"data"][9, 3071] ^= 1
     (folder / "data_batch_5").write_bytes(python2_pickle(content))
     assert CIFAR10().load(tmp_path / "a").fingerprint != before
+
+
+@pytest.mark.parametrize("content", [{b"labels": [1]}, {b"label_names": []}, {b"label_names": [1, 2]}])
+def test_class_names_that_are_none_are_refused(tmp_path: Path, content: object) -> None:
+    write_cifar10(tmp_path / "cifar-10-batches-py", {"batches.meta": python2_pickle(content)})
+    with pytest.raises(ValueError, match="batches.meta has no list b'label_names' of class names"):
+        CIFAR10().load(tmp_path)
+
+
+def test_batches_that_python_3_wrote_again_are_read_too(tmp_path: Path) -> None:
+    batches = write_cifar10(tmp_path / "cifar-10-batches-py")
+    content = pickle.dumps(batches["data_batch_1"], protocol=2)
+    assert b"_codecs" in content
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(content)
+    first = batches["data_batch_1"][b"data"]
+    assert torch.equal(CIFAR10().load(tmp_path).images[:10].flatten(1), torch.from_numpy(first))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_bytes_never_end_in_anything_but_one_line(tmp_path: Path, seed: int) -> None:
+    """Hundreds of batches with a byte or two changed: each is read, or refused with its name."""
+    small = batch(2, b"labels", 10)
+    whole = python2_pickle(small)
+    head = len(whole) - 6144  # changes in pixels only change pixels
+    rng = np.random.default_rng(seed)
+    path = tmp_path / "data_batch_1"
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), 2):
+            content[place % head if rng.random() < 0.9 else place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            cifar._batch("cifar10", path, b"labels", 10, "advice")
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("cut", [0.05, 0.5, 0.9])
+def test_an_svhn_file_that_was_cut_off_is_named(tmp_path: Path, cut: float) -> None:
+    pixels, digits = write_svhn(tmp_path)
+    path = tmp_path / "train_32x32.mat"
+    scipy.io.savemat(path, {"X": pixels, "y": digits}, do_compression=True)
+    SVHN().load(tmp_path)
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    with pytest.raises(ValueError, match="train_32x32.mat is damaged or no SVHN file") as caught:
+        SVHN().load(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.data.arrays import TEST_SHARE, channel_statistics, held_out_for_test, resized
-from benchmark.data.imagefolder import ImageFolder
+from benchmark.data.imagefolder import ImageFolder, decoded
 from benchmark.data.tables import NPZ, Parquet
 from benchmark.spec import SpecError
 
@@ -145,9 +145,14 @@ def with_nan(images: np.ndarray) -> np.ndarray:
         ({"labels": LABELS + 1}, "holds label 3; allowed: 0 to 2"),
         ({"labels": np.where(LABELS == 1, 0, LABELS)}, "1 classes have no training image: b"),
         ({"test_images": IMAGES}, "test_images but no test_labels"),
+        ({"test_labels": LABELS}, "test_labels but no test_images"),
+        ({"images": IMAGES / 255 * 1.001}, "pixels reach from 0 to 1.001; allowed: floats in"),
+        ({"images": IMAGES[:, :3, :, :1]}, "may have their channels second or last"),
+        ({"labels": LABELS[:, None]}, "labels have shape \\(12, 1\\)"),
+        ({"class_names": np.array("abc")}, "class_names are <U3 of shape \\(\\); allowed: texts"),
         ({"test_images": IMAGES[:, :8], "test_labels": LABELS}, "of 3 x 9 x 9 and 3 x 8 x 9 pixels; allowed: one size"),
         ({"test_images": IMAGES, "test_labels": LABELS * 0}, "2 classes have no test image: b, c"),
-        ({"test_images": IMAGES, "test_labels": LABELS + 5}, "holds label 7; allowed: 0 to 2"),
+        ({"test_images": IMAGES, "test_labels": LABELS + 5}, "test_labels: image 2 holds label 7; allowed: 0 to 2"),
     ],
 )
 def test_wrong_arrays_are_one_line(tmp_path: Path, change: dict[str, np.ndarray], why: str) -> None:
@@ -270,3 +275,109 @@ def test_statistics_of_a_constant_channel_do_not_divide_by_zero() -> None:
     mean, std = channel_statistics(torch.full((2, 1, 3, 3), 51, dtype=torch.uint8))
     assert mean == pytest.approx([0.2])
     assert std == pytest.approx([1 / 255])
+
+
+def test_a_label_far_out_of_range_makes_no_billion_classes(tmp_path: Path) -> None:
+    labels = LABELS.copy()
+    labels[7] = 10**9
+    with pytest.raises(ValueError, match="image 7 holds label 1000000000; allowed: 0 to 11"):
+        npz(tmp_path, images=IMAGES, labels=labels).load(None)
+    pq.write_table(pa.table({"image": [encoded(i) for i in IMAGES], "label": labels}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="holds label 1000000000 among 12 images"):
+        Parquet(path=str(tmp_path / "t.parquet")).load(None)
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.99])
+def test_tables_that_were_cut_off_are_one_line(tmp_path: Path, cut: float) -> None:
+    npz(tmp_path, images=IMAGES, labels=LABELS)
+    pq.write_table(pa.table({"image": [encoded(i) for i in IMAGES], "label": LABELS}), tmp_path / "t.parquet")
+    for name, data_set in (("t.npz", NPZ), ("t.parquet", Parquet)):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: int(cut * len(whole))])
+        with pytest.raises(ValueError, match=f"{name} is damaged or no") as caught:
+            data_set(path=name).load(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_splits_of_rows(tmp_path: Path) -> None:
+    def load(split: list[str | None]) -> tuple[int, int]:
+        table = {"image": [encoded(i) for i in IMAGES], "label": LABELS, "split": split}
+        pq.write_table(pa.table(table), tmp_path / "t.parquet")
+        data = Parquet(path="t.parquet").load(tmp_path)
+        return len(data.images), len(data.test_images)
+
+    assert load(["train"] * 6 + ["validation"] * 3 + ["test"] * 3) == (6, 3)  # validation is for neither
+    assert load(["train"] * 6 + ["validation"] * 6) == (6, 6)
+    with pytest.raises(ValueError, match="has the split None; allowed: train, test, validation"):
+        load(["train"] * 11 + [None])
+
+
+def test_pictures_without_bytes_are_refused(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": None, "path": "a.png"}, "label": 0}] * 2
+    pq.write_table(pa.Table.from_pylist(rows, schema=HF), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="picture 0 is NoneType; allowed: the bytes of a picture file"):
+        Parquet(path="t.parquet").load(tmp_path)
+    pq.write_table(pa.table({"image": [{"url": "x"}] * 2, "label": [0, 1]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="picture 0 is NoneType"):
+        Parquet(path="t.parquet").load(tmp_path)
+
+
+def test_a_train_folder_alone_has_a_fifth_held_out(tmp_path: Path) -> None:
+    folder(tmp_path / "train")
+    data = ImageFolder(path=str(tmp_path), size=16).load(None)
+    assert data.class_names == ("cat", "dog")
+    assert (len(data.images), len(data.test_images)) == (8, 2)
+
+
+def test_a_class_that_is_called_train_is_a_class(tmp_path: Path) -> None:
+    folder(tmp_path, ("plane", "test", "train"))
+    assert ImageFolder(path=str(tmp_path), size=16).load(None).class_names == ("plane", "test", "train")
+
+
+def test_a_test_class_without_training_images_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path / "train")
+    folder(tmp_path / "test", ("cat", "dog", "eel"))
+    with pytest.raises(ValueError, match="test holds the class folder 'eel'; allowed: those of .*train: cat, dog"):
+        ImageFolder(path=str(tmp_path), size=16).load(None)
+
+
+def test_pictures_lie_at_any_depth_of_their_class(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "cat" / "deep" / "er").mkdir(parents=True)
+    picture(99).save(tmp_path / "cat" / "deep" / "er" / "x.PNG")
+    assert "11 pictures" in ImageFolder(path=str(tmp_path), size=16).load(None).card
+
+
+def test_how_a_picture_is_kept_does_not_matter(tmp_path: Path) -> None:
+    """Turned by the camera, of 3 x 3 pixels, with a palette or transparent: one picture."""
+    image = Image.fromarray(np.arange(27, dtype=np.uint8).reshape(3, 3, 3) * 9)
+    want = np.asarray(image)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was turned: a quarter to the right makes it upright
+    image.rotate(90).save(tmp_path / "turned.png", exif=turned)
+    image.convert("RGBA").save(tmp_path / "rgba.png")
+    image.quantize(9).save(tmp_path / "palette.png")
+    for name in ("turned.png", "rgba.png", "palette.png"):
+        assert (decoded(tmp_path / name) == want).all(), name
+    hole = image.convert("RGBA")
+    hole.putpixel((1, 2), (200, 200, 200, 0))
+    hole.save(tmp_path / "hole.png")
+    assert decoded(tmp_path / "hole.png")[2, 1].tolist() == [0, 0, 0]
+    grey = Image.fromarray(want[..., 0].copy())
+    grey.save(tmp_path / "grey.png")
+    assert (decoded(tmp_path / "grey.png") == want[..., 0]).all()
+    Image.fromarray(np.full((3, 3), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="pixels are of type I;16; allowed: 8 bits a channel"):
+        decoded(tmp_path / "deep.png")
+
+
+def test_tiny_pictures_keep_rows_columns_and_channels(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            corner = picture(0, (3, 3), "L").convert("RGB")
+            corner.putpixel((2, 0), (255, 0, 0))
+            corner.save(tmp_path / name / f"{i}.png")
+    data = ImageFolder(path=str(tmp_path), size=9).load(None)
+    assert data.images[:, 0, 0, -1].tolist() == [255, 255]  # red, at the right of the first row
+    assert data.images[:, 1:].eq(0).all() and data.images[:, 0, -1].eq(0).all()
