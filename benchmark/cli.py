@@ -60,6 +60,10 @@ def _folder(context: click.Context, parameter: click.Parameter, value: str) -> s
     return value
 
 
+def _given_folder(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return value and _folder(context, parameter, value)
+
+
 results_option = click.option(
     "--results", default="results", show_default=True, callback=_folder, help="Folder of the results."
 )
@@ -247,6 +251,34 @@ def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int
             click.echo(f"serving http://127.0.0.1:{running.server_address[1]}/ until Ctrl-C")
             running.serve_forever()
     sys.exit(DONE if whole else SOME_FAILED)
+
+
+@main.command()
+@click.option("--results", callback=_given_folder, help="Make the page's tables anew from this folder of results.")
+@site_option
+@click.option("--out", default="figures", show_default=True, callback=_folder, help="Folder for the files.")
+@click.option("--suite", multiple=True, help="Only this suite.")
+@click.option("--model", multiple=True, help="Only this model.")
+@click.option("--attack", multiple=True, help="Only this inversion attack.")
+@click.option("--replica", type=click.IntRange(0), help="This replica; default: the first of each model.")
+@click.option("--format", "kind", type=click.Choice(["png"]), default="png", show_default=True)
+@click.option("--scale", type=click.IntRange(1, 64), help="Dots a pixel; default: pictures of 9.5 mm at 300 dpi.")
+def figures(results: str | None, site: str, out: str, scale: int | None, **choice: Any) -> None:
+    """Write the pictures of the page as contact sheets for a paper."""
+    from leaderboard.export import Choice, export
+
+    if results is not None:
+        from benchmark.summary import summarise
+
+        store = _existing(results)
+        _make_site(Path(site))
+        summarise(store, Path(site))
+    wanted = Choice(choice["suite"], choice["model"], choice["attack"], choice["replica"])
+    number = 0
+    for path in export(Path(site), Path(out), wanted, scale):
+        number += 1
+        click.echo(path)
+    click.echo(f"{number} figures in {Path(out).resolve()}")
 
 
 @main.command(name="list")

@@ -1,4 +1,4 @@
-"""File names for model pages."""
+"""File names for model pages and figures."""
 
 import hashlib
 import re
@@ -17,6 +17,13 @@ def slug(suite: str, model: str) -> str:
         return f"{suite}--{model}"
     digest = hashlib.sha256(f"{len(suite)} {suite} {model}".encode()).hexdigest()[:16]
     return f"{_plain(suite)}--{_plain(model)}--{digest}"
+
+
+def part(name: str, *, short: bool = False) -> str:
+    """A name as one part of a path, under the same rules. short: without the hash, where names need not differ."""
+    if _PLAIN.fullmatch(name) and len(name) <= _MAX_PART:
+        return name
+    return _plain(name) if short else f"{_plain(name)}--{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _plain(name: str) -> str:
