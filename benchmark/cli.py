@@ -236,7 +236,7 @@ def _existing(results: str) -> "Store":
 @main.command()
 @results_option
 @site_option
-@click.option("--no-images", is_flag=True, help="Leave the galleries out.")
+@click.option("--no-images", is_flag=True, help="Leave the pictures out.")
 @click.option("--serve", is_flag=True, help="Show the page at http://127.0.0.1:PORT until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int) -> None:
