@@ -133,7 +133,7 @@ def alone(view: View) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None else round(value, 6)
 
 
 def strip(rows: Sequence[tuple[str, View | None]], most: int = 10) -> dict[str, Any] | None:

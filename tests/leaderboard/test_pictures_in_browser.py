@@ -5,6 +5,7 @@ import re
 import pytest
 from site_fixture import CLASSES, FAILED, HOSTILE, MODELS, SUITE
 
+from leaderboard.build import build
 from leaderboard.slugs import slug
 
 pytestmark = pytest.mark.browser
@@ -139,3 +140,15 @@ def test_index_has_the_strip_of_every_model(visit):
     assert strip.locator("tbody th .name").all_inner_texts() == list(MODELS)
     assert strip.locator("img").count() == 3 * len(CLASSES)
     assert strip.locator("img").first.evaluate("i => i.decode().then(() => i.naturalWidth)") == 28
+
+
+def test_a_lost_script_is_told_in_a_sentence(browser, empty_site):
+    build(empty_site)
+    for path in (empty_site / "pictures").iterdir():
+        path.unlink()
+    page = browser.new_page()
+    page.goto((empty_site / "models" / f"{slug(SUITE, 'small_resnet')}.html").as_uri())
+    told = page.locator("#pictures output", has_text="could not be loaded")
+    told.wait_for()
+    assert "bench leaderboard" in told.inner_text()
+    page.close()
