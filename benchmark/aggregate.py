@@ -24,6 +24,9 @@ def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
     for method in results.methods(model, "evade"):
         yield from _accuracy(results.of(model, "evade", method), "evade", method, results.name)
     yield from _masking(results, model)
+    if results.of(model, "import"):
+        note = "1 replica: its intervals say nothing of other trainings"
+        yield Row(stage="import", method="", space="", metric="num_replicas", value=1.0, n=1, note=note)
     for method in results.methods(model, "leakage"):
         for row in _leakage(results, model, method):
             yield {**row, "stage": "leakage", "method": method}

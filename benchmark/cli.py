@@ -112,6 +112,7 @@ def run(suite: str, **options: Any) -> None:
         device=options["device"],
         threads=prepared.suite.threads,
         include=options["include"],
+        files=prepared.files,
     )
     store = Store(options["results"])
     store.writable()

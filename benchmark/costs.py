@@ -13,7 +13,7 @@ from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.regime import Regime
 from benchmark.spec import Spec
-from benchmark.suite import Recipe
+from benchmark.suite import ExternalModel, Recipe
 
 _BACKWARD_TO_INPUT = 2.0
 """Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
@@ -45,7 +45,17 @@ def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
     return passes * num_images * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
 
 
-def predict(recipe: Recipe, sizes: Sizes) -> float:
+def declare_members(sizes: Sizes) -> float:
+    """Near-duplicates among training and test images, at the most."""
+    return pools(sizes)
+
+
+def import_model(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
+    """The test images, at the most under six normalisations."""
+    return 6 * sizes.num_test * forward(recipe.architecture, sizes)
+
+
+def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
 
 
@@ -53,12 +63,12 @@ def embed(recipe: Recipe, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_auxiliary) * forward(recipe.architecture, sizes)
 
 
-def evade(recipe: Recipe, attack: Evasion, num_images: int, sizes: Sizes) -> float:
+def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, sizes: Sizes) -> float:
     """At the most: fooled images leave the batch."""
     return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
 
 
-def invert(recipe: Recipe, attack: Inversion, sizes: Sizes) -> float:
+def invert(recipe: Recipe | ExternalModel, attack: Inversion, sizes: Sizes) -> float:
     num_images = attack.samples_per_class * sizes.info.num_classes
     return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
 

@@ -1,26 +1,34 @@
 """What the page needs to know of a suite, as JSON beside the results."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from benchmark.evasion.attack import Evasion
+from benchmark.external import Checkpoint, Given
 from benchmark.inversion.attack import Inversion
 from benchmark.plan import membership_label
 from benchmark.regimes.regime import Regime
 from benchmark.registry import dump
-from benchmark.suite import ModelEntry, Suite
+from benchmark.suite import ExternalModel, ModelEntry, Suite
 
 
-def describe(suite: Suite, text: str, path: str, card: str) -> dict[str, Any]:
+def describe(
+    suite: Suite, text: str, path: str, card: str, given: Mapping[str, Given] = MappingProxyType({})
+) -> dict[str, Any]:
     """The suite in plain words, so that its page can be rebuilt from the results folder alone.
 
-    text, path: of the suite file. card: of the data set.
+    text, path: of the suite file. card: of the data set. given: the checkpoint of each external model.
     """
     return {
         "yaml": text,
         "path": path,
         "data": card,
         "replicas": suite.replicas,
-        "models": [_model(entry) for entry in suite.models],
+        "models": [
+            _external(model, given[model.name]) if isinstance(model, ExternalModel) else _model(model)
+            for model in suite.models
+        ],
         "evasion": [_attack(cast(Evasion, attack)) for attack in suite.evasion],
         "inversion": [cast(Inversion, attack).label for attack in suite.inversion],
         "membership": [membership_label(attack) for attack in suite.membership],
@@ -36,6 +44,31 @@ def _model(entry: ModelEntry) -> dict[str, Any]:
         "train_norm": adversary[0] if adversary else None,
         "train_epsilon": adversary[1] if adversary else None,
     }
+
+
+def _external(model: ExternalModel, given: Given) -> dict[str, Any]:
+    adversary = model.checkpoint.adversary
+    return {
+        "name": model.name,
+        "architecture": dump("architecture", model.architecture)["method"],
+        "regime": "checkpoint",
+        "train_norm": adversary.norm if adversary else None,
+        "train_epsilon": adversary.epsilon if adversary else None,
+        "num_members": given.num_members,
+        "checkpoint": _checkpoint(model.checkpoint, given),
+    }
+
+
+def _checkpoint(declared: Checkpoint, given: Given) -> str:
+    """In a line: which file it is, and what was declared of it."""
+    members = declared.members if isinstance(declared.members, str) else f"the first {declared.members.first}"
+    accuracy = "none" if declared.clean_accuracy is None else f"{declared.clean_accuracy:g}"
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (given.mean, given.std))
+    listed = f" (sha256 {given.members['sha256']})" if "sha256" in given.members else ""
+    return (
+        f"sha256 {given.sha256}; layout {declared.layout}; normalisation mean {mean}, std {std}; "
+        f"declared members: {members}{listed}; declared clean accuracy: {accuracy}"
+    )
 
 
 def _attack(attack: Evasion) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from benchmark import costs, registry
+from benchmark.external import Given
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
 from benchmark.spec import Spec, SpecError, suggest
-from benchmark.suite import ModelEntry, Recipe, Suite
+from benchmark.suite import AnyModel, ExternalModel, Recipe, Suite
 from benchmark.trial import Trial
 
 Json = dict[str, Any]
@@ -62,17 +64,20 @@ class Plan:
         return Plan(self.suite, self.suite_hash, tuple(node for node in self.nodes if node.key in wanted))
 
 
-def build_plan(suite: Suite, fingerprint: str, sizes: costs.Sizes) -> Plan:
+def build_plan(
+    suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given] = MappingProxyType({})
+) -> Plan:
     """Every trial of a suite.
 
-    fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs.
+    fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs. given: the checkpoint of each
+    external model, by its name.
     """
-    return _Builder(suite, fingerprint, sizes).build()
+    return _Builder(suite, fingerprint, sizes, given).build()
 
 
 class _Builder:
-    def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes) -> None:
-        self._suite, self._sizes = suite, sizes
+    def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given]) -> None:
+        self._suite, self._sizes, self._given = suite, sizes, given
         self._nodes: dict[tuple[str, str, int | None], Node] = {}
         self._pools = self._add(
             {
@@ -89,14 +94,18 @@ class _Builder:
         suite = self._suite
         judges = self._judges()
         for model in suite.models:
-            targets = [self._train(model, model.name, replica) for replica in range(suite.replicas)]
-            self._measure(model, targets, judges)
+            if isinstance(model, ExternalModel):
+                target, judged = self._import(model, judges)
+                self._measure(model, [target], judged)
+            else:
+                targets = [self._train(model, model.name, replica) for replica in range(suite.replicas)]
+                self._measure(model, targets, judges)
         self._controls(judges)
         return Plan(suite.name, suite.hash, tuple(self._nodes.values()))
 
     def _judges(self) -> dict[str, str]:
-        """Role -> key of the evaluators and of their features of the data."""
-        judges: dict[str, str] = {}
+        """Role -> key of the pools, of the evaluators and of their features of the data."""
+        judges: dict[str, str] = {"pools": self._pools}
         for role, recipe in (
             ("evaluator", self._suite.evaluators.standard),
             ("evaluator_robust", self._suite.evaluators.robust),
@@ -112,6 +121,31 @@ class _Builder:
             judges[embed] = self._add({"method": "embed"}, inputs, costs.embed(recipe, self._sizes), role)
         return judges
 
+    def _import(self, model: ExternalModel, judges: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+        """Key of an external model; the judges with pools, and features of the data, for its declared members."""
+        given, name = self._given[model.name], model.name
+        stage: Json = {"method": "declare_members", "data": registry.dump("data", self._suite.data), **given.members}
+        pools = self._add(stage, {}, costs.declare_members(self._sizes), "", name, 0)
+        stage = {
+            "method": "import",
+            "architecture": registry.dump("architecture", model.architecture),
+            "sha256": given.sha256,
+            "layout": model.checkpoint.layout,
+            "mean": list(given.mean),
+            "std": list(given.std),
+            "clean_accuracy": model.checkpoint.clean_accuracy,
+        }
+        target = self._add(stage, {}, costs.import_model(model, self._sizes), "", name, 0)
+        judged = {**judges, "pools": pools}
+        for role, recipe in (
+            ("evaluator", self._suite.evaluators.standard),
+            ("evaluator_robust", self._suite.evaluators.robust),
+        ):
+            inputs = {"pools": pools, "model": judges[role]}
+            embed = role.replace("evaluator", "embed")
+            judged[embed] = self._add({"method": "embed"}, inputs, costs.embed(recipe, self._sizes), role, name, 0)
+        return target, judged
+
     def _train(self, recipe: Recipe, name: str, replica: int) -> str:
         return self._add(
             {"method": "train", "replica": replica, **_recipe(recipe)},
@@ -121,14 +155,15 @@ class _Builder:
             replica=replica,
         )
 
-    def _measure(self, model: ModelEntry, targets: list[str], judges: Mapping[str, str]) -> None:
+    def _measure(self, model: AnyModel, targets: list[str], judges: Mapping[str, str]) -> None:
         """Everything that is measured on the replicas of a model."""
         predictions = {}
         for replica, target in enumerate(targets):
             cost = costs.predict(model, self._sizes)
-            key = self._add({"method": "predict"}, {"target": target}, cost, "", model.name, replica)
+            inputs = {"pools": judges["pools"], "target": target}
+            key = self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
             predictions[f"predict_{replica}"] = key
-            self._evade(model, target, replica)
+            self._evade(model, inputs, replica)
             for inversion in self._suite.inversion:
                 self._invert(model, inversion, target, judges, model.name, replica)
         for membership in self._suite.membership:
@@ -138,7 +173,7 @@ class _Builder:
                 stage["attack"] = registry.dump("membership", membership)
                 self._add(stage, predictions, 0.0, label, model.name, replica, pools=False)
 
-    def _evade(self, model: ModelEntry, target: str, replica: int) -> None:
+    def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
         for index, attack in enumerate(self._suite.evasion):
             stage: Json = {"method": "evade", "attack": registry.dump("evasion", attack)}
@@ -146,16 +181,22 @@ class _Builder:
             # The robust generalization gap is the primary attack's only: members cost as much again.
             stage["num_members"] = sizes.num_members if index == 0 else 0
             cost = costs.evade(model, attack, stage["num_images"] + stage["num_members"], self._sizes)
-            self._add(stage, {"target": target}, cost, attack.label, model.name, replica)
+            self._add(stage, inputs, cost, attack.label, model.name, replica)
 
     def _invert(
-        self, recipe: Recipe, attack: Inversion, target: str, judges: Mapping[str, str], name: str, replica: int
+        self,
+        recipe: Recipe | ExternalModel,
+        attack: Inversion,
+        target: str,
+        judges: Mapping[str, str],
+        name: str,
+        replica: int,
     ) -> None:
         """Attack, neighbours and metrics of one inversion attack on one replica."""
         label = attack.label
         stage: Json = {"method": "invert", "attack": registry.dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
-        inversion = self._add(stage, {"target": target}, cost, label, name, replica)
+        inversion = self._add(stage, {"pools": judges["pools"], "target": target}, cost, label, name, replica)
         inputs = {"target": target, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
         cost = costs.predict(recipe, self._sizes)

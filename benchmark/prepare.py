@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,21 +13,23 @@ from benchmark import data, registry
 from benchmark.costs import Sizes
 from benchmark.data import pools
 from benchmark.data.images import ImageData
+from benchmark.external import Given, examine
 from benchmark.inversion.attack import Inversion
 from benchmark.manifest import describe
 from benchmark.models.classifier import InputInfo
 from benchmark.plan import Plan, build_plan
 from benchmark.spec import SpecError
-from benchmark.suite import Suite, load_suite
+from benchmark.suite import ExternalModel, Suite, load_suite
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """about: what the page needs to know of the suite, see `manifest.describe`."""
+    """about: what the page needs to know of the suite, see `manifest.describe`. files: see `trial.Settings`."""
 
     suite: Suite
     plan: Plan
     about: dict[str, object]
+    files: tuple[tuple[str, str], ...] = ()
 
 
 def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepared:
@@ -41,8 +44,22 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     pools.check(images, suite.pools, suite.replicas)
     sizes = _sizes(images, suite.pools)
     _check_samples(suite, images, sizes)
-    plan = build_plan(suite, images.fingerprint, sizes)
-    return Prepared(suite, plan, describe(suite, text, path, images.card))
+    given = _given(suite, Path(path).parent, images, sizes.info)
+    plan = build_plan(suite, images.fingerprint, sizes, given)
+    files = tuple(sorted({file for found in given.values() for file in found.files}))
+    return Prepared(suite, plan, describe(suite, text, path, images.card, given), files)
+
+
+def _given(suite: Suite, folder: Path, images: ImageData, info: InputInfo) -> dict[str, Given]:
+    """Model name -> its checkpoint, found and read; for every external model of the suite."""
+    found = {}
+    for index, model in enumerate(suite.models):
+        if isinstance(model, ExternalModel):
+            try:
+                found[model.name] = examine(model.architecture, model.checkpoint, folder, images, info)
+            except SpecError as error:
+                raise SpecError(error.message, ("models", index, "checkpoint", *error.path)) from error
+    return found
 
 
 def check_device(name: str) -> None:

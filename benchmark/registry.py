@@ -71,6 +71,8 @@ MEMBERSHIP = {
 STAGE = {
     "pools": "benchmark.stages.pools:MakePools",
     "train": "benchmark.stages.train:Train",
+    "declare_members": "benchmark.stages.declare_members:DeclareMembers",
+    "import": "benchmark.stages.import_model:ImportModel",
     "embed": "benchmark.stages.embed:Embed",
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",

@@ -59,6 +59,10 @@ class SuiteResults:
             done.replica: done for done in self._by_place.get((model, stage, method), ()) if done.replica is not None
         }
 
+    def made(self, model: str) -> dict[int, Done]:
+        """Replica -> finished trial that trained the model, or took it from a checkpoint."""
+        return self.of(model, "train") or self.of(model, "import")
+
     def methods(self, model: str, stage: str) -> list[str]:
         """Methods that a model has finished trials of, in the suite's order."""
         return list(dict.fromkeys(d.method for d in self.done if (d.model, d.stage) == (model, stage)))

@@ -32,7 +32,7 @@ def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 _MEASURE: list[tuple[str, pa.DataType, str]] = [
-    ("stage", _S, "step of the benchmark: train, predict, evade, leakage, infer_membership, control, ..."),
+    ("stage", _S, "step of the benchmark: train, import, predict, evade, leakage, infer_membership, control, ..."),
     ("method", _S, "method and settings in short, empty where the stage has none"),
     ("space", _S, "feature space: target, evaluator, evaluator_robust, pixel; empty where it has none"),
     ("metric", _S, "what is measured, as named in METRICS"),
@@ -74,11 +74,11 @@ LEADERBOARD = _schema(
         ("suite", _S, "name of the suite"),
         ("model", _S, "name of the model in the suite"),
         ("architecture", _S, "registered architecture"),
-        ("regime", _S, "registered training regime"),
+        ("regime", _S, "registered training regime, or checkpoint: trained elsewhere"),
         ("train_norm", _S, "norm of the adversary it was trained against, empty for none"),
         ("train_epsilon", _F, "radius of that adversary, pixel units"),
         ("num_replicas", _I, "trained models behind the row"),
-        ("num_members", _I, "training images of one replica"),
+        ("num_members", _I, "training images of one replica; of a checkpoint, as declared"),
         ("clean_accuracy", _F, "share of test images classified right"),
         ("robust_accuracy", _F, "share of test images that stay right under the primary evasion attack"),
         ("eval_norm", _S, "norm of the primary evasion attack"),
@@ -110,6 +110,7 @@ LEADERBOARD = _schema(
         ("pareto", _B, "no other model of the suite is more robust and leaks less"),
         ("wall_s", _F, "seconds of compute of all its trials"),
         ("gpu_s", _F, "seconds of GPU of all its trials"),
+        ("checkpoint", _S, "content of a model that was trained elsewhere, and what was declared of it"),
         ("git_commit", _S, "commit of the code"),
         ("suite_hash", _S, "sha256 of the checked suite"),
         ("created_utc", _S, "ISO 8601 time of its newest trial"),

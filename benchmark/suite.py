@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import yaml
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from benchmark import registry
 from benchmark.data.pools import PoolsSpec
 from benchmark.evasion.attack import Evasion
+from benchmark.external import Checkpoint
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
@@ -33,9 +34,30 @@ class Recipe(Spec):
 
 
 class ModelEntry(Recipe):
-    """One row of the leaderboard."""
+    """One row of the leaderboard: a model that is trained here."""
 
     name: Name
+
+
+class ExternalModel(Spec):
+    """One row of the leaderboard: a model that was trained elsewhere."""
+
+    name: Name
+    architecture: ArchitectureField
+    checkpoint: Checkpoint
+
+
+def _model(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value if isinstance(value, ExternalModel) else ModelEntry.parse(value)
+    if len({"regime", "checkpoint"} & value.keys()) != 1:
+        there = "both" if "regime" in value else "neither"
+        allowed = "one of 'regime' (trained here) and 'checkpoint' (trained elsewhere)"
+        raise SpecError(f"{value.get('name')!r} has {there}; allowed: {allowed}")
+    return (ExternalModel if "checkpoint" in value else ModelEntry).parse(value)
+
+
+AnyModel = ModelEntry | ExternalModel
 
 
 class Evaluators(Spec):
@@ -63,7 +85,7 @@ class Suite(Spec):
     replicas: int = Field(default=2, ge=2, le=1024)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1, le=1024)
-    models: list[ModelEntry] = Field(min_length=1)
+    models: list[Annotated[AnyModel, BeforeValidator(_model)]] = Field(min_length=1)
     evaluators: Evaluators
     evasion: list[EvasionField] = Field(min_length=1)
     inversion: list[InversionField] = Field(min_length=1)
@@ -122,11 +144,13 @@ def parse_suite(data: Any) -> Suite:
 
 def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
     """Place and method of what must be no control."""
-    recipes: list[tuple[tuple[str | int, ...], Recipe]] = [(("models", i), m) for i, m in enumerate(suite.models)]
+    recipes: list[tuple[tuple[str | int, ...], Recipe | ExternalModel]]
+    recipes = [(("models", i), model) for i, model in enumerate(suite.models)]
     recipes += [(("evaluators", role), getattr(suite.evaluators, role)) for role in Evaluators.model_fields]
     for place, recipe in recipes:
         yield (*place, "architecture"), recipe.architecture
-        yield (*place, "regime"), recipe.regime
+        if isinstance(recipe, Recipe):
+            yield (*place, "regime"), recipe.regime
     yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
 
 

@@ -101,13 +101,15 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     own = [done for done in results.done if done.model == model["name"]]
     made = [done.made for done in own]
     trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
+    declared = [model["num_members"]] if model.get("num_members") else []
     line: dict[str, Any] = {
         "suite": results.name,
         "suite_hash": results.hash,
         "model": model["name"],
         **{name: model[name] for name in ("architecture", "regime", "train_norm", "train_epsilon")},
-        "num_replicas": len(results.of(model["name"], "train")),
-        "num_members": next((int(row["value"]) for row in trained if row is not None), None),
+        "num_replicas": len(results.made(model["name"])),
+        "num_members": next(iter(declared + [int(row["value"]) for row in trained if row is not None]), None),
+        "checkpoint": model.get("checkpoint"),
         "eval_norm": primary["norm"],
         "eval_epsilon": primary["epsilon"],
         "primary_inversion": inversion,

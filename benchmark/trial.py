@@ -69,7 +69,8 @@ class Settings:
     """Where and with what a trial runs; none of it may change a number, so it is in no key.
 
     device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
-    include: the user's files with methods of their own.
+    include: the user's files with methods of their own. files: (sha256 of its content, absolute path) of each file
+    that trials name by its hash, such as a checkpoint.
     """
 
     results: str
@@ -77,6 +78,7 @@ class Settings:
     device: str = "auto"
     threads: int = 1
     include: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Reader(Protocol):

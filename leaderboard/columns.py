@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.schema import LEADERBOARD, STARRED
 from leaderboard.tables import number
 
-TRAINED = ("pools", "train")
+TRAINED = ("pools", "train", "declare_members", "import")
 PREDICTED = (*TRAINED, "predict")
 EVADED = (*PREDICTED, "evade")
 INVERTED = (*TRAINED, "embed", "invert", "neighbours", "leakage")
@@ -85,7 +85,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("train_norm", "train norm", _TRAINING, "text"),
     Column("train_epsilon", "train ε", _TRAINING, "epsilon"),
     Column("num_members", "members", _TRAINING, "count"),
-    Column("num_replicas", "replicas", _TRAINING, "count"),
+    Column("num_replicas", "replicas", _TRAINING, "count", stages=TRAINED),
     Column("primary_inversion", "inversion", _RUN, "text"),
     Column("wall_s", "compute", _RUN, "s"),
     Column("gpu_s", "GPU time", _RUN, "s"),

@@ -40,13 +40,13 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
     if spec.num_test is not None:
         if spec.num_test > int(test.sum()):
             raise ValueError(f"num_test: {spec.num_test} is not allowed; the data has {int(test.sum())} test images")
-        _proportional(spec.num_test, test, "num_test")
+        proportional(spec.num_test, test, "num_test")
     counts = data.labels.bincount(minlength=num_classes)[:num_classes]
     auxiliary = (counts * spec.auxiliary).round().long()
     private = counts - auxiliary
     _check_sizes(spec, auxiliary, private)
     if spec.num_members is not None:
-        _proportional(spec.num_members, private, "num_members")
+        proportional(spec.num_members, private, "num_members")
     # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
     num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
     if num_replicas > num_halves:
@@ -77,8 +77,8 @@ def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[s
     auxiliary, private = usable[in_auxiliary], usable[~in_auxiliary]
     _check_sizes(spec, *(data.labels[pool].bincount(minlength=num_classes) for pool in (auxiliary, private)))
     if spec.num_test is not None:
-        quotas = _proportional(spec.num_test, data.test_labels[test].bincount(minlength=num_classes), "num_test")
-        test = test[_draw(data.test_labels[test], quotas, generator)]
+        quotas = proportional(spec.num_test, data.test_labels[test].bincount(minlength=num_classes), "num_test")
+        test = test[draw(data.test_labels[test], quotas, generator)]
     return {
         "auxiliary": auxiliary,
         "private": private,
@@ -104,7 +104,7 @@ def cut(labels: Tensor, groups: Tensor, share: float, generator: Generator) -> T
     singles = (~grouped).nonzero()[:, 0]
     available = labels[singles].bincount(minlength=num_classes)
     quotas = torch.minimum(wanted.clamp(min=0), available)
-    first[singles[_draw(labels[singles], quotas, generator)]] = True
+    first[singles[draw(labels[singles], quotas, generator)]] = True
     return first
 
 
@@ -127,8 +127,8 @@ def split_pair(
             raise ValueError(
                 f"num_members: {num_members} is not allowed; near-duplicates leave {int(quotas.sum())} in each half"
             )
-        quotas = _proportional(num_members, quotas, "num_members")
-    halves = [private[side][_draw(labels[side], quotas, generator)] for side in (first, ~first)]
+        quotas = proportional(num_members, quotas, "num_members")
+    halves = [private[side][draw(labels[side], quotas, generator)] for side in (first, ~first)]
     return halves[0].sort().values, halves[1].sort().values
 
 
@@ -136,23 +136,25 @@ class Pools:
     """The pools of a trial, and the members and non-members of every replica.
 
     Replicas 2j and 2j + 1 train on the two halves of cut j of the private pool; each one's non-members are the
-    other's members. Cut j depends on the key of the pools trial and on j alone.
+    other's members. Cut j depends on the key of the pools trial and on j alone. A model that was trained elsewhere
+    has one replica, with the members that were declared.
     """
 
     def __init__(self, tensors: dict[str, Tensor], key: str) -> None:
-        """tensors: those of `make_pools`. key: of the trial that made them."""
+        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them."""
         self.auxiliary, self.private, self.test = tensors["auxiliary"], tensors["private"], tensors["test"]
         self.group, self._key = tensors["group"], key
         self._label, self._num_members = tensors["label"], int(tensors["num_members"]) or None
         self._pairs: dict[int, tuple[Tensor, Tensor]] = {}
+        self._declared = (tensors["members"], tensors["non_members"]) if "members" in tensors else None
 
     def members(self, replica: int) -> Tensor:
         """(M,) ascending ids of the training images that this replica is trained on."""
-        return self._halves(replica // 2)[replica % 2]
+        return self._declared[0] if self._declared else self._halves(replica // 2)[replica % 2]
 
     def non_members(self, replica: int) -> Tensor:
         """(M,) ascending ids of as many images of the same classes that it never sees."""
-        return self._halves(replica // 2)[1 - replica % 2]
+        return self._declared[1] if self._declared else self._halves(replica // 2)[1 - replica % 2]
 
     def _halves(self, pair: int) -> tuple[Tensor, Tensor]:
         if pair not in self._pairs:
@@ -185,7 +187,7 @@ def _check_sizes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
         )
 
 
-def _proportional(total: int, counts: Tensor, field: str) -> Tensor:
+def proportional(total: int, counts: Tensor, field: str) -> Tensor:
     """`total` split over classes in proportion to `counts`, (K,); largest remainders first. At least one a class."""
     exact = counts.double() * total / counts.sum()
     quotas = exact.floor().long()
@@ -196,7 +198,7 @@ def _proportional(total: int, counts: Tensor, field: str) -> Tensor:
     return quotas
 
 
-def _draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
+def draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
     """Ascending places in labels (N,) of a random choice of `quotas[c]` images of each class c."""
     order = torch.randperm(len(labels), generator=generator)
     return (

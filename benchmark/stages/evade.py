@@ -14,7 +14,7 @@ from benchmark.evasion.norms import NORMS
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
-from benchmark.stages.inputs import input_info, load_data, load_model, replica_of
+from benchmark.stages.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
 from benchmark.stages.predict import accuracy, difference
 from benchmark.trial import Context, Outcome, Row, Stage
 
@@ -38,7 +38,7 @@ class Evade(Stage):
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         model = load_model(context, "target", input_info(data, pools))
-        key = context.trial.inputs["pools"]
+        key = suite_pools_key(context)
         ids = _sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
         tensors, curve = self._attack(context, model, data.test_images[ids], data.test_labels[ids], "test")
         rows = self._rows(tensors["test_clean"], tensors["test_robust"], tensors["test_distance"])

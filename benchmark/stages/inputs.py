@@ -1,6 +1,8 @@
 """What the stages share: the data, the pools and the models of their parents."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +24,26 @@ def load_data(context: Context) -> tuple[ImageData, Pools]:
     return images, Pools(context.tensors("pools"), context.trial.inputs["pools"])
 
 
+def suite_pools_key(context: Context) -> str:
+    """Key of the trial that cut the suite's pools, also where the input `pools` holds an external model's own."""
+    return context.parent("pools").inputs.get("pools", context.trial.inputs["pools"])
+
+
+def named_file(context: Context, sha256: str) -> Path:
+    """The file whose content has this sha256. Raises ValueError if it is not there, or was changed since the plan."""
+    path = dict(context.settings.files).get(sha256)
+    if path is None:
+        raise ValueError(f"no file with sha256 {sha256[:12]} was given to this run; run the suite that names it")
+    try:
+        with Path(path).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path!r} cannot be read on this machine ({error.strerror})") from error
+    if found != sha256:
+        raise ValueError(f"{path!r} has changed: its sha256 is {found[:12]}, planned was {sha256[:12]}; run again")
+    return Path(path)
+
+
 def input_info(images: ImageData, pools: Pools) -> InputInfo:
     """What a network for these images looks like from outside."""
     _, channels, height, width = images.images.shape
@@ -39,8 +61,8 @@ def load_model(context: Context, role: str, info: InputInfo) -> Classifier:
 
 
 def replica_of(context: Context, role: str) -> int:
-    """Replica that the model in this role was trained as."""
-    return int(context.parent(role).stage["replica"])
+    """Replica that the model in this role was trained as; a model that was trained elsewhere has but one."""
+    return int(context.parent(role).stage.get("replica", 0))
 
 
 @torch.no_grad()

@@ -1,0 +1,173 @@
+"""A model that was trained elsewhere: what a suite says of it, and whether the files are what it says."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field
+
+from benchmark.data.declared import SMALLEST, read_members
+from benchmark.data.images import ImageData
+from benchmark.evasion.norms import NormName
+from benchmark.models import checkpoint
+from benchmark.models.classifier import Architecture, InputInfo
+from benchmark.spec import Fraction, Spec, SpecError
+
+Channels = Annotated[list[Fraction], Field(min_length=1)]
+
+
+class Normalisation(Spec):
+    """(x - mean) / std of pixels in [0, 1], a number a channel."""
+
+    mean: Channels
+    std: Channels
+
+
+class First(Spec):
+    """The first training images of the data set."""
+
+    first: int = Field(ge=1)
+
+
+class Adversary(Spec):
+    """What it was trained against: for the table alone."""
+
+    norm: NormName
+    epsilon: Fraction = Field(gt=0)
+
+
+def _normalisation(value: Any) -> Any:
+    if value in ("none", "data"):
+        return value
+    if isinstance(value, dict | Normalisation):
+        return Normalisation.parse(value)
+    raise SpecError(f"{value!r} is not allowed; allowed: none, data, or {{mean: [...], std: [...]}}")
+
+
+def _members(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, dict | First):
+        return First.parse(value)
+    raise SpecError(f"{value!r} is not allowed; allowed: all, {{first: NUMBER}}, or a file of training-image indices")
+
+
+class Checkpoint(Spec):
+    """A file of weights, and what is known of their training.
+
+    path, and members where it names a file: relative to the suite file, or absolute. normalisation: of the pixels;
+    default: what the file says, else the data set's. members: training images of the data set that the model was
+    trained on; `all`, the first so many, or a file of their indices (see `read_members`). clean_accuracy: declared;
+    checked before anything is measured. adversary: of its training, if any.
+    """
+
+    path: str = Field(min_length=1)
+    layout: checkpoint.Layout = "auto"
+    normalisation: Annotated[Normalisation | str | None, BeforeValidator(_normalisation)] = None
+    members: Annotated[First | str, BeforeValidator(_members)] = "all"
+    clean_accuracy: Annotated[Fraction, Field(gt=0, le=1)] | None = None
+    adversary: Adversary | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A checkpoint whose files were found and read. Nothing in it depends on where they are, but `files`.
+
+    sha256: of the content of the checkpoint. members: fields of the stage `declare_members`. num_members: as
+    declared. files: (sha256, absolute path).
+    """
+
+    sha256: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    members: dict[str, Any]
+    num_members: int
+    files: tuple[tuple[str, str], ...]
+
+
+def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageData, info: InputInfo) -> Given:
+    """Read the files of a checkpoint and see whether they fit architecture and data.
+
+    folder: of the suite file. info: of the suite's images. Raises SpecError with one line: the key, what is there,
+    and what is allowed.
+    """
+    file = folder / declared.path
+    sha256 = digest(file, "path")
+    try:
+        weights = checkpoint.read(file)
+    except ValueError as error:
+        raise SpecError(str(error), ("path",)) from error
+    unsound = [name for name, w in weights.items() if w.is_floating_point() and not bool(w.isfinite().all())]
+    if unsound:
+        raise SpecError(f"{declared.path!r} holds NaN or infinity in {unsound[0]}; allowed: finite weights", ("path",))
+    mean, std = _constants(declared, weights, info)
+    assert isinstance(architecture, Architecture)
+    try:
+        checkpoint.fit(architecture.build(info), weights, declared.layout)
+    except ValueError as error:
+        raise SpecError(f"{declared.path!r} does not fit the architecture: {error}", ("path",)) from error
+    members, num_members, files = _declared_members(declared, folder, data, info.num_classes)
+    return Given(sha256, mean, std, members, num_members, ((sha256, str(file.absolute())), *files))
+
+
+def digest(file: Path, key: str) -> str:
+    """sha256 of a file's content. Raises SpecError at `key` if it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        allowed = "a file, relative to the suite file or absolute"
+        raise SpecError(f"{str(file)!r} cannot be read ({error.strerror}); allowed: {allowed}", (key,)) from error
+
+
+def _constants(
+    declared: Checkpoint, weights: dict[str, torch.Tensor], info: InputInfo
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) to be used: what is declared, else what the file says, else the data set's."""
+    said = declared.normalisation
+    if said == "none":
+        return (0.0,) * info.channels, (1.0,) * info.channels
+    if isinstance(said, Normalisation):
+        for name, values in (("mean", said.mean), ("std", said.std)):
+            if len(values) != info.channels:
+                message = f"{values} has {len(values)} numbers; allowed: {info.channels}, one a channel"
+                raise SpecError(message, ("normalisation", name))
+        if min(said.std) <= 0:
+            raise SpecError(f"{said.std} is not allowed; allowed: numbers above 0", ("normalisation", "std"))
+        return tuple(said.mean), tuple(said.std)
+    found = checkpoint.normalisation_in(weights) if said is None else None
+    return found or (info.mean, info.std)
+
+
+def _declared_members(
+    declared: Checkpoint, folder: Path, data: ImageData, num_classes: int
+) -> tuple[dict[str, Any], int, tuple[tuple[str, str], ...]]:
+    """(fields of the stage, number of members, files)."""
+    said, num_train = declared.members, len(data.labels)
+    if said == "all":
+        return {}, int((data.labels < num_classes).sum()), ()
+    if isinstance(said, First):
+        if said.first > num_train:
+            message = f"{said.first} is not allowed; the data set has {num_train} training images"
+            raise SpecError(message, ("members", "first"))
+        return {"first": said.first}, _check_classes(torch.arange(said.first), data, num_classes), ()
+    file = folder / said
+    sha256 = digest(file, "members")
+    try:
+        ids = read_members(file, num_train)
+    except ValueError as error:
+        raise SpecError(str(error), ("members",)) from error
+    return {"sha256": sha256}, _check_classes(ids, data, num_classes), ((sha256, str(file.absolute())),)
+
+
+def _check_classes(ids: torch.Tensor, data: ImageData, num_classes: int) -> int:
+    """Number of members of these classes. What labels alone can tell: the rest shows when the pools have been cut."""
+    inside = data.labels[ids].bincount(minlength=num_classes)[:num_classes]
+    images = torch.cat([data.labels, data.test_labels]).bincount(minlength=num_classes)[:num_classes]
+    for name, counts in (("members", inside), ("images that are no members", images - inside)):
+        if int(counts.min()) < SMALLEST:
+            message = f"class {int(counts.argmin())} has {int(counts.min())} {name}; needed: {SMALLEST}"
+            raise SpecError(message, ("members",))
+    return int(inside.sum())

@@ -1,0 +1,45 @@
+"""Take a model that was trained elsewhere, if it is as good on clean images as it should be."""
+
+from typing import Annotated, cast
+
+from pydantic import Field
+
+from benchmark.models import checkpoint
+from benchmark.models.classifier import Architecture
+from benchmark.registry import ArchitectureField
+from benchmark.stages.clean_check import check_clean_accuracy, normalise_with
+from benchmark.stages.inputs import input_info, load_data, named_file
+from benchmark.stages.predict import accuracy
+from benchmark.trial import Context, Outcome, Stage
+
+Constants = Annotated[list[float], Field(min_length=1)]
+
+
+class ImportModel(Stage):
+    """Input: pools, the suite's. Writes the weights, as `train` does.
+
+    sha256: of the checkpoint's content. mean, std: a number a channel, of pixels in [0, 1]. clean_accuracy: declared.
+    Fails, and with it all that is to be measured on the model, if its clean accuracy is not what was declared, or
+    shows a wrong normalisation or order of classes: an attack on a misread model measures nothing.
+    """
+
+    architecture: ArchitectureField
+    sha256: str
+    layout: checkpoint.Layout = "auto"
+    mean: Constants
+    std: Constants
+    clean_accuracy: float | None = None
+
+    def run(self, context: Context) -> Outcome:
+        data, pools = load_data(context)
+        info = input_info(data, pools)
+        model = cast(Architecture, self.architecture).build(info)
+        checkpoint.fit(model, checkpoint.read(named_file(context, self.sha256)), self.layout)
+        normalise_with(model, self.mean, self.std)
+        model = model.to(context.device).eval().requires_grad_(False)
+        images, labels = data.test_images[pools.test], data.test_labels[pools.test]
+        correct = check_clean_accuracy(
+            model, images, labels, info, self.clean_accuracy, context.device, context.generator("halves")
+        )
+        weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+        return Outcome(rows=[accuracy("test_accuracy", correct)], tensors=weights)
