@@ -1,6 +1,7 @@
 """Pools of a model that was trained elsewhere: its declared members against images that it never saw."""
 
 import csv
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmark.data.images import ImageData
 from benchmark.data.pools import draw, proportional
 
 FORMATS = (".txt", ".csv", ".npy", ".npz")
+_INDEX = re.compile(r"[+-]?[0-9]{1,18}")  # so that it fits 64 bits
 SMALLEST = 2
 """Images of a class in each gallery: with one, its mean and its nearest neighbour are the same image."""
 
@@ -31,10 +33,8 @@ def read_members(path: Path, num_train: int) -> Tensor:
     try:
         arrays = path.suffix.lower() in (".npy", ".npz")
         ids = _of_arrays(path) if arrays else torch.tensor(list(_of_lines(path)), dtype=torch.int64)
-    except (OSError, EOFError, csv.Error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    except OverflowError as error:
-        raise ValueError(f"{str(path)!r} holds a number that is no index; allowed: 0 to {num_train - 1}") from error
     return _checked(ids, str(path), num_train)
 
 
@@ -44,12 +44,10 @@ def _of_lines(path: Path) -> Iterator[int]:
             text = cells[0].strip() if cells else ""
             if not text:
                 continue
-            try:
+            if _INDEX.fullmatch(text):
                 yield int(text)
-            except ValueError:
-                if number > 1 or path.suffix.lower() != ".csv":  # a csv may begin with the names of its columns
-                    message = f"{str(path)!r} holds {text[:40]!r} in line {number}; allowed: an integer a line"
-                    raise ValueError(message) from None
+            elif number > 1 or path.suffix.lower() != ".csv":  # a csv may begin with the names of its columns
+                raise ValueError(f"{str(path)!r} holds {text[:40]!r} in line {number}; allowed: an integer a line")
 
 
 def _of_arrays(path: Path) -> Tensor:
@@ -77,10 +75,11 @@ def _checked(ids: Tensor, name: str, num_train: int) -> Tensor:
     outside = ids[(ids < 0) | (ids >= num_train)]
     if len(outside):
         raise ValueError(f"{name!r} lists {int(outside[0])}, which is no training image; allowed: 0 to {num_train - 1}")
-    values, counts = ids.unique(return_counts=True)
-    if len(values) < len(ids):
-        raise ValueError(f"{name!r} lists {int(values[counts > 1][0])} twice; allowed: each member once")
-    return values
+    ordered = ids.sort().values
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(again):
+        raise ValueError(f"{name!r} lists {int(again[0])} twice; allowed: each member once")
+    return ordered
 
 
 def declared_pools(

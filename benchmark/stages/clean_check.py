@@ -133,7 +133,7 @@ def _verdict(own: Reading, best: Reading, declared: float | None, chance: float)
     text = f"checkpoint: clean accuracy is {own.accuracy:.3f} on {own.n} test images with {own.how}; {wanted}"
     if declared is None and _above(own, chance):
         text += f", and {best.how} gives {best.accuracy:.3f}; write that, or declare clean_accuracy if it is meant so"
-    elif _as_declared(best, declared) if declared is not None else _above(best, chance):
+    elif _above(best, chance) and (declared is None or _as_declared(best, declared)):
         text += f"; {best.how} gives {best.accuracy:.3f}"
     else:
         text += (
