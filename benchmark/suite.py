@@ -48,8 +48,10 @@ class ExternalModel(Spec):
 
 
 def _model(value: Any) -> Any:
+    if isinstance(value, AnyModel):
+        return value
     if not isinstance(value, dict):
-        return value if isinstance(value, ExternalModel) else ModelEntry.parse(value)
+        raise SpecError(f"{value!r} is not allowed; allowed: a mapping with the keys name, architecture, ...")
     if len({"regime", "checkpoint"} & value.keys()) != 1:
         there = "both" if "regime" in value else "neither"
         allowed = "one of 'regime' (trained here) and 'checkpoint' (trained elsewhere)"

@@ -33,7 +33,16 @@ def test_plain_names_keep_a_readable_slug():
 
 
 def test_every_measure_of_the_schema_is_a_column():
-    hidden = {"suite", "model", "masking_suspected", "controls_passed", "pareto", "git_commit", "suite_hash"}
+    hidden = {
+        "suite",
+        "model",
+        "masking_suspected",
+        "controls_passed",
+        "pareto",
+        "checkpoint",
+        "git_commit",
+        "suite_hash",
+    }
     ends = {f"{name}_{end}" for name in schema.STARRED for end in ("low", "high")}
     assert {c.name for c in COLUMNS} == set(schema.LEADERBOARD.names) - ends - hidden
     assert all(describe(c.name) for c in COLUMNS)

@@ -149,7 +149,8 @@ def test_the_table_has_it_beside_the_others(ran: Given, folder: Path) -> None:
     empty = {name for name in LEADERBOARD.names if shipped[name] is None and trained[name] is not None}
     assert empty == {f"tpr_at_0_1pct_fpr{end}" for end in ("", "_low", "_high")}, "300 non-members resolve no 0.1%"
     assert rows["misread"]["robust_accuracy"] is None
-    assert digest in next((folder / "site" / "models").glob("*shipped*.html")).read_text()
+    page = next((folder / "site" / "models").glob("*shipped*.html")).read_text()
+    assert digest in page and "1 replica: its intervals say nothing of other trainings" in page
     results = pq.read_table(folder / "site" / "results.parquet").to_pylist()
     notes = {(r["metric"], r["note"]) for r in results if r["model"] == "shipped" and r["note"]}
     assert ("num_replicas", "1 replica: its intervals say nothing of other trainings") in notes
