@@ -12,7 +12,7 @@ from benchmark.data.declared import SMALLEST, read_members
 from benchmark.data.images import ImageData
 from benchmark.evasion.norms import NormName
 from benchmark.models import checkpoint
-from benchmark.models.classifier import Architecture, InputInfo
+from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.spec import Fraction, Spec, SpecError
 
 Channels = Annotated[list[Fraction], Field(min_length=1)]
@@ -58,13 +58,12 @@ class Checkpoint(Spec):
     """A file of weights, and what is known of their training.
 
     path, and members where it names a file: relative to the suite file, or absolute. normalisation: of the pixels;
-    default: what the file says, else the data set's. members: training images of the data set that the model was
-    trained on; `all`, the first so many, or a file of their indices (see `read_members`). clean_accuracy: declared;
-    checked before anything is measured. adversary: of its training, if any.
+    default: what the file says, else the architecture's, which mostly is the data set's. members: training images of
+    the data set that the model was trained on; `all`, the first so many, or a file of their indices (see
+    `read_members`). clean_accuracy: declared; checked before anything is measured. adversary: of its training, if any.
     """
 
     path: str = Field(min_length=1)
-    layout: checkpoint.Layout = "auto"
     normalisation: Annotated[Normalisation | str | None, BeforeValidator(_normalisation)] = None
     members: Annotated[First | str, BeforeValidator(_members)] = "all"
     clean_accuracy: Annotated[Fraction, Field(gt=0, le=1)] | None = None
@@ -99,15 +98,13 @@ def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageD
         weights = checkpoint.read(file)
     except ValueError as error:
         raise SpecError(str(error), ("path",)) from error
-    unsound = [name for name, w in weights.items() if w.is_floating_point() and not bool(w.isfinite().all())]
-    if unsound:
-        raise SpecError(f"{declared.path!r} holds NaN or infinity in {unsound[0]}; allowed: finite weights", ("path",))
-    mean, std = _constants(declared, weights, info)
     assert isinstance(architecture, Architecture)
+    model = architecture.build(info)
     try:
-        checkpoint.fit(architecture.build(info), weights, declared.layout)
+        checkpoint.fit(model, weights)
     except ValueError as error:
-        raise SpecError(f"{declared.path!r} does not fit the architecture: {error}", ("path",)) from error
+        raise SpecError(f"{declared.path!r}: {error}", ("path",)) from error
+    mean, std = _constants(declared, weights, info, model)
     members, num_members, files = _declared_members(declared, folder, data, info.num_classes)
     return Given(sha256, mean, std, members, num_members, ((sha256, str(file.absolute())), *files))
 
@@ -123,9 +120,9 @@ def digest(file: Path, key: str) -> str:
 
 
 def _constants(
-    declared: Checkpoint, weights: dict[str, torch.Tensor], info: InputInfo
+    declared: Checkpoint, weights: dict[str, torch.Tensor], info: InputInfo, model: Classifier
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) to be used: what is declared, else what the file says, else the data set's."""
+    """(mean, std) to be used: what is declared, else what the file says, else the architecture's."""
     said = declared.normalisation
     if said == "none":
         return (0.0,) * info.channels, (1.0,) * info.channels
@@ -137,8 +134,15 @@ def _constants(
         if min(said.std) <= 0:
             raise SpecError(f"{said.std} is not allowed; allowed: numbers above 0", ("normalisation", "std"))
         return tuple(said.mean), tuple(said.std)
-    found = checkpoint.normalisation_in(weights) if said is None else None
-    return found or (info.mean, info.std)
+    if said == "data":
+        return info.mean, info.std
+    # Constants of one channel are meant for all; the architecture's are the data set's, or none if it brings its own.
+    found = checkpoint.normalisation_in(weights) or (model.mean.flatten().tolist(), model.std.flatten().tolist())
+    mean, std = (tuple(values) * (info.channels if len(values) == 1 else 1) for values in found)
+    if len(mean) != info.channels or len(std) != info.channels or min(std) <= 0:
+        message = f"{declared.path!r} holds mean {mean} and std {std}; set normalisation for {info.channels} channels"
+        raise SpecError(message, ("normalisation",))
+    return mean, std
 
 
 def _declared_members(

@@ -66,7 +66,7 @@ def _checkpoint(declared: Checkpoint, given: Given) -> str:
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (given.mean, given.std))
     listed = f" (sha256 {given.members['sha256']})" if "sha256" in given.members else ""
     return (
-        f"sha256 {given.sha256}; layout {declared.layout}; normalisation mean {mean}, std {std}; "
+        f"sha256 {given.sha256}; normalisation mean {mean}, std {std}; "
         f"declared members: {members}{listed}; declared clean accuracy: {accuracy}"
     )
 

@@ -130,7 +130,6 @@ class _Builder:
             "method": "import",
             "architecture": registry.dump("architecture", model.architecture),
             "sha256": given.sha256,
-            "layout": model.checkpoint.layout,
             "mean": list(given.mean),
             "std": list(given.std),
             "clean_accuracy": model.checkpoint.clean_accuracy,

@@ -1,5 +1,6 @@
 """A model of the tiny run, exported and given back as a checkpoint: its numbers must be those it had."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -202,13 +203,26 @@ def test_a_network_that_knows_nothing_is_refused(finished: Finished) -> None:
         checked(finished, network, None)
 
 
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"path": "given/absent.safetensors"}, "models[2].checkpoint.path: "),
     ({"path": "given"}, "models[2].checkpoint.path: "),
     ({"path": "given/hostile.pt"}, "models[2].checkpoint.path: "),
-    ({"path": "given/narrow.safetensors"}, "models[2].checkpoint.path: 'given/narrow.safetensors' does not fit"),
-    ({"path": "given/nan.safetensors"}, "models[2].checkpoint.path: 'given/nan.safetensors' holds NaN or infinity in"),
-    ({"layout": "theirs"}, "models[2].checkpoint.layout: 'theirs' is not allowed"),
+    ({"path": "given/code.pt"}, "it is more than weights"),
+    (
+        {"path": "given/narrow.safetensors"},
+        "models[2].checkpoint.path: 'given/narrow.safetensors': the checkpoint does not fit the",
+    ),
+    ({"path": "given/nan.safetensors"}, "holds NaN or infinity"),
     ({"normalisation": "imagenet"}, "models[2].checkpoint.normalisation: 'imagenet' is not allowed; allowed: none, da"),
     ({"normalisation": {"mean": [0, 0], "std": [1]}}, "models[2].checkpoint.normalisation.mean: [0.0, 0.0] has 2 num"),
     ({"normalisation": {"mean": [0], "std": [0]}}, "models[2].checkpoint.normalisation.std: [0.0] is not allowed"),
@@ -234,6 +248,7 @@ def test_a_mistake_ends_in_one_line_before_anything_runs(
     hostile = tmp_path / "owned"
     code = f"cposix\nsystem\n(S'touch {hostile}'\ntR.".encode()
     (tmp_path / "given" / "hostile.pt").write_bytes(code)
+    torch.save({"state_dict": weights, "trap": Trap(str(hostile))}, tmp_path / "given" / "code.pt")
     (tmp_path / "given" / "twice.txt").write_text("1\n2\n1\n")
     (tmp_path / "given" / "one.txt").write_text(str(int((finished.images.labels == 0).nonzero()[0])))
     path = command.write(tmp_path, suite(entry(**checkpoint)))
