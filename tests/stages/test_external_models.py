@@ -103,9 +103,10 @@ def test_where_all_are_members_test_images_stand_against_them(ran: Given) -> Non
     assert bool((out >= len(images.labels)).all()) and len(out) == len(inside) == 300
     assert images.classes(out).tolist().count(1) == images.classes(inside).tolist().count(1) > 1
     assert images.classes(out).bincount().tolist() == images.classes(inside).bincount().tolist()
-    gallery = ran.store.table(ran.key("leakage", "everyone", 0, "gradient"), "gallery").to_pylist()
-    assert {row["out_id"] for row in gallery} <= set(out.tolist())
-    assert {row["in_id"] for row in gallery} <= set(inside.tolist())
+    nearest = ran.store.table(ran.key("leakage", "everyone", 0, "gradient"), "neighbours").to_pylist()
+    for side, ids in (("in", inside), ("out", out)):
+        shown = {row["image_id"] for row in nearest if row["side"] == side}
+        assert shown and shown <= set(ids.tolist())
 
 
 @pytest.mark.parametrize("model", ["shipped", "everyone"])
