@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.data.arrays import image_data, resized, to_uint8
 from benchmark.data.files import Files, locate
-from benchmark.data.imagefolder import class_folders, decoded
+from benchmark.data.imagefolder import class_folders, decoded, square
 from benchmark.data.images import Dataset, DownloadField, ImageData
 from benchmark.data.unpickle import joblib_array
 
@@ -113,8 +113,7 @@ class LFW(Dataset):
             raise ValueError(f"lfw: {path} cannot be read ({error}); {_advice('fetch_lfw_people')}") from error
         if pixels.shape[:2] != (250, 250):
             raise ValueError(f"lfw: {path} is of {pixels.shape[1]} x {pixels.shape[0]} pixels; allowed: 250 x 250")
-        face = torch.from_numpy(pixels[70:195, 62:187].copy()).view(1, 125, 125, -1)
-        return resized(face.permute(0, 3, 1, 2).contiguous(), self.size)
+        return square(pixels[70:195, 62:187], self.size)
 
 
 class LFWSubset(Dataset):

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.data.arrays import image_data, resized
+from benchmark.data.arrays import image_data
 from benchmark.data.files import MALFORMED, cache_folder, one_line, roots
 from benchmark.data.images import Dataset, ImageData
 
@@ -85,8 +85,7 @@ class ImageFolder(Dataset):
             return None
         side = min(pixels.shape[:2])
         top, left = ((length - side) // 2 for length in pixels.shape[:2])
-        square = torch.from_numpy(pixels[top : top + side, left : left + side].copy()).view(1, side, side, -1)
-        return resized(square.permute(0, 3, 1, 2).contiguous(), self.size)
+        return square(pixels[top : top + side, left : left + side], self.size)
 
 
 def decoded(picture: Path | BinaryIO, mode: str | None = None) -> npt.NDArray[np.uint8]:
@@ -107,6 +106,15 @@ def decoded(picture: Path | BinaryIO, mode: str | None = None) -> npt.NDArray[np
             return np.asarray(image.convert(mode or ("L" if opened.mode in ("1", "L", "LA") else "RGB")))
     except (*MALFORMED, Image.DecompressionBombError) as error:
         raise ValueError(one_line(error)) from error
+
+
+def square(pixels: npt.NDArray[np.uint8], size: int) -> Tensor:
+    """Pixels (H, W) or (H, W, 3) as an image (1, C, size, size): bilinear, averaging where it shrinks."""
+    from PIL import Image
+
+    # One by one Pillow does it as torch does, to a level of rounding, and wakes no threads for so little.
+    image = Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).view(1, size, size, -1).permute(0, 3, 1, 2).contiguous()
 
 
 def find_folder(data_set: str, path: str, root: Path | None) -> Path:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import command
 import pytest
 from data.test_published_sets import write_cifar10
 from torchvision import datasets
@@ -233,3 +234,13 @@ def test_downloading_is_no_part_of_a_trials_identity() -> None:
         for data in ("cifar10", {"method": "cifar10", "download": True})
     ]
     assert keys[0] == keys[1]
+
+
+def test_the_command_ends_in_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_unreachable", lambda urls: "the line is dead")
+    suite = command.write(tmp_path, command.tiny(("data", {"method": "cifar10", "download": True})))
+    places = ("--data-root", tmp_path / "root", "--results", tmp_path / "results")
+    said = command.refusal(command.call("run", suite, *places))
+    assert said.startswith("cifar10: no folder holds data_batch_1,")
+    assert "www.cs.toronto.edu cannot be reached (the line is dead); get them with" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.yaml"]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.data.arrays import TEST_SHARE, channel_statistics, held_out_for_test, resized
-from benchmark.data.imagefolder import ImageFolder, decoded
+from benchmark.data.imagefolder import ImageFolder, decoded, square
 from benchmark.data.tables import NPZ, Parquet
 from benchmark.spec import SpecError
 
@@ -381,3 +381,11 @@ def test_tiny_pictures_keep_rows_columns_and_channels(tmp_path: Path) -> None:
     data = ImageFolder(path=str(tmp_path), size=9).load(None)
     assert data.images[:, 0, 0, -1].tolist() == [255, 255]  # red, at the right of the first row
     assert data.images[:, 1:].eq(0).all() and data.images[:, 0, -1].eq(0).all()
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 3), (23, 23)])
+def test_one_picture_is_resized_as_many_are(shape: tuple[int, ...]) -> None:
+    pixels = RNG.integers(0, 256, shape).astype(np.uint8)
+    many = torch.from_numpy(pixels).view(1, *shape[:2], -1).permute(0, 3, 1, 2).contiguous()
+    assert torch.equal(square(pixels, shape[0]), many)
+    assert (square(pixels, 9).int() - resized(many, 9).int()).abs().max() <= 1
