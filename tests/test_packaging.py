@@ -14,9 +14,11 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#")
 TESTED_ON = {"sys_platform": "linux", "platform_machine": "x86_64", "python_version": "3.11"}
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 REQUIREMENTS = [
     Requirement(text)
-    for text in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
+    for text in PROJECT["project"]["dependencies"] + [text for extra in EXTRAS.values() for text in extra]
+    if Requirement(text).name != PROJECT["project"]["name"]  # the dev extra names the other extras
 ]
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 
