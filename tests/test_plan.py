@@ -101,6 +101,7 @@ NUMBERS: list[tuple[str, Any, set[tuple[str, str]]]] = [
     ("evaluation.num_images", 90, {("evade", "softmax"), ("evade", "hardened")}),
     ("evaluation.num_members", 50, {("evade", "softmax"), ("evade", "hardened")}),
     ("evaluation.neighbours", 6, {(stage, model) for stage, model in EVERYTHING if stage in ("neighbours", "leakage")}),
+    ("evaluation.shown_neighbours", 6, {(stage, model) for stage, model in EVERYTHING if stage == "leakage"}),
     ("inversion.0.steps", 61, WITH_INVERSION),
     ("inversion.0.step_size", 0.6, WITH_INVERSION),
     ("inversion.0.schedule", "cosine", WITH_INVERSION),
