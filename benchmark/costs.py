@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
+from benchmark.inversion.prior import Prior
 from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.regime import Regime
@@ -70,12 +71,23 @@ def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, size
 
 def invert(recipe: Recipe | ExternalModel, attack: Inversion, sizes: Sizes) -> float:
     num_images = attack.samples_per_class * sizes.info.num_classes
-    return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+    one = forward(recipe.architecture, sizes)
+    if attack.learned_prior is not None:
+        one += attack.learned_prior.operations(_shape(sizes), sizes.info.num_classes)[1]
+    return num_images * attack.passes * _BACKWARD_TO_INPUT * one
+
+
+def fit_prior(prior: Prior, sizes: Sizes) -> float:
+    return prior.operations(_shape(sizes), sizes.info.num_classes)[0]
 
 
 def leakage(sizes: Sizes) -> float:
     """Bootstraps and pictures: a small constant, about a second of one core."""
     return 2e10
+
+
+def _shape(sizes: Sizes) -> tuple[int, int, int]:
+    return sizes.info.channels, sizes.info.height, sizes.info.width
 
 
 def forward(architecture: Spec, sizes: Sizes) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from benchmark import costs, registry
 from benchmark.external import Given
 from benchmark.inversion.attack import Inversion
+from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
@@ -195,7 +196,8 @@ class _Builder:
         label = attack.label
         stage: Json = {"method": "invert", "attack": registry.dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
-        inversion = self._add(stage, {"pools": judges["pools"], "target": target}, cost, label, name, replica)
+        inputs = {"pools": judges["pools"], "target": target, **self._prior(attack)}
+        inversion = self._add(stage, inputs, cost, label, name, replica)
         inputs = {"target": target, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
         cost = costs.predict(recipe, self._sizes)
@@ -204,21 +206,36 @@ class _Builder:
         stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
         self._add(stage, inputs, costs.leakage(self._sizes), label, name, replica)
 
+    def _prior(self, attack: Inversion) -> dict[str, str]:
+        """Role -> key of what the attack learned from auxiliary images: one trial for all targets."""
+        if attack.learned_prior is None:
+            return {}
+        stage: Json = {"method": "fit_prior", "prior": registry.dump("prior", attack.learned_prior)}
+        return {"prior": self._add(stage, {}, costs.fit_prior(attack.learned_prior, self._sizes), attack.label)}
+
     def _controls(self, judges: Mapping[str, str]) -> None:
-        """The memoriser and an untrained network under the primary attack, and injected images."""
+        """The memoriser and an untrained network under the first attack that has no prior, and injected images.
+
+        A prior of auxiliary images holds no member, so that no memoriser could pass; what it shows without any
+        target is injected.
+        """
         suite = self._suite
         memoriser = Recipe(architecture=Memoriser(), regime=Memorise())
         # An evaluator's architecture, not a model's: adding a model then changes no control.
         untrained = Recipe(architecture=suite.evaluators.robust.architecture, regime=Untrained())
         primary = suite.inversion[0]
+        free = next((attack for attack in suite.inversion if attack.learned_prior is None), None)
+        attack = free or GradientInversion(samples_per_class=primary.samples_per_class)
         for replica in range(suite.replicas):
             store = self._train(memoriser, "memoriser", replica)
-            self._invert(memoriser, primary.for_memoriser(), store, judges, "memoriser", replica)
+            self._invert(memoriser, attack.for_memoriser(), store, judges, "memoriser", replica)
             random = self._train(untrained, "untrained", replica)
-            self._invert(untrained, primary, random, judges, "untrained", replica)
+            self._invert(untrained, attack, random, judges, "untrained", replica)
             for settings in INJECTED:
                 injected = Injected.parse({**settings, "samples_per_class": primary.samples_per_class})
                 self._invert(untrained, injected, random, judges, "injected", replica)
+            for alone in filter(None, (a.without_target() for a in suite.inversion)):
+                self._invert(untrained, alone, random, judges, "injected", replica)
 
     def _add(
         self,

@@ -63,7 +63,11 @@ INVERSION = {
     "multiscale": "benchmark.inversion.multiscale:MultiscaleInversion",
     "deepinversion": "benchmark.inversion.deepinversion:DeepInversion",
     "mi_face": "benchmark.inversion.mi_face:MIFace",
+    "generator": "benchmark.inversion.generator:GeneratorInversion",
     "injected": "benchmark.inversion.injected:Injected",
+}
+PRIOR = {
+    "dcgan": "benchmark.inversion.dcgan:DCGAN",
 }
 MEMBERSHIP = {
     "loss_threshold": "benchmark.membership.loss_threshold:LossThreshold",
@@ -73,6 +77,7 @@ STAGE = {
     "train": "benchmark.stages.train:Train",
     "declare_members": "benchmark.stages.declare_members:DeclareMembers",
     "import": "benchmark.stages.import_model:ImportModel",
+    "fit_prior": "benchmark.stages.fit_prior:FitPrior",
     "embed": "benchmark.stages.embed:Embed",
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",
@@ -87,6 +92,7 @@ KINDS: dict[str, dict[str, str]] = {
     "regime": REGIME,
     "evasion": EVASION,
     "inversion": INVERSION,
+    "prior": PRIOR,
     "membership": MEMBERSHIP,
     "stage": STAGE,
 }
@@ -100,6 +106,7 @@ _BASES = {
     "regime": "benchmark.regimes.regime:Regime",
     "evasion": "benchmark.evasion.attack:Evasion",
     "inversion": "benchmark.inversion.attack:Inversion",
+    "prior": "benchmark.inversion.prior:Prior",
     "membership": "benchmark.spec:Spec",
     "stage": "benchmark.trial:Stage",
 }
@@ -209,6 +216,7 @@ ArchitectureField = _field("architecture")
 RegimeField = _field("regime")
 EvasionField = _field("evasion")
 InversionField = _field("inversion")
+PriorField = _field("prior")
 MembershipField = _field("membership")
 
 

@@ -1,14 +1,15 @@
 """What every inversion attack is, and the count of what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from benchmark.inversion.prior import Prior
 from benchmark.spec import Spec
 
 
@@ -17,7 +18,7 @@ class Victim:
     """What an attacker knows: the model and the kind of image it takes.
 
     shape: (C, H, W). members, non_members, auxiliary: uint8 images with labels, for injected
-    controls only; an attack that looks at them is no attack.
+    controls only; an attack that looks at them is no attack. prior: what the attack's `learned_prior` has learned.
     """
 
     model: nn.Module
@@ -27,6 +28,7 @@ class Victim:
     members: tuple[Tensor, Tensor]
     non_members: tuple[Tensor, Tensor]
     auxiliary: tuple[Tensor, Tensor]
+    prior: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Inversion(Spec):
@@ -51,6 +53,15 @@ class Inversion(Spec):
     def passes(self) -> int:
         """Forward-backward passes through the target that a reconstruction costs at the most."""
         return 0
+
+    @property
+    def learned_prior(self) -> Prior | None:
+        """What the attack needs to have been trained on auxiliary images: once a suite, in a trial of its own."""
+        return None
+
+    def without_target(self) -> "Inversion | None":
+        """The null case of an attack that could make images of a class without any target; None for all others."""
+        return None
 
     def for_memoriser(self) -> Self:
         """The attack as it must be run on the memoriser, the positive control.

@@ -11,7 +11,9 @@ from benchmark.trial import Context, Outcome, Row, Stage
 
 
 class Invert(Stage):
-    """Inputs: pools, target. Writes `images` (N, C, H, W) in [0, 1], `targets`, `confidence` (N,).
+    """Inputs: pools, target, and prior for an attack that has one.
+
+    Writes `images` (N, C, H, W) in [0, 1], `targets`, `confidence` (N,).
 
     Rows: the budget as it was spent. `passes_per_sample` went forward and backward through the target,
     `forward_passes_per_sample` forward alone.
@@ -32,7 +34,9 @@ class Invert(Stage):
                 ("auxiliary", pools.auxiliary),
             )
         }
-        victim = Victim(model, (info.channels, info.height, info.width), info.num_classes, context.device, **known)
+        prior = context.tensors("prior") if "prior" in context.trial.inputs else {}
+        shape = (info.channels, info.height, info.width)
+        victim = Victim(model, shape, info.num_classes, context.device, **known, prior=prior)
         attack = cast(Inversion, self.attack)
         with counted(model) as passes:
             images = attack.reconstruct(victim, context.generator("invert"))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from victims import INFO, NUM_CLASSES, PER_CLASS, SHAPE, pools, run, trained, victim
+from victims import INFO, NUM_CLASSES, PER_CLASS, PRIOR, SHAPE, pools, prior, run, trained, victim
 
 from benchmark import registry
 from benchmark.inversion.attack import Inversion, Victim, counted
@@ -35,6 +35,8 @@ SETTINGS: tuple[dict[str, object], ...] = (
     {"method": "deepinversion", "jitter": 1, "l2": 0.1, "batch_norm": 1},
     {"method": "mi_face", "start_mean": 0.5, "start_std": 0.1},
     {"method": "mi_face", "start": "uniform", "process": "denoise", "beta": 5},
+    {"method": "generator", "lr": 0.3, "prior": PRIOR},
+    {"method": "generator", "candidates": 2, "objective": "margin", "realism": 0, "lr": 0.3, "prior": PRIOR},
     {"method": "injected", "what": "members"},
     {"method": "injected", "what": "members", "noise_std": 0.1},
     {"method": "injected", "what": "non_members"},
@@ -50,7 +52,9 @@ def attack(settings: dict[str, object]) -> Inversion:
 
 
 CASES = pytest.mark.parametrize(
-    "case", [attack(s) for s in SETTINGS], ids=["-".join(map(str, s.values())) for s in SETTINGS]
+    "case",
+    [attack(s) for s in SETTINGS],
+    ids=["-".join(str(v) for v in s.values() if v != PRIOR) for s in SETTINGS],
 )
 
 
@@ -105,7 +109,7 @@ def test_an_attack_reads_no_pool_but_the_auxiliary_and_a_control_reads_its_own(c
     for index, name in enumerate(("members", "non_members", "auxiliary")):
         known = [*pools()]
         known[index] = black[index]
-        blind = Victim(trained(), SHAPE, NUM_CLASSES, torch.device("cpu"), *known)
+        blind = Victim(trained(), SHAPE, NUM_CLASSES, torch.device("cpu"), *known, prior())
         same = torch.equal(case.reconstruct(blind, torch.Generator().manual_seed(0)), run(case))
         reads = "auxiliary" if getattr(case, "start", "") == "class_gaussian" else getattr(case, "what", "none")
         assert same == (reads != name)
@@ -147,8 +151,9 @@ def test_labels_are_short_and_differ() -> None:
     found = [attack(s).label for s in SETTINGS]
     assert found[:9] == ["gradient"] * 6 + ["gradient-sign", "gradient-adam", "gradient-class_gaussian"]
     assert found[9:16] == ["multiscale"] * 3 + ["deepinversion"] * 2 + ["mi_face"] * 2
-    assert found[16:] == ["injected_exact", "injected_noisy", "injected_out", "injected_auxiliary"]
-    assert [attack(s).passes for s in SETTINGS] == [20] * 16 + [0] * 4
+    assert found[16:18] == ["generator"] * 2
+    assert found[18:] == ["injected_exact", "injected_noisy", "injected_out", "injected_auxiliary"]
+    assert [attack(s).passes for s in SETTINGS] == [20] * 18 + [0] * 4
 
 
 def test_all_attacks_have_one_default_budget() -> None:

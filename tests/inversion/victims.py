@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.inversion.attack import Inversion, Victim
+from benchmark.inversion.dcgan import DCGAN
 from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.models.small_resnet import SmallResNet
 from benchmark.regimes.standard import Standard
 
 SHAPE, NUM_CLASSES, PER_CLASS = (1, 12, 12), 4, 3
+PRIOR = DCGAN(width=8, latent=8, steps=100, batch_size=16, lr=1e-3, average=0.9)
 INFO = InputInfo(*SHAPE, NUM_CLASSES, (0.5,), (0.25,))
 
 
@@ -33,8 +35,14 @@ def trained() -> Classifier:
     return network
 
 
+@functools.cache
+def prior() -> dict[str, Tensor]:
+    """What PRIOR learns from the auxiliary images."""
+    return PRIOR.fit(*pools()[2], NUM_CLASSES, torch.Generator().manual_seed(3))[0]
+
+
 def victim(model: nn.Module | None = None) -> Victim:
-    return Victim(model or trained(), SHAPE, NUM_CLASSES, torch.device("cpu"), *pools())
+    return Victim(model or trained(), SHAPE, NUM_CLASSES, torch.device("cpu"), *pools(), prior())
 
 
 def run(case: Inversion, model: nn.Module | None = None, seed: int = 0) -> Tensor:

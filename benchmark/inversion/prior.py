@@ -1,0 +1,43 @@
+"""What every image prior is: a generator of images that an attacker makes from auxiliary images alone."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.spec import Spec
+
+
+class Sampler(nn.Module):
+    """A trained prior: latents (N, D) and classes (N,) -> images (N, C, H, W) in [0, 1]. Latents are standard normal.
+
+    latent: D.
+    """
+
+    latent: int
+
+    def realism(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(N,): higher, the more an image looks like an auxiliary image of its class."""
+        raise NotImplementedError
+
+
+class Prior(Spec):
+    """Is trained once a suite, whatever is attacked: its trial's only input is the pools."""
+
+    def fit(
+        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[float]]:
+        """Train on auxiliary images; returns what `sampler` takes, on the CPU, and losses on the way.
+
+        images: (N, C, H, W) uint8 and labels: (N,), both on the device to train on.
+        Raises FloatingPointError when the training is not finite.
+        """
+        raise NotImplementedError
+
+    def sampler(self, shape: tuple[int, int, int], num_classes: int, weights: Mapping[str, Tensor]) -> Sampler:
+        """The trained prior in eval mode, weights frozen, on the CPU. shape: (C, H, W)."""
+        raise NotImplementedError
+
+    def operations(self, shape: tuple[int, int, int], num_classes: int) -> tuple[float, float]:
+        """Floating-point operations, roughly, of the whole training, and of making one image."""
+        raise NotImplementedError
