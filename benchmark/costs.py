@@ -19,6 +19,8 @@ from benchmark.suite import ExternalModel, Recipe
 _BACKWARD_TO_INPUT = 2.0
 """Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
 _BACKWARD_TO_WEIGHTS = 3.0
+ASSUMED_GPU_FLOPS = 2e13
+"""Operations a second of a data-centre GPU on small images: an assumption, for suites that were never timed."""
 _SMALL = 2**28
 """Weights (1 GiB) that are allocated, though never filled, to count operations."""
 

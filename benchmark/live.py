@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from benchmark import registry
+from benchmark import costs, registry
 from benchmark.plan import Node, Plan
 from benchmark.results import SuiteResults
 from benchmark.run import Event, Report
@@ -170,7 +170,9 @@ def planned(plan: Plan, walls: Mapping[str, float]) -> list[RenderableType]:
     if not work:
         return [table, Text("nothing to run")]
     if not measured:
-        return [table, Text(f"about {work / 1e12:.1f} TFLOP; no time yet: none of these trials was measured here")]
+        hours = work / costs.ASSUMED_GPU_FLOPS / 3600
+        assumed = f"{hours:.2g} GPU-hours at an assumed {costs.ASSUMED_GPU_FLOPS / 1e12:.0f} TFLOP/s"
+        return [table, Text(f"about {work / 1e12:.1f} TFLOP: {assumed}; none of these trials was measured here yet")]
     seconds = work * sum(walls.values()) / measured
     return [table, Text(f"about {seconds:.0f} s of compute left, at the rate of the {len(walls)} trials done")]
 

@@ -186,7 +186,7 @@ def test_list_and_doctor_on_an_empty_machine(tmp_path: Path) -> None:
 
 def test_plan_runs_nothing(tmp_path: Path, tiny_run: command.Run) -> None:
     empty = call("plan", command.TINY, "--results", tmp_path / "results")
-    assert empty.exit_code == 0 and "77 trials" in empty.stdout and "no time yet" in empty.stdout
+    assert empty.exit_code == 0 and "77 trials" in empty.stdout and "GPU-hours at an assumed" in empty.stdout
     assert not (tmp_path / "results").exists()
     full = call("plan", command.TINY, "--results", tiny_run.results)
     assert full.exit_code == 0 and "nothing to run" in full.stdout
