@@ -1,5 +1,6 @@
 """Any folder of class folders of pictures."""
 
+import warnings
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -96,7 +97,7 @@ def decoded(picture: Path | BinaryIO, mode: str | None = None) -> npt.NDArray[np
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(picture) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(picture) as opened:  # odd tags are no news
             if opened.mode.startswith(("I", "F")):
                 raise ValueError(f"its pixels are of type {opened.mode}; allowed: 8 bits a channel")
             image: Image.Image = ImageOps.exif_transpose(opened)

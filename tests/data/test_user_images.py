@@ -389,3 +389,29 @@ def test_one_picture_is_resized_as_many_are(shape: tuple[int, ...]) -> None:
     many = torch.from_numpy(pixels).view(1, *shape[:2], -1).permute(0, 3, 1, 2).contiguous()
     assert torch.equal(square(pixels, shape[0]), many)
     assert (square(pixels, 9).int() - resized(many, 9).int()).abs().max() <= 1
+
+
+def test_a_picture_is_read_or_refused_and_never_warned_of(tmp_path: Path) -> None:
+    """Tests turn warnings into errors, and a command that ends in one line has no room for them."""
+    path = tmp_path / "p.tiff"
+    Image.fromarray(IMAGES[0]).save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        try:
+            decoded(path)
+        except ValueError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > len(whole) // 2
+
+
+def test_a_locked_npz_is_one_line(tmp_path: Path) -> None:
+    data_set = npz(tmp_path, images=IMAGES, labels=LABELS)
+    content = bytearray((tmp_path / "t.npz").read_bytes())
+    content[6] |= 1  # the flag of an encrypted member, in its own header and in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="t.npz is damaged or no .npz of plain arrays .*encrypted"):
+        data_set.load(None)
