@@ -161,6 +161,31 @@ def test_the_table_has_it_beside_the_others(ran: Given, folder: Path) -> None:
     assert any(m == "in_rate" and note.startswith("import failed: ValueError: checkpoint:") for m, note in missing)
 
 
+def test_the_page_says_that_a_checkpoint_is_one_replica(ran: Given, folder: Path) -> None:
+    assert "<strong>2 replicas</strong> a model (1 for a checkpoint);" in (folder / "site" / "index.html").read_text()
+
+
+def test_a_file_is_known_by_its_content_and_not_by_its_place(ran: Given, folder: Path, tmp_path: Path) -> None:
+    given, elsewhere = ran.store.trial(ran.key("import", "shipped", 0)), tmp_path / "renamed.safetensors"
+    shutil.copyfile(folder / "given" / "shipped.safetensors", elsewhere)
+
+    def again(files: tuple[tuple[str, str], ...]) -> dict[str, torch.Tensor]:
+        settings = trial.Settings(str(ran.store.root), device="cpu", files=files)
+        return trial.execute(given, ran.store, settings).tensors
+
+    sha256 = given.stage["sha256"]
+    weights = again(((sha256, str(elsewhere)),))
+    assert all(torch.equal(weights[name], w) for name, w in ran.tensors("import", "shipped", 0).items())
+    with pytest.raises(ValueError, match="no file with sha256 .* was given to this run"):
+        again(())
+    save_file({name: w + 1 for name, w in weights.items()}, elsewhere)
+    with pytest.raises(ValueError, match="renamed.safetensors' has changed: its sha256 is"):
+        again(((sha256, str(elsewhere)),))
+    elsewhere.unlink()
+    with pytest.raises(ValueError, match="renamed.safetensors' cannot be read on this machine"):
+        again(((sha256, str(elsewhere)),))
+
+
 def checked(finished: Finished, model: Classifier, declared: float | None) -> float:
     """Its accuracy on the test pool, if it passes."""
     data, test = finished.images, finished.pools.test
