@@ -142,6 +142,10 @@ class Store:
             raise ValueError(f"table {name!r} was not written by trial {key}; it wrote {wrote}")
         return found
 
+    def wrote(self, key: str, name: str) -> bool:
+        """Whether the trial wrote a table of this name. Raises CorruptArtifact."""
+        return f"{name}.parquet" in self._mark(key)["files"]
+
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
         from safetensors.torch import load_file

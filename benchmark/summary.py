@@ -179,6 +179,8 @@ def _shown(results: SuiteResults) -> dict[str, list[pa.Table]]:
     for done in results.done:
         if done.stage != "leakage" or done.model not in models:
             continue
+        if not all(results.store.wrote(done.key, name) for name in schema.SHOWN):
+            continue  # of an older version, which kept other pictures
         labels = {"suite": results.name, "model": done.model, "replica": done.replica, "method": done.method}
         for name, columns in schema.SHOWN.items():
             table = results.store.table(done.key, name)

@@ -60,8 +60,10 @@ class Board:
             table = pa.table({"step": range(len(curve)), "loss": list(curve)})
             self.add("evade", model, replica, [share("robust_accuracy", hits, n)], method, curve=table)
 
-    def leaked(self, model: str, method: str, replicas: Sequence[Mapping[tuple[str, str], Grid]]) -> None:
-        """replicas: of each, (space, metric) -> values (classes, samples)."""
+    def leaked(
+        self, model: str, method: str, replicas: Sequence[Mapping[tuple[str, str], Grid]], *, pictures: bool = True
+    ) -> None:
+        """replicas: of each, (space, metric) -> values (classes, samples). pictures: with their tables, empty."""
         for replica, grids in enumerate(replicas):
             records = [
                 {"class_id": c, "sample": s, "space": space, "metric": metric, "value": value}
@@ -70,7 +72,7 @@ class Board:
                 for s, value in enumerate(line)
             ]
             table = pa.Table.from_pylist(records, schema=SCHEMA)
-            shown = {name: schema.unlabelled(name).empty_table() for name in schema.SHOWN}
+            shown = {name: schema.unlabelled(name).empty_table() for name in schema.SHOWN if pictures}
             self.add("leakage", model, replica, [], method, samples=table, **shown)
 
     def finish(self) -> Store:

@@ -189,3 +189,13 @@ def test_an_empty_store_makes_an_empty_page(tmp_path: Path) -> None:
     board = Board(tmp_path / "results", [])
     assert len(summarise(board.store, tmp_path / "site")) == 0
     assert board.finish() and len(summarise(board.store, tmp_path / "site")) == 0
+
+
+def test_results_of_an_older_version_have_numbers_and_no_pictures(tmp_path: Path) -> None:
+    board = Board(tmp_path / "results", ["weak"])
+    board.leaked("weak", "gradient", [leaks([[1, 0], [0, 0]], [[1, 1], [1, 1]], [[1, 0], [0, 1]])], pictures=False)
+    summarise(board.finish(), tmp_path / "site")
+    (row,) = pq.read_table(tmp_path / "site" / "leaderboard.parquet").to_pylist()
+    assert row["evaluator_accuracy"] == 0.25
+    for name, columns in schema.SHOWN.items():
+        assert pq.read_table(tmp_path / "site" / f"{name}.parquet").equals(columns.empty_table())
