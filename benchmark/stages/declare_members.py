@@ -2,11 +2,16 @@
 
 import torch
 from pydantic import Field
+from torch import Generator, Tensor
 
 from benchmark.data.declared import declared_pools, read_members
+from benchmark.data.images import ImageData
+from benchmark.memorization.sides import compare_sides
 from benchmark.registry import DataField
 from benchmark.stages.inputs import load_data, named_file
 from benchmark.trial import Context, Outcome, Row, Stage
+
+_NUM_QUERIES = 500
 
 
 class DeclareMembers(Stage):
@@ -34,4 +39,17 @@ class DeclareMembers(Stage):
             Row(metric="num_non_members_compared", value=float(len(tensors["non_members"]))),
             Row(metric="num_non_members_from_test", value=float(num_test)),
         ]
+        rows.append(_alike(data, tensors, context.generator("sides")))
         return Outcome(rows=rows, tensors=tensors)
+
+
+def _alike(data: ImageData, pools: dict[str, Tensor], generator: Generator) -> Row:
+    """The in_rate in pixels of auxiliary images, which are in neither gallery."""
+    auxiliary = data.pixels(pools["auxiliary"]).flatten(1).float()
+    mean = auxiliary.mean(0)
+    some = auxiliary[torch.randperm(len(auxiliary), generator=generator)[:_NUM_QUERIES]]
+    sides = [pools["members"], pools["non_members"]]
+    inside, out = (data.pixels(ids).flatten(1).float() - mean for ids in sides)
+    found = compare_sides(some - mean, inside, out, data.classes(torch.cat(sides)), generator)
+    note = f"0.5 if IN and OUT differ by membership alone; p = {found.p_value:.3f} by swapping them at random"
+    return Row(space="pixel", metric="auxiliary_in_rate", value=found.in_rate, n=len(some), note=note)

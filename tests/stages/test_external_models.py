@@ -103,6 +103,8 @@ def test_where_all_are_members_test_images_stand_against_them(ran: Given) -> Non
     assert bool((out >= len(images.labels)).all()) and len(out) == len(inside) == 300
     assert images.classes(out).tolist().count(1) == images.classes(inside).tolist().count(1) > 1
     assert images.classes(out).bincount().tolist() == images.classes(inside).bincount().tolist()
+    row = ran.rows("declare_members", "everyone", 0)["pixel", "auxiliary_in_rate"]
+    assert 0.3 < row["value"] < 0.7 and row["n"] == len(suite_pools.auxiliary) and " p = " in row["note"]
     nearest = ran.store.table(ran.key("leakage", "everyone", 0, "gradient"), "neighbours").to_pylist()
     for side, ids in (("in", inside), ("out", out)):
         shown = {row["image_id"] for row in nearest if row["side"] == side}
