@@ -13,7 +13,7 @@ from benchmark.inversion.prior import Prior
 from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.regime import Regime
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
 from benchmark.suite import ExternalModel, Recipe
 
 _BACKWARD_TO_INPUT = 2.0
@@ -112,16 +112,19 @@ def _forward(architecture: Architecture, info: InputInfo) -> float:
 
     try:
         with torch.device("meta"):
-            model = architecture.network(info)
+            model = architecture.network(info).eval()
         # Computing on the meta device loads two seconds' worth of torch: only for what may not fit in memory.
         small = sum(weight.numel() for weight in model.parameters()) < _SMALL
-        model = model.to_empty(device="cpu" if small else "meta").eval()
+        if all(weight.is_meta for weight in model.parameters()):  # others are there, with tables that they look up
+            model = model.to_empty(device="cpu" if small else "meta")
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.register_forward_hook(count)
         with torch.no_grad():
             model(torch.empty(1, info.channels, info.height, info.width, device=model.mean.device))
-    except (RuntimeError, TypeError, ValueError) as error:  # sizes that no tensor can have
+    except SpecError:  # says what is wrong by itself
+        raise
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:  # sizes that no tensor can have
         image = f"{info.channels} x {info.height} x {info.width}"
         reason = str(error).partition("\n")[0]
         raise ValueError(f"architecture {architecture!r} takes no images of {image} pixels: {reason}") from error

@@ -159,12 +159,17 @@ def include(path: str) -> None:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's code may raise anything; the user mends it
         del sys.modules[name], _INCLUDED[name]
-        raise SpecError(f"--include: {path!r}{_line(error, str(file))}: {_what(error)}") from error
+        raise SpecError(f"--include: {path!r}{problem(error, str(file))}") from error
 
 
 def included() -> dict[str, ModuleType]:
     """Name of each included file, without .py, -> its module."""
     return {Path(str(sys.modules[name].__file__)).stem: sys.modules[name] for name in _INCLUDED}
+
+
+def problem(error: Exception, file: str) -> str:
+    """What the user's code in this file raised, and where: " line 3: ZeroDivisionError: division by zero"."""
+    return f"{_line(error, file)}: {_what(error)}"
 
 
 def _line(error: Exception, file: str) -> str:

@@ -96,11 +96,19 @@ def folded(model: nn.Module) -> Iterator[None]:
 
 
 def _convolutions_with_norms(model: nn.Module) -> Iterator[tuple[nn.Sequential, int, nn.Conv2d, nn.BatchNorm2d]]:
+    """Subclasses may compute more than their parents: a norm with its activation, a convolution that standardises its
+    weights. Only those count that say they are `FOLDABLE`.
+    """
     for layers in model.modules():
         if isinstance(layers, nn.Sequential) and not layers.training:
             for i, (convolution, norm) in enumerate(itertools.pairwise(layers)):
-                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+                if _foldable(convolution) and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                    assert isinstance(convolution, nn.Conv2d)
                     yield layers, i, convolution, norm
+
+
+def _foldable(layer: nn.Module) -> bool:
+    return type(layer) is nn.Conv2d or bool(getattr(layer, "FOLDABLE", False))
 
 
 def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

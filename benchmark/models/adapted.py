@@ -14,7 +14,8 @@ Make = Callable[[], nn.Module]
 class Adapted(Classifier):
     """Any network with images in and logits out. Its parts keep their names, below `body.`.
 
-    features: what the last global pool is given, pooled; without one, what the last linear layer is given.
+    features: what the last global pool makes of its input; without one, what the last linear layer is given. A pool
+    to several places, as VGG's to 7 x 7, is taken as one to a single place.
     """
 
     def __init__(self, info: InputInfo, make: Make) -> None:
@@ -27,16 +28,19 @@ class Adapted(Classifier):
         return cast(Tensor, self.body((images - self.mean) / self.std))
 
     def features(self, images: Tensor) -> Tensor:
-        seen: list[Tensor] = []
-        hook = _feature_layer(self.body).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        seen: list[tuple[Tensor, Tensor]] = []
+        layer = _feature_layer(self.body)
+        hook = layer.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
         try:
             self.forward(images)
         finally:
             hook.remove()
-        found = seen[-1]
-        if found.ndim == 4:
-            return found.mean((2, 3))
-        return found if found.ndim == 2 else found.flatten(1, -2).mean(1)
+        given, result = seen[-1]
+        if not isinstance(layer, nn.Linear):
+            # The pool itself knows whether channels come second, as in most networks, or last.
+            pooled = result.flatten(2) if result.ndim > 2 else result.unsqueeze(2)
+            return pooled.squeeze(2) if pooled.shape[2] == 1 else given.mean((2, 3))
+        return given if given.ndim == 2 else given.flatten(1, -2).mean(1)
 
     def initialise(self, generator: torch.Generator) -> None:
         """As the network's author has it.

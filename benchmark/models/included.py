@@ -1,5 +1,6 @@
 """A network that a function of the user's makes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,15 +42,22 @@ class IncludedModel(Architecture):
 
     def _checked(self, info: InputInfo) -> nn.Module:
         size = {"channels": info.channels, "height": info.height, "width": info.width, "num_classes": info.num_classes}
-        made = _find(self.function)(**size)
+        made = self._run(lambda: _find(self.function)(**size))
         if not isinstance(made, nn.Module):
             raise SpecError(f"function {self.function!r} returned a {type(made).__name__}; allowed: an nn.Module")
-        with torch.no_grad():
-            logits = made.eval()(torch.zeros(1, info.channels, info.height, info.width))
+        logits = self._run(lambda: made.eval()(torch.zeros(1, info.channels, info.height, info.width)))
         if not isinstance(logits, torch.Tensor) or logits.shape != (1, info.num_classes):
             shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise SpecError(f"function {self.function!r} gives logits of {shape}; allowed: (1, {info.num_classes})")
         return made.train()
+
+    @torch.no_grad()
+    def _run(self, code: Callable[[], Any]) -> Any:
+        try:
+            return code()
+        except Exception as error:  # the user's code may raise anything; the user mends it
+            file = str(registry.included()[self.function.partition(":")[0]].__file__)
+            raise SpecError(f"function {self.function!r}{registry.problem(error, file)}") from error
 
 
 def _find(function: str) -> Any:

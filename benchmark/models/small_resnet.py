@@ -1,6 +1,6 @@
 """A pre-activation ResNet for suites on a few CPU cores."""
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -16,6 +16,9 @@ class PooledStem(nn.Conv2d):
     The pooled kernel is 4x4 with stride 2. It reads the image as four half-size phases, where it is 3x3 with
     stride 1: convolutions into one full-size channel, which the input gradient would need, are slow on CPUs.
     """
+
+    FOLDABLE: ClassVar[bool] = True
+    """Linear in its weights: a batch norm after it may be merged into them."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=False)

@@ -11,6 +11,7 @@ from benchmark import costs, registry
 from benchmark.evasion.attack import channels_last, folded, frozen, input_gradient
 from benchmark.models.adapted import Adapted
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.models.small_resnet import PooledStem
 from benchmark.spec import SpecError
 
 GREY = InputInfo(1, 32, 32, 5, (0.3,), (0.4,))
@@ -79,6 +80,71 @@ def test_attacks_may_fold_and_freeze_it() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+class NormWithActivation(nn.BatchNorm2d):
+    """As timm's: a batch norm that is more than one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
+
+
+class Standardised(nn.Conv2d):
+    """As timm's: a convolution that computes its kernel from its weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spread = self.weight.std((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, self.weight / spread, self.bias)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv2d(3, 4, 3), NormWithActivation(4)),
+        (Standardised(3, 4, 3), nn.BatchNorm2d(4)),
+        (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)),
+        (PooledStem(3, 4), nn.BatchNorm2d(4)),
+    ],
+    ids=["norm and activation", "standardised", "plain", "pooled stem"],
+)
+def test_folding_keeps_the_function_of_layers_that_are_more_than_their_parents(layers: tuple[nn.Module, ...]) -> None:
+    network = nn.Sequential(*layers).eval()
+    network[1].running_mean.fill_(0.5)
+    network[1].running_var.fill_(0.3)
+    x = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        plain = network(x)
+        with folded(network):
+            torch.testing.assert_close(network(x), plain, rtol=1e-4, atol=1e-5)
+            was_folded = isinstance(network[1], nn.Identity)
+    assert was_folded == (type(layers[0]) in (nn.Conv2d, PooledStem) and type(layers[1]) is nn.BatchNorm2d)
+
+
+class ChannelsLastPool(nn.AdaptiveAvgPool2d):
+    """As timm's for Swin: of (N, H, W, C), to (N, C)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((1, 2))
+
+
+def test_a_pool_may_have_its_channels_last() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.head = ChannelsLastPool(1), nn.Linear(3, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.pool(x.permute(0, 2, 3, 1)))
+
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(Adapted(COLOUR.unnormalised(), Last).features(x), x.mean((2, 3)))
+
+
+def test_a_pool_to_several_places_counts_as_one_to_a_single_place() -> None:
+    layers = [nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), nn.Linear(12, 5)]
+    x = torch.rand(2, 3, 33, 32)
+    model = Adapted(COLOUR.unnormalised(), lambda: nn.Sequential(*layers))
+    torch.testing.assert_close(model.features(x), x.mean((2, 3)))
+
+
 def test_costs_count_its_convolutions() -> None:
     """resnet18 on 32 x 32: the stem alone has 16 x 16 places of 64 sums over 3 x 7 x 7 pixels."""
     architecture = registry.parse("architecture", {"method": "torchvision", "name": "resnet18"})
@@ -102,6 +168,13 @@ def test_images_that_a_network_cannot_take_are_one_line() -> None:
         costs.forward(architecture, costs.Sizes(COLOUR, 1, 1, 1, 1))
 
 
+def test_images_that_do_not_divide_into_patches_are_one_line() -> None:
+    architecture = registry.parse("architecture", {"method": "torchvision", "name": "vit_b_32"})
+    odd = InputInfo(3, 28, 28, 5, COLOUR.mean, COLOUR.std)
+    with pytest.raises(ValueError, match="takes no images of 3 x 28 x 28 pixels"):
+        costs.forward(architecture, costs.Sizes(odd, 1, 1, 1, 1))
+
+
 MAKE = """
 import torch
 def make(channels, height, width, num_classes):
@@ -110,8 +183,32 @@ def two(**_):
     return torch.nn.Flatten()
 def number(**_):
     return 3
+def fails(**_):
+    return {}["width"]
+class Table(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.register_buffer("places", torch.arange(num_classes))
+        self.linear = torch.nn.Linear(1, num_classes)
+    def forward(self, x):
+        if not torch.equal(self.places, torch.arange(len(self.places))):
+            raise ValueError("the table is lost")
+        return self.linear(x.mean((1, 2, 3))[:, None])[:, self.places]
+def table(num_classes, **_):
+    return Table(num_classes)
 CONSTANT = 1
 """
+
+
+@pytest.mark.usefixtures("registered")
+def test_costs_leave_the_tables_of_a_network_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MAKE)
+    registry.include(str(tmp_path / "mine.py"))
+    spec = registry.parse("architecture", {"method": "function", "function": "mine:table"})
+    assert costs.forward(spec, costs.Sizes(GREY, 1, 1, 1, 1)) == 2 * 5
+    broken = registry.parse("architecture", {"method": "function", "function": "mine:fails"})
+    with pytest.raises(SpecError, match=r"^function 'mine:fails' line 10: KeyError: 'width'$"):
+        costs.forward(broken, costs.Sizes(GREY, 1, 1, 1, 1))
 
 
 @pytest.mark.usefixtures("registered")
