@@ -137,7 +137,7 @@ def _constants(
     if said == "data":
         return info.mean, info.std
     # Constants of one channel are meant for all; the architecture's are the data set's, or none if it brings its own.
-    found = checkpoint.normalisation_in(weights) or (model.mean.flatten().tolist(), model.std.flatten().tolist())
+    found = checkpoint.normalisation_in(weights, model) or (model.mean.flatten().tolist(), model.std.flatten().tolist())
     mean, std = (tuple(values) * (info.channels if len(values) == 1 else 1) for values in found)
     if len(mean) != info.channels or len(std) != info.channels or min(std) <= 0:
         message = f"{declared.path!r} holds mean {mean} and std {std}; set normalisation for {info.channels} channels"

@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,11 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "attacker.model.", "back
 """What wrappers put in front of every name: data parallelism, compilation, a normalising model."""
 _STATISTICS = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"))
 """Names that normalising models give to the mean and the standard deviation of pixels."""
+_STATISTIC_NAMES = {name for pair in _STATISTICS for name in pair}
 _NAMED = 4
 """Names of each kind that an error lists."""
+Naming = Callable[[Iterable[str]], dict[str, str]]
+"""Names -> the same names written in one way, to be compared."""
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -47,9 +50,17 @@ def read(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def normalisation_in(weights: Mapping[str, Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """(mean, std) a channel, in [0, 1] units, of a model that carries its normalisation; None if it has none."""
-    leaves = {name.rpartition(".")[2]: name for name in weights if not _is_layer(name, weights)}
+def normalisation_in(
+    weights: Mapping[str, Tensor], model: Classifier | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """(mean, std) a channel, in [0, 1] units, of a model that carries its normalisation; None if it has none.
+
+    model: the one that the weights are for. What its own body normalises with is part of it, and not counted.
+    """
+    parts: set[str] = {name for name in weights if name.startswith("body.")}
+    if model is not None and not parts:  # not our own layout, which has the constants beside the body
+        parts = set(_plain(name for name in model.state_dict() if name.startswith("body.")).values())
+    leaves = {_leaf(name): name for name in weights if _is_statistic(name, weights) and name not in parts}
     for mean, std in _STATISTICS:
         if mean in leaves and std in leaves:
             found = (tuple(weights[leaves[name]].flatten().tolist()) for name in (mean, std))
@@ -64,28 +75,64 @@ def fit(model: Classifier, weights: Mapping[str, Tensor]) -> None:
     the architectures of these libraries, and our own. The model keeps its normalisation.
     Raises ValueError, in one line, with the names and shapes that do not fit.
     """
-    wanted = {_canonical(name): name for name in model.state_dict() if name not in ("mean", "std")}
-    given = {_canonical(name): tensor for name, tensor in weights.items() if not _is_statistic(name, weights)}
-    # A second, untrained head of TRADES' WideResNet, which its forward pass never uses.
-    given = {name: tensor for name, tensor in given.items() if not name.startswith("sub_block1.")}
-    counters = {name for name in wanted if name.endswith("num_batches_tracked")}
-    own = model.state_dict()
-    missing, extra = sorted(wanted.keys() - given.keys() - counters), sorted(given.keys() - wanted.keys())
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in ("mean", "std")}
+    attempts = [_matched(own, weights, naming) for naming in (_as_they_are, _plain, _canonical)]
+    pairs, problems = min(
+        (a for a in attempts if a is not None), key=lambda attempt: sum(map(len, attempt[1].values()))
+    )
+    if any(problems.values()):
+        listed = (_listed(what, names) for what, names in problems.items() if names)
+        raise ValueError(f"the checkpoint does not fit the architecture: {'; '.join(listed)}")
+    # Counters of batches are of no effect where a norm has a momentum, and old files have none.
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name not in pairs}
+    model.load_state_dict({"mean": model.mean, "std": model.std, **zeros, **pairs})
+
+
+def _matched(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], naming: Naming
+) -> tuple[dict[str, Tensor], dict[str, list[str]]] | None:
+    """(name in the model -> tensor of the file, what does not fit); None if a name would stand for two parts."""
+    wanted = {new: old for old, new in naming(own).items()}
+    names = naming(weights)
+    ignored = {old for old, new in names.items() if new not in wanted and _is_ignored(old, weights)}
+    given = {new: old for old, new in names.items() if old not in ignored}
+    if naming is not _as_they_are and (len(wanted) < len(own) or len(given) < len(weights) - len(ignored)):
+        return None
+    both = sorted(wanted.keys() & given.keys())
     shapes = [
-        f"{name} {tuple(given[name].shape)} for {tuple(own[wanted[name]].shape)}"
-        for name in sorted(wanted.keys() & given.keys())
-        if given[name].shape != own[wanted[name]].shape
+        f"{given[name]} {tuple(weights[given[name]].shape)} for {tuple(own[wanted[name]].shape)}"
+        for name in both
+        if weights[given[name]].shape != own[wanted[name]].shape
     ]
-    problems = [
-        _listed("missing", missing),
-        _listed("not in the architecture", extra),
-        _listed("of other shape", shapes),
-    ]
-    if any(problems):
-        raise ValueError(f"the checkpoint does not fit the architecture: {'; '.join(p for p in problems if p)}")
-    zeros = {wanted[name]: torch.zeros_like(own[wanted[name]]) for name in counters - given.keys()}
-    loaded = {wanted[name]: tensor for name, tensor in given.items()}
-    model.load_state_dict({"mean": model.mean, "std": model.std, **zeros, **loaded})
+    problems = {
+        "missing": sorted(name for name in wanted.keys() - given.keys() if _leaf(name) != "num_batches_tracked"),
+        "not in the architecture": sorted(given[name] for name in given.keys() - wanted.keys()),
+        "of other shape": shapes,
+    }
+    return {wanted[name]: weights[given[name]] for name in both}, problems
+
+
+def _as_they_are(names: Iterable[str]) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def _plain(names: Iterable[str]) -> dict[str, str]:
+    """Without what our classifiers and the usual wrappers put in front of every name."""
+    plain = {name: name.removeprefix("body.") for name in names}
+    while prefix := next((p for p in _PREFIXES if _all_under(plain.values(), p)), None):
+        plain = {old: new.removeprefix(prefix) for old, new in plain.items()}
+    return plain
+
+
+def _canonical(names: Iterable[str]) -> dict[str, str]:
+    """One name for a part in our networks and in the usual code."""
+    plain = {old: new.replace(".inner.", ".") for old, new in _plain(names).items()}
+    return {old: re.sub(r"^(head|fc|linear|classifier)\.(?=weight|bias)", "logits.", new) for old, new in plain.items()}
+
+
+def _is_ignored(name: str, weights: Mapping[str, Tensor]) -> bool:
+    """Statistics of pixels, and the second block of TRADES' WideResNet, which its forward pass never uses."""
+    return _is_statistic(name, weights) or name.startswith("sub_block1.")
 
 
 def _torch_file(path: Path) -> Any:
@@ -120,16 +167,13 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     weights = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    prefix = next((p for p in _PREFIXES if weights and all(_under(name, p) for name in weights)), None)
-    while prefix is not None:
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-        prefix = next((p for p in _PREFIXES if all(_under(name, p) for name in weights)), None)
-    return weights
+    return {new: weights[old] for old, new in _plain(weights).items()}
 
 
-def _under(name: str, prefix: str) -> bool:
-    """Statistics of pixels lie beside the wrapped network."""
-    return name.startswith(prefix) or _leaf(name) in {n for pair in _STATISTICS for n in pair}
+def _all_under(names: Collection[str], prefix: str) -> bool:
+    """Statistics of pixels may lie beside the wrapped network."""
+    under = [name.startswith(prefix) for name in names]
+    return any(under) and all(u or _leaf(name) in _STATISTIC_NAMES for u, name in zip(under, names, strict=True))
 
 
 def _leaf(name: str) -> str:
@@ -142,19 +186,10 @@ def _is_layer(name: str, weights: Mapping[str, Tensor]) -> bool:
 
 
 def _is_statistic(name: str, weights: Mapping[str, Tensor]) -> bool:
-    return _leaf(name) in {n for pair in _STATISTICS for n in pair} and not _is_layer(name, weights)
-
-
-def _canonical(name: str) -> str:
-    """One name for a part in our networks and in the usual code."""
-    name = name.removeprefix("body.").replace(".inner.", ".")
-    name = re.sub(r"^(head|fc|linear|classifier)\.(?=weight|bias)", "logits.", name)
-    return name
+    return _leaf(name) in _STATISTIC_NAMES and not _is_layer(name, weights)
 
 
 def _listed(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)} {what}: {', '.join(names[:_NAMED])}{more}"
 

@@ -275,8 +275,84 @@ def test_what_does_not_fit_is_named() -> None:
     for part in (
         "1 missing: block1.layer.0.conv1.weight",
         "1 not in the architecture: extra.weight",
-        "2 of other shape: logits.bias (7,) for (10,), logits.weight (7, 128) for (10, 128)",
+        "2 of other shape: fc.bias (7,) for (10,), fc.weight (7, 128) for (10, 128)",
     ):
         assert part in message
     with pytest.raises(ValueError, match=r"missing: .* and \d+ more"):
         fit(ours("resnet18"), PlainWide().state_dict())
+
+
+MAKERS = """
+import torch
+from torch import nn
+
+class Normalising(nn.Module):
+    'With constants of its own, under names that wrappers use too.'
+    def __init__(self, num_classes):
+        super().__init__()
+        self.register_buffer("mu", torch.full((1, 3, 1, 1), 0.25))
+        self.register_buffer("sigma", torch.full((1, 3, 1, 1), 0.5))
+        self.linear = nn.Linear(3, num_classes)
+    def forward(self, x):
+        return self.linear(((x - self.mu) / self.sigma).mean((2, 3)))
+
+class Outer(nn.Module):
+    'Whose every name begins as if it were wrapped.'
+    def __init__(self, num_classes):
+        super().__init__()
+        self.model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
+    def forward(self, x):
+        return self.model(x)
+
+class TwoLayers(nn.Module):
+    'Two layers with names of which other networks have one.'
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fc, self.head = nn.Linear(3, 4), nn.Linear(4, num_classes)
+    def forward(self, x):
+        return self.head(self.fc(x.mean((2, 3))))
+
+def normalising(num_classes, **_): return Normalising(num_classes)
+def outer(num_classes, **_): return Outer(num_classes)
+def two(num_classes, **_): return TwoLayers(num_classes)
+"""
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("name", ["normalising", "outer", "two"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_functions_own_state_dict_comes_back(name: str, wrapped: bool, tmp_path: Path) -> None:
+    (tmp_path / "makers.py").write_text(MAKERS)
+    registry.include(str(tmp_path / "makers.py"))
+    first, second = (ours("function", function=f"makers:{name}", normalise=False) for _ in range(2))
+    with torch.no_grad():
+        for tensor in first.body.state_dict().values():
+            tensor.add_(0.1)
+    prefix = "module." if wrapped else ""
+    torch.save({prefix + k: v for k, v in first.body.state_dict().items()}, tmp_path / "w.pt")
+    weights = read(tmp_path / "w.pt")
+    fit(second, weights)
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(second(x), first(x))
+    # What the network itself subtracts must not be declared, and so subtracted, a second time.
+    assert normalisation_in(weights, second) is None
+    torch.save(first.state_dict(), tmp_path / "own.pt")
+    own = read(tmp_path / "own.pt")
+    fit(second, own)
+    assert normalisation_in(own, second) == ((0.0,) * 3, (1.0,) * 3)
+
+
+def test_constants_alone_are_no_network(tmp_path: Path) -> None:
+    torch.save({"mean": torch.zeros(3), "std": torch.ones(3)}, tmp_path / "w.pt")
+    weights = read(tmp_path / "w.pt")
+    assert normalisation_in(weights) == ((0.0,) * 3, (1.0,) * 3)
+    with pytest.raises(ValueError, match="the checkpoint does not fit the architecture: 2 missing"):
+        fit(ours("softmax_regression"), weights)
+
+
+def test_two_heads_are_not_taken_for_one() -> None:
+    weights = dict(PlainWide().state_dict())
+    weights["linear.weight"] = torch.zeros(10, 128)
+    with pytest.raises(ValueError, match="does not fit the architecture"):
+        fit(ours("wide_resnet_28_10", depth=16, widen_factor=2), weights)
