@@ -10,10 +10,7 @@ from benchmark.models.classifier import Architecture, Classifier, GlobalPool, In
 
 
 class PreActBlock(nn.Module):
-    """norm, ReLU and 3x3 convolution, twice; where the shape changes a 1x1 convolution of the activation is added.
-
-    name: of that convolution.
-    """
+    """norm, ReLU and 3x3 convolution, twice; where the shape changes a 1x1 convolution of the activation is added."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
