@@ -79,6 +79,7 @@ def build_plan(
 class _Builder:
     def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given]) -> None:
         self._suite, self._sizes, self._given = suite, sizes, given
+        self._evaluators = {"evaluator": suite.evaluators.standard, "evaluator_robust": suite.evaluators.robust}
         self._nodes: dict[tuple[str, str, int | None], Node] = {}
         self._pools = self._add(
             {
@@ -107,20 +108,24 @@ class _Builder:
     def _judges(self) -> dict[str, str]:
         """Role -> key of the pools, of the evaluators and of their features of the data."""
         judges: dict[str, str] = {"pools": self._pools}
-        for role, recipe in (
-            ("evaluator", self._suite.evaluators.standard),
-            ("evaluator_robust", self._suite.evaluators.robust),
-        ):
+        for role, recipe in self._evaluators.items():
             judges[role] = self._add(
                 {"method": "train", "pool": "auxiliary", **_recipe(recipe)},
                 {},
                 costs.train(recipe, self._sizes, self._sizes.num_auxiliary),
                 role,
             )
-            inputs = {"model": judges[role]}
+        return self._embedded(judges)
+
+    def _embedded(self, judges: Mapping[str, str], model: str = "", replica: int | None = None) -> dict[str, str]:
+        """The judges with the evaluators' features of the data in their pools."""
+        found = dict(judges)
+        for role, recipe in self._evaluators.items():
+            inputs = {"pools": judges["pools"], "model": judges[role]}
+            cost = costs.embed(recipe, self._sizes)
             embed = role.replace("evaluator", "embed")
-            judges[embed] = self._add({"method": "embed"}, inputs, costs.embed(recipe, self._sizes), role)
-        return judges
+            found[embed] = self._add({"method": "embed"}, inputs, cost, role, model, replica)
+        return found
 
     def _import(self, model: ExternalModel, judges: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Key of an external model; the judges with pools, and features of the data, for its declared members."""
@@ -136,15 +141,7 @@ class _Builder:
             "clean_accuracy": model.checkpoint.clean_accuracy,
         }
         target = self._add(stage, {}, costs.import_model(model, self._sizes), "", name, 0)
-        judged = {**judges, "pools": pools}
-        for role, recipe in (
-            ("evaluator", self._suite.evaluators.standard),
-            ("evaluator_robust", self._suite.evaluators.robust),
-        ):
-            inputs = {"pools": pools, "model": judges[role]}
-            embed = role.replace("evaluator", "embed")
-            judged[embed] = self._add({"method": "embed"}, inputs, costs.embed(recipe, self._sizes), role, name, 0)
-        return target, judged
+        return target, self._embedded({**judges, "pools": pools}, name, 0)
 
     def _train(self, recipe: Recipe, name: str, replica: int) -> str:
         return self._add(

@@ -96,9 +96,8 @@ def _rows(path: Path, reader: "Iterator[list[str]]") -> Iterator[tuple[int, dict
 
 def _pixels(path: Path, line: int, text: str) -> bytes:
     try:
-        values = np.fromstring(
-            text, dtype=np.int64, sep=" "
-        )  # four times as fast as splitting; stops at what is no number
+        # Four times as fast as splitting; it stops at what is no number, and then the words are looked at.
+        values = np.fromstring(text, dtype=np.int64, sep=" ")
         if len(values) == _SIZE**2 and values.min() >= 0 and values.max() <= 255:
             return values.astype(np.uint8).tobytes()
     except (ValueError, DeprecationWarning):

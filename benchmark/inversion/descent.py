@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.inversion.attack import Inversion, Victim
 from benchmark.spec import Fraction
@@ -41,6 +42,22 @@ class Descent(Inversion):
     @property
     def passes(self) -> int:
         return self.steps
+
+    def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
+        targets = self.targets(victim.num_classes)
+        # All starts are drawn before the batches are cut: batch_size changes no start, and results by rounding alone.
+        starts = self.starts(victim, generator)
+        done = []
+        with frozen(victim.model), channels_last(victim.model), folded(victim.model):
+            for begin in range(0, len(targets), self.batch_size):
+                x = starts[begin : begin + self.batch_size].to(victim.device, memory_format=torch.channels_last)
+                y = targets[begin : begin + self.batch_size].to(victim.device)
+                done.append(self.descend(victim.model, x, y).cpu())
+        return torch.cat(done).contiguous()
+
+    def descend(self, model: nn.Module, start: Tensor, targets: Tensor) -> Tensor:
+        """One batch: starts (N, C, H, W) and targets (N,) -> images in [0, 1]. For attacks of one descent a batch."""
+        raise NotImplementedError
 
     def starts(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(N, C, H, W) in [0, 1], on the CPU, for all targets at once: batch_size then changes no start.

@@ -6,9 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS, NormName
-from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import (
     Descent,
     Objective,
@@ -55,19 +53,7 @@ class GradientInversion(Descent):
     def for_memoriser(self) -> Self:
         return self.model_copy(update={"objective": "logit", "total_variation": 0.0})
 
-    def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
-        targets = self.targets(victim.num_classes)
-        # All starts are drawn before the batches are cut: batch_size changes no start, and results by rounding alone.
-        starts = self.starts(victim, generator)
-        done = []
-        with frozen(victim.model), channels_last(victim.model), folded(victim.model):
-            for begin in range(0, len(targets), self.batch_size):
-                x = starts[begin : begin + self.batch_size].to(victim.device, memory_format=torch.channels_last)
-                y = targets[begin : begin + self.batch_size].to(victim.device)
-                done.append(self._descend(victim.model, x, y).cpu())
-        return torch.cat(done).contiguous()
-
-    def _descend(self, model: nn.Module, start: Tensor, targets: Tensor) -> Tensor:
+    def descend(self, model: nn.Module, start: Tensor, targets: Tensor) -> Tensor:
         norm, x = NORMS[self.norm], start
         towards = direction(self.step, self.norm)
         for step in range(self.steps):

@@ -6,8 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import channels_last, folded, frozen
-from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.multiscale import blurred
 from benchmark.spec import Fraction
@@ -49,17 +47,8 @@ class MIFace(Descent):
         changed = {"objective": "logit", "learning_rate": 0.5, "process": "identity", "total_variation": 0.0}
         return self.model_copy(update=changed)
 
-    def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
-        starts, targets = self.starts(victim, generator), self.targets(victim.num_classes)
-        done = []
-        with frozen(victim.model), channels_last(victim.model), folded(victim.model):
-            for begin in range(0, len(targets), self.batch_size):
-                x = starts[begin : begin + self.batch_size].to(victim.device, memory_format=torch.channels_last)
-                y = targets[begin : begin + self.batch_size].to(victim.device)
-                done.append(self._descend(victim.model, x, y).cpu())
-        return torch.cat(done).contiguous()
-
-    def _descend(self, model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    def descend(self, model: nn.Module, start: Tensor, targets: Tensor) -> Tensor:
+        x = start
         best, best_cost = x.clone(), torch.full((len(x),), torch.inf, device=x.device)
         beta = self.beta or max(1, self.steps // 2)
         # inf: a rule that asks for the last beta costs waits until there are as many.

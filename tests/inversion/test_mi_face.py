@@ -37,7 +37,7 @@ def descend(costs: list[list[float]], **settings: object) -> tuple[list[int], li
     start = torch.zeros(len(costs), 1, 1, 2)
     start[:, 0, 0, 1] = torch.arange(len(costs)) / 10
     case = MIFace.parse({"learning_rate": 0.1, "steps": 9, "beta": 3, "gamma": 0.05, **settings})
-    best = case._descend(model, start, torch.zeros(len(costs), dtype=torch.int64))
+    best = case.descend(model, start, torch.zeros(len(costs), dtype=torch.int64))
     return best[:, 0, 0, 0].mul(10).round().int().tolist(), sizes
 
 
