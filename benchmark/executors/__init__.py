@@ -17,6 +17,7 @@ class Finished:
     system: the worker was lost (killed, out of memory, node gone); the trial may be tried again.
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
+    host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Finished:
     system: bool = False
     corrupt: str = ""
     full: bool = False
+    host: str = ""
 
     @property
     def ok(self) -> bool:

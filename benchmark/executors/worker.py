@@ -28,7 +28,7 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         store.write(trial, outcome, {**made, "wall_s": wall_s, "gpu_s": gpu_s})
         if device != "cpu":
             torch.cuda.empty_cache()  # idle workers must leave the memory to those that share the GPU
-        return Finished(key, wall_s, gpu_s)
+        return Finished(key, wall_s, gpu_s, host=made["host"])
     except StoreFull as error:
         return Finished(key, time.perf_counter() - begin, error=str(error), full=True)
     except CorruptArtifact as error:

@@ -1,0 +1,135 @@
+"""`bench run`, `bench plan` and `bench status`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmark.cli.common import (
+    DONE,
+    INTERRUPTED,
+    SOME_FAILED,
+    data_option,
+    existing_store,
+    include_option,
+    make_site,
+    results_option,
+    site_option,
+    terminal,
+)
+from benchmark.cli.showing import show
+
+if TYPE_CHECKING:
+    from benchmark.executors import ExecutorFactory
+    from benchmark.plan import Plan
+    from benchmark.run import Report
+    from benchmark.store import Store
+    from benchmark.trial import Settings
+
+
+@click.command()
+@click.argument("suite")
+@results_option
+@site_option
+@data_option
+@include_option
+@click.option("--executor", type=click.Choice(["ray", "local"]), default="ray", show_default=True)
+@click.option("--address", help="Ray cluster to join; default: start Ray on this machine.")
+@click.option("--rerun", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True)
+@click.option("--only", multiple=True, metavar="MODEL", help="Only this model of the suite, and what it needs.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
+@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core or GPU.")
+@click.option("--gpus-per-trial", type=click.FloatRange(0, 64), help="Share of a GPU a trial holds (Ray).")
+def run(suite: str, **options: Any) -> None:
+    """Run what is missing of SUITE, then build its page."""
+    from benchmark.live import Follower, closing
+    from benchmark.prepare import check_address, check_device, prepare
+    from benchmark.run import run as run_plan
+    from benchmark.store import Store
+    from benchmark.trial import Settings
+
+    console = terminal()
+    prepared = prepare(suite, options["data_root"], options["include"])
+    if options["address"] is None:  # a cluster's nodes have devices of their own
+        check_device(options["device"])
+    else:
+        check_address(options["address"])
+    plan = prepared.plan.only(options["only"]) if options["only"] else prepared.plan
+    settings = Settings(
+        results=options["results"],
+        data_root=options["data_root"],
+        device=options["device"],
+        threads=prepared.suite.threads,
+        include=options["include"],
+        files=prepared.files,
+    )
+    store = Store(options["results"])
+    store.writable()
+    make_site(Path(options["site"]))
+    store.write_plan(prepared.plan, prepared.about)
+    with Follower(console, plan) as follower:
+        report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
+    whole = show(console, store, Path(options["site"]), [prepared.suite.name])
+    console.print(closing(report), highlight=False)
+    sys.exit(_exit_code(report, whole))
+
+
+def _factory(options: dict[str, Any]) -> "ExecutorFactory":
+    def start(settings: "Settings") -> Any:
+        slots = options["slots"] or 0
+        if options["executor"] == "local":
+            from benchmark.executors.local import LocalExecutor
+
+            return LocalExecutor(settings, slots)
+        from benchmark.executors.ray import RayExecutor
+
+        try:
+            return RayExecutor(settings, slots, options["address"], options["gpus_per_trial"])
+        except ImportError as error:
+            advice = "allowed: --executor local, or pip install 'ray[tune]'"
+            raise ValueError(f"Ray cannot be imported ({error}); {advice}") from error
+
+    return start
+
+
+def _exit_code(report: "Report", whole: bool) -> int:
+    if report.interrupted:
+        return INTERRUPTED
+    return DONE if whole and not report.num_failed and not report.num_skipped else SOME_FAILED
+
+
+@click.command()
+@click.argument("suite")
+@results_option
+@data_option
+@include_option
+def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ...]) -> None:
+    """Show the trials of SUITE, what is there already and what the rest will cost. Runs nothing."""
+    from benchmark.live import planned
+    from benchmark.prepare import prepare
+    from benchmark.store import Store
+
+    prepared, store = prepare(suite, data_root, include), Store(results)
+    terminal().print(*planned(prepared.plan, _walls(prepared.plan, store)), sep="\n", highlight=False)
+
+
+def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
+    """Key -> seconds of the trials that are done."""
+    keys = {node.key for node in plan.nodes}
+    return {key: float(store.provenance(key)["wall_s"]) for key in keys if store.has(key)}
+
+
+@click.command()
+@results_option
+def status(results: str) -> None:
+    """Show what is done, running, missing and failed, and why."""
+    from benchmark.heartbeat import running
+    from benchmark.live import standing
+    from benchmark.results import SuiteResults
+
+    store, console = existing_store(results), terminal()
+    for manifest in store.plans():
+        console.print(*standing(SuiteResults(store, manifest)), sep="\n", highlight=False)
+    for name in running(store.root):
+        console.print(f"  running {name}", markup=False, highlight=False)
