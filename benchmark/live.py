@@ -13,7 +13,7 @@ from rich.text import Text
 from benchmark import costs, registry
 from benchmark.plan import Node, Plan
 from benchmark.results import SuiteResults
-from benchmark.run import Event, Report
+from benchmark.schedule import Event, Report
 
 _MOST_RUNNING = 8
 _WIDE = 110

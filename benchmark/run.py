@@ -1,62 +1,21 @@
 """Plan x Store x Executor: what is missing is computed, what fails is kept apart, nothing is lost."""
 
-import heapq
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmark.durable import StoreFull
-from benchmark.executors import Executor, ExecutorFactory, Finished
+from benchmark.executors import ExecutorFactory
 from benchmark.heartbeat import Heartbeat
+from benchmark.schedule import Event, Report, Schedule
 from benchmark.store import Store
 from benchmark.trial import Settings
 
 if TYPE_CHECKING:
-    from benchmark.plan import Node, Plan
+    from benchmark.plan import Plan
 
 Rerun = Literal["missing", "failed", "all"]
-EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped"]
-RETRIES = 2
-"""How often a trial is tried again whose worker was lost."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One step of a run, for progress and logs.
-
-    kind: "problem" (something foreign or truncated was set aside), "begun" (the run knows what it
-    has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped".
-    num_done of num_total trials of the plan have results; num_left are still to be computed.
-    """
-
-    kind: EventKind
-    node: "Node | None" = None
-    message: str = ""
-    wall_s: float = 0.0
-    num_done: int = 0
-    num_total: int = 0
-    num_left: int = 0
-
-
-@dataclass(frozen=True)
-class Report:
-    """How a run ended. num_done: trials of the plan with results now, cached ones too.
-
-    trial_wall_s: seconds of the executed trials' own work, summed. interrupted: by Ctrl-C.
-    """
-
-    num_total: int
-    num_done: int
-    num_cached: int
-    num_executed: int
-    num_failed: int
-    num_skipped: int
-    trial_wall_s: float
-    wall_s: float
-    interrupted: bool = False
 
 
 def run(
@@ -86,7 +45,7 @@ def run(
         settings, results=str(store.root), include=tuple(str(Path(path).absolute()) for path in settings.include)
     )
     todo = select(plan, done, store.failures(), rerun)
-    schedule = _Schedule(plan, store, done - todo, todo, on_event)
+    schedule = Schedule(plan, store, done - todo, todo, on_event)
     interrupted = False
     if todo:
         try:
@@ -108,147 +67,3 @@ def select(plan: "Plan", done: Collection[str], failures: Collection[str], rerun
         if node.key not in done and (node.key in failures or chosen.intersection(node.trial.inputs.values())):
             chosen.add(node.key)
     return chosen
-
-
-def priorities(plan: "Plan") -> dict[str, float]:
-    """Key -> cost of the longest chain of trials that begins with it."""
-    below: dict[str, float] = defaultdict(float)
-    for node in reversed(plan.nodes):
-        below[node.key] += node.cost
-        for parent in node.trial.inputs.values():
-            below[parent] = max(below[parent], below[node.key])
-    return dict(below)
-
-
-class _Schedule:
-    """The state of one run: what is done, ready, running; decides what comes next."""
-
-    def __init__(
-        self, plan: "Plan", store: Store, done: set[str], todo: set[str], on_event: Callable[[Event], None]
-    ) -> None:
-        self._store, self._on_event = store, on_event
-        self._nodes = {node.key: node for node in plan.nodes}
-        self._children: dict[str, list[str]] = defaultdict(list)
-        for node in plan.nodes:
-            for parent in node.trial.inputs.values():
-                self._children[parent].append(node.key)
-        urgency = priorities(plan)
-        self._rank = {node.key: (-urgency[node.key], index) for index, node in enumerate(plan.nodes)}
-        self._done = done & self._nodes.keys()
-        self._cached = set(self._done)
-        self._left = set(todo)
-        self._ready: list[tuple[tuple[float, int], str]] = []
-        self._running: set[str] = set()
-        self._attempts: Counter[str] = Counter()
-        self._healed: set[str] = set()
-        self._failed: set[str] = set()
-        self._skipped: set[str] = set()
-        self._num_executed, self._trial_wall_s, self._full = 0, 0.0, False
-        self._tell("begun")
-
-    def drive(self, executor: Executor, heartbeat: Heartbeat) -> None:
-        """Keep the executor busy until nothing is left. Raises StoreFull, after what runs has ended."""
-        for key in [key for key in self._nodes if key in self._left]:
-            self._release(key)
-        while (self._ready and not self._full) or self._running:
-            limit = executor.slots + max(1, executor.slots // 4)
-            while self._ready and not self._full and len(self._running) < limit:
-                key = heapq.heappop(self._ready)[1]
-                if self._can_run(key):
-                    self._attempts[key] += 1
-                    self._running.add(key)
-                    executor.submit(self._nodes[key].trial)
-                    self._tell("started", key)
-            heartbeat.beat([self._label(key) for key in sorted(self._running)])
-            for finished in executor.wait(timeout=1.0):  # a growing cluster may have more slots by then
-                self._settle(finished)
-        if self._full:
-            raise StoreFull(self._store.root)
-        for key in [key for key in self._nodes if key in self._left]:
-            missing = next(p for p in self._nodes[key].trial.inputs.values() if p not in self._done)
-            self._skip(key, f"not run: {self._label(missing)} is missing")
-
-    def report(self, wall_s: float, interrupted: bool) -> Report:
-        return Report(
-            num_total=len(self._nodes),
-            num_done=len(self._done),
-            num_cached=len(self._cached),
-            num_executed=self._num_executed,
-            num_failed=len(self._failed),
-            num_skipped=len(self._skipped),
-            trial_wall_s=self._trial_wall_s,
-            wall_s=wall_s,
-            interrupted=interrupted,
-        )
-
-    def _can_run(self, key: str) -> bool:
-        waiting = key in self._left and key not in self._running
-        return waiting and self._done.issuperset(self._nodes[key].trial.inputs.values())
-
-    def _release(self, key: str) -> None:
-        if self._can_run(key):
-            heapq.heappush(self._ready, (self._rank[key], key))
-
-    def _settle(self, finished: Finished) -> None:
-        key = finished.key
-        self._running.discard(key)
-        if finished.ok:
-            self._left.discard(key)
-            self._done.add(key)
-            self._num_executed += 1
-            self._trial_wall_s += finished.wall_s
-            self._store.clear_failure(key)
-            self._tell("finished", key, wall_s=finished.wall_s)
-            for child in self._children[key]:
-                self._release(child)
-        elif finished.full:
-            self._full = True
-        elif finished.corrupt in self._nodes and key not in self._healed:
-            self._heal(key, finished.corrupt)
-        elif finished.system and self._attempts[key] <= RETRIES:
-            self._tell("retried", key, finished.error)
-            self._release(key)
-        else:
-            self._fail(key, finished)
-
-    def _heal(self, key: str, parent: str) -> None:
-        """The trial could not read its parent: compute the parent again, then the trial, once."""
-        self._healed.add(key)
-        reason = self._store.verify(parent) if parent in self._done else ""
-        if reason:
-            place = self._store.set_aside(parent, reason)
-            self._done.discard(parent)
-            self._cached.discard(parent)
-            self._left.add(parent)
-            self._tell("problem", parent, f"{reason}; set aside in {place.relative_to(self._store.root)}")
-            self._release(parent)
-        self._release(key)
-
-    def _fail(self, key: str, finished: Finished) -> None:
-        self._store.write_failure(self._nodes[key], finished.error, self._attempts[key])
-        self._left.discard(key)
-        self._failed.add(key)
-        self._tell("failed", key, finished.error, finished.wall_s)
-        below = list(self._children[key])
-        while below:
-            child = below.pop()
-            if child in self._left and child not in self._running:
-                self._skip(child, f"not run: {self._label(key)} failed")
-                below += self._children[child]
-
-    def _skip(self, key: str, message: str) -> None:
-        self._left.discard(key)
-        self._skipped.add(key)
-        self._tell("skipped", key, message)
-
-    def _label(self, key: str) -> str:
-        node = self._nodes.get(key)
-        if node is None:
-            return f"trial {key[:12]}"
-        replica = "" if node.replica is None else str(node.replica)
-        return " ".join(part for part in (node.stage, node.method, node.model, replica) if part)
-
-    def _tell(self, kind: EventKind, key: str = "", message: str = "", wall_s: float = 0.0) -> None:
-        node = self._nodes.get(key)
-        numbers = (len(self._done), len(self._nodes), len(self._left))
-        self._on_event(Event(kind, node, message, wall_s, *numbers))

@@ -11,7 +11,8 @@ import benchmark.executors.worker
 from benchmark.durable import StoreFull
 from benchmark.executors import Finished
 from benchmark.plan import Plan
-from benchmark.run import Event, Report, Rerun, priorities, run, select
+from benchmark.run import Rerun, run, select
+from benchmark.schedule import Event, Report, priorities
 from benchmark.store import Store
 from benchmark.trial import Outcome, Settings, Trial
 

@@ -23,7 +23,7 @@ from benchmark.cli.showing import show
 if TYPE_CHECKING:
     from benchmark.executors import ExecutorFactory
     from benchmark.plan import Plan
-    from benchmark.run import Report
+    from benchmark.schedule import Report
     from benchmark.store import Store
     from benchmark.trial import Settings
 

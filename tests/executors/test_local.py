@@ -10,7 +10,8 @@ import toy
 
 from benchmark.executors import Finished
 from benchmark.executors.local import LocalExecutor, num_gpus, num_slots
-from benchmark.run import Event, run
+from benchmark.run import run
+from benchmark.schedule import Event
 from benchmark.store import Store
 from benchmark.trial import Settings
 

@@ -9,7 +9,8 @@ import toy
 
 from benchmark.executors import Finished
 from benchmark.executors.ray import RayExecutor, _device
-from benchmark.run import Event, run
+from benchmark.run import run
+from benchmark.schedule import Event
 from benchmark.store import Store
 
 pytestmark = pytest.mark.ray
