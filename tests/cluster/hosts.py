@@ -43,7 +43,20 @@ def missing() -> str:
     if lacking:
         return f"needs the Debian packages {', '.join(lacking)}"
     tried = subprocess.run(
-        ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "x", "/run"],
+        [
+            "unshare",
+            "--mount",
+            "--net",
+            "--pid",
+            "--uts",
+            "--fork",
+            "--mount-proc",
+            "mount",
+            "-t",
+            "tmpfs",
+            "x",
+            "/run",
+        ],
         env=_PATH,
         capture_output=True,
         text=True,
@@ -107,10 +120,10 @@ class Host:
                 stderr=log,
                 start_new_session=True,
             )
-        own = os.readlink("/proc/self/ns/net")
+        own = Path("/proc/self/ns/net").readlink()
         for _ in _until(10):
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{self.process.pid}/ns/net") != own:
+                if Path(f"/proc/{self.process.pid}/ns/net").readlink() != own:
                     break
         # The same network card each time: the others' address tables stay true.
         card = "02:" + ":".join(f"{byte:02x}" for byte in (77, *ipaddress.ip_address(self.address).packed))
