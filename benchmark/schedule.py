@@ -2,12 +2,12 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.durable import StoreFull
-from benchmark.executors import Executor, Finished
+from benchmark.executors import Executor, Finished, Loss, Room
 from benchmark.heartbeat import Heartbeat
 from benchmark.store import Store
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
 
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped"]
-RETRIES = 2
-"""How often a trial is tried again whose worker was lost."""
+RETRIES: Mapping[Loss, int] = {"worker": 2, "node": 20, "memory": 4, "gpu_memory": 1}
+"""How often a trial is tried again after each kind of loss. A machine's end says nothing about the trial."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ def priorities(plan: "Plan") -> dict[str, float]:
     return dict(below)
 
 
+def batch_sizes(stage: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, int]]:
+    """Every batch size among a stage's settings, with its place, such as ("attack.batch_size", 250)."""
+    for name, value in stage.items():
+        if name == "batch_size":
+            yield place + name, value
+        elif isinstance(value, Mapping):
+            yield from batch_sizes(value, f"{place}{name}.")
+
+
 class Schedule:
     """The state of one run: what is done, ready, running; decides what comes next."""
 
@@ -82,9 +91,10 @@ class Schedule:
         self._done = done & self._nodes.keys()
         self._cached = set(self._done)
         self._left = set(todo)
-        self._ready: list[tuple[tuple[float, int], str]] = []
+        self._ready: dict[str, list[tuple[tuple[float, int], str]]] = defaultdict(list)  # a heap a stage
         self._running: set[str] = set()
         self._attempts: Counter[str] = Counter()
+        self._losses: Counter[tuple[str, Loss]] = Counter()
         self._healed: set[str] = set()
         self._failed: set[str] = set()
         self._skipped: set[str] = set()
@@ -95,15 +105,7 @@ class Schedule:
         """Keep the executor busy until nothing is left. Raises StoreFull, after what runs has ended."""
         for key in [key for key in self._nodes if key in self._left]:
             self._release(key)
-        while (self._ready and not self._full) or self._running:
-            limit = executor.slots + max(1, executor.slots // 4)
-            while self._ready and not self._full and len(self._running) < limit:
-                key = heapq.heappop(self._ready)[1]
-                if self._can_run(key):
-                    self._attempts[key] += 1
-                    self._running.add(key)
-                    executor.submit(self._nodes[key].trial)
-                    self._tell("started", key)
+        while self._feed(executor) or self._running:
             heartbeat.beat([self._label(key) for key in sorted(self._running)])
             for finished in executor.wait(timeout=1.0):  # a growing cluster may have more slots by then
                 self._settle(finished)
@@ -112,6 +114,33 @@ class Schedule:
         for key in [key for key in self._nodes if key in self._left]:
             missing = next(p for p in self._nodes[key].trial.inputs.values() if p not in self._done)
             self._skip(key, f"not run: {self._label(missing)} is missing")
+
+    def _feed(self, executor: Executor) -> bool:
+        """Submit what the executor wants, the longest path first; whether anything is left to submit."""
+        while not self._full:
+            heads = sorted((heap[0], heap) for heap in self._ready.values() if heap)
+            if not heads:
+                return False
+            for (_, key), heap in heads:
+                waits = self._can_run(key)
+                if not waits or executor.wants(self._nodes[key].trial):
+                    heapq.heappop(heap)
+                    if waits:
+                        self._submit(key, executor)
+                    break
+            else:
+                return True
+        return False
+
+    def _submit(self, key: str, executor: Executor) -> None:
+        room = Room(
+            whole_gpu=self._losses[key, "gpu_memory"] > 0,
+            times_threads=2 ** self._losses[key, "memory"],
+        )
+        self._attempts[key] += 1
+        self._running.add(key)
+        executor.submit(self._nodes[key].trial, room)
+        self._tell("started", key)
 
     def report(self, wall_s: float, interrupted: bool) -> Report:
         return Report(
@@ -132,7 +161,7 @@ class Schedule:
 
     def _release(self, key: str) -> None:
         if self._can_run(key):
-            heapq.heappush(self._ready, (self._rank[key], key))
+            heapq.heappush(self._ready[self._nodes[key].stage], (self._rank[key], key))
 
     def _settle(self, finished: Finished) -> None:
         key = finished.key
@@ -150,7 +179,8 @@ class Schedule:
             self._full = True
         elif finished.corrupt in self._nodes and key not in self._healed:
             self._heal(key, finished.corrupt)
-        elif finished.system and self._attempts[key] <= RETRIES:
+        elif finished.loss and self._losses[key, finished.loss] < RETRIES[finished.loss]:
+            self._losses[key, finished.loss] += 1
             self._tell("retried", key, finished.error)
             self._release(key)
         else:
@@ -170,6 +200,8 @@ class Schedule:
         self._release(key)
 
     def _fail(self, key: str, finished: Finished) -> None:
+        if finished.loss == "gpu_memory":
+            finished = replace(finished, error=f"{finished.error.rstrip()}\n{self._too_large(key)}")
         self._store.write_failure(self._nodes[key], finished.error, self._attempts[key])
         self._left.discard(key)
         self._failed.add(key)
@@ -180,6 +212,11 @@ class Schedule:
             if child in self._left and child not in self._running:
                 self._skip(child, f"not run: {self._label(key)} failed")
                 below += self._children[child]
+
+    def _too_large(self, key: str) -> str:
+        sizes = [f"{name} (now {size})" for name, size in batch_sizes(self._nodes[key].trial.stage)]
+        lower = f"lower {' or '.join(sizes)}, or " if sizes else ""
+        return f"{self._label(key)} ran out of GPU memory, with a GPU of its own: {lower}use a GPU with more memory"
 
     def _skip(self, key: str, message: str) -> None:
         self._left.discard(key)

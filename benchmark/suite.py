@@ -17,6 +17,7 @@ from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
 from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
+from benchmark.resources import Resources
 from benchmark.spec import Spec, SpecError, suggest
 
 CONTROL_NAMES = ("memoriser", "untrained", "injected")
@@ -93,11 +94,13 @@ class Suite(Spec):
     inversion: list[InversionField] = Field(min_length=1)
     membership: list[MembershipField] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
+    resources: Resources = {}
 
     @property
     def hash(self) -> str:
-        """sha256 of the checked suite, whatever its comments and order of keys."""
-        return hashlib.sha256(registry.canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        """sha256 of what can change a number, whatever the file's comments and order of keys."""
+        counted = self.model_dump(mode="json", exclude={"resources"})
+        return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
 
 def load_suite(path: str) -> tuple[Suite, str]:

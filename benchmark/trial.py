@@ -1,9 +1,10 @@
 """One trial: a stage with its settings and inputs -> rows + artifacts. Knows no executor."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 from benchmark import registry
 from benchmark.allocator import keep_freed_memory
@@ -70,7 +71,8 @@ class Settings:
 
     device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
     include: the user's files with methods of their own. files: (sha256 of its content, absolute path) of each file
-    that trials name by its hash, such as a checkpoint.
+    that trials name by its hash, such as a checkpoint. gpus: (stage, GPUs that its trials hold), see `resources`.
+    share: of the GPU's memory, for the trial at hand.
     """
 
     results: str
@@ -79,6 +81,8 @@ class Settings:
     threads: int = 1
     include: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+    gpus: tuple[tuple[str, float], ...] = ()
+    share: float = 1.0
 
 
 class Reader(Protocol):
@@ -101,13 +105,16 @@ class Context:
     """What a stage gets: its trial, its parents' artifacts, the device and its own randomness."""
 
     def __init__(self, trial: Trial, store: Reader, settings: Settings) -> None:
+        self.trial, self.settings, self._store = trial, settings, store
+
+    @functools.cached_property
+    def device(self) -> "torch.device":
         import torch
 
-        self.trial, self.settings, self._store = trial, settings, store
-        name = settings.device
+        name = self.settings.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(name)
+        return torch.device(name)
 
     def parent(self, role: str) -> Trial:
         return self._store.trial(self.trial.inputs[role])
@@ -125,7 +132,12 @@ class Context:
 
 
 class Stage(Spec):
-    """A step of the benchmark. `run` is pure: context in, outcome out."""
+    """A step of the benchmark. `run` is pure: context in, outcome out.
+
+    TORCH: whether it computes with torch. Where it does not, its worker need not load it.
+    """
+
+    TORCH: ClassVar[bool] = True
 
     def run(self, context: Context) -> Outcome:
         raise NotImplementedError
@@ -136,12 +148,13 @@ def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
 
     Raises whatever the stage raises; executors record it.
     """
-    import torch
-
     for path in settings.include:
         registry.include(path)
-    torch.set_num_threads(settings.threads)
-    keep_freed_memory()
     stage = registry.parse("stage", dict(trial.stage))
     assert isinstance(stage, Stage)
+    if stage.TORCH:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+        keep_freed_memory()
     return stage.run(Context(trial, store, settings))

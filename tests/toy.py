@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from benchmark import registry
-from benchmark.executors import Executor, Finished
+from benchmark.executors import USUAL, Executor, Finished, Room
 from benchmark.executors.worker import run_trial
 from benchmark.plan import Node, Plan
 from benchmark.schema import PROVENANCE
@@ -71,7 +71,10 @@ class Inline:
         self._queue: deque[Trial] = deque()
         self._attempts: Counter[str] = Counter()
 
-    def submit(self, trial: Trial) -> None:
+    def wants(self, trial: Trial) -> bool:
+        return len(self._queue) < self.slots + 1
+
+    def submit(self, trial: Trial, room: Room = USUAL) -> None:
         self.started.append(trial.key)
         self._queue.append(trial)
 
@@ -79,7 +82,7 @@ class Inline:
         trial = self._queue.popleft()
         self._attempts[trial.key] += 1
         if self._attempts[trial.key] <= self.lose.get(trial.key, 0):
-            return [Finished(trial.key, error="the worker is gone", system=True)]
+            return [Finished(trial.key, error="the worker is gone", loss="worker")]
         return [run_trial(trial, self.settings)]
 
     def close(self) -> None:

@@ -39,18 +39,23 @@ if TYPE_CHECKING:
 @click.option("--rerun", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True)
 @click.option("--only", multiple=True, metavar="MODEL", help="Only this model of the suite, and what it needs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
-@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core or GPU.")
-@click.option("--gpus-per-trial", type=click.FloatRange(0, 64), help="Share of a GPU a trial holds (Ray).")
+@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core, as GPUs allow.")
+@click.option(
+    "--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial that uses one; before the suite's."
+)
 def run(suite: str, **options: Any) -> None:
     """Run what is missing of SUITE, then build its page."""
     from benchmark.live import Follower, closing
     from benchmark.prepare import check_address, check_device, prepare
+    from benchmark.resources import check_gpus, gpu_shares
     from benchmark.run import run as run_plan
     from benchmark.store import Store
     from benchmark.trial import Settings
 
     console = terminal()
+    check_gpus(options["gpus_per_trial"], options["device"])
     prepared = prepare(suite, options["data_root"], options["include"])
+    gpus = gpu_shares(prepared.suite.resources, options["gpus_per_trial"])
     if options["address"] is None:  # a cluster's nodes have devices of their own
         check_device(options["device"])
     else:
@@ -63,6 +68,7 @@ def run(suite: str, **options: Any) -> None:
         threads=prepared.suite.threads,
         include=options["include"],
         files=prepared.files,
+        gpus=gpus,
     )
     store = Store(options["results"])
     store.writable()
@@ -85,7 +91,7 @@ def _factory(options: dict[str, Any]) -> "ExecutorFactory":
         from benchmark.executors.ray import RayExecutor
 
         try:
-            return RayExecutor(settings, slots, options["address"], options["gpus_per_trial"])
+            return RayExecutor(settings, slots, options["address"])
         except ImportError as error:
             advice = "allowed: --executor local, or pip install 'ray[tune]'"
             raise ValueError(f"Ray cannot be imported ({error}); {advice}") from error

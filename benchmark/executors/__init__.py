@@ -3,9 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from benchmark.trial import Settings, Trial
+
+Loss = Literal["", "worker", "node", "memory", "gpu_memory"]
+"""Why a trial may be tried again: its process died; its whole machine did, which is not the trial's fault; the machine
+had no memory left, and Ray ended the trial; the GPU, or the trial's share of it, had none left."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a trial holds beyond its usual share, once it ran out of memory.
+
+    whole_gpu: instead of a part of one. times_threads: how many times its CPUs, so that fewer run beside it.
+    """
+
+    whole_gpu: bool = False
+    times_threads: int = 1
+
+
+USUAL = Room()
 
 
 @dataclass(frozen=True)
@@ -14,7 +32,7 @@ class Finished:
 
     wall_s: seconds of the trial's own work. gpu_s: the part of it that held a GPU.
     error: traceback or reason, empty if it went well.
-    system: the worker was lost (killed, out of memory, node gone); the trial may be tried again.
+    loss: why it may be tried again, else empty.
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
     host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
@@ -24,7 +42,7 @@ class Finished:
     wall_s: float = 0.0
     gpu_s: float = 0.0
     error: str = ""
-    system: bool = False
+    loss: Loss = ""
     corrupt: str = ""
     full: bool = False
     host: str = ""
@@ -42,7 +60,14 @@ class Executor(Protocol):
         """Trials that can run at the same time now; a growing cluster raises it."""
         ...
 
-    def submit(self, trial: Trial) -> None:
+    def wants(self, trial: Trial) -> bool:
+        """Should this trial be submitted now? Yes while it can start at once, or few of its kind wait.
+
+        Trials on a GPU and trials beside it are two kinds, so that neither keeps the other from its processors.
+        """
+        ...
+
+    def submit(self, trial: Trial, room: Room = USUAL) -> None:
         """Queue a trial; returns at once."""
         ...
 

@@ -8,14 +8,15 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmark.executors import Finished
+from benchmark.executors import USUAL, Finished, Room
+from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
 _SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
@@ -37,30 +38,49 @@ def num_slots(settings: Settings) -> int:
     return max(1, cores // settings.threads)
 
 
+def gpu_ids(settings: Settings) -> list[int]:
+    """Indices, as torch counts, of this machine's GPUs that trials may use."""
+    kind, _, index = settings.device.partition(":")
+    if kind == "cpu":
+        return []
+    if index:
+        return [int(index)]
+    return list(range(max(num_gpus(), int(kind == "cuda"))))  # torch may know of one that has no file in /dev
+
+
 @dataclass
 class _Worker:
     process: SpawnProcess
     connection: "Connection[tuple[Trial, Settings], Finished]"
     trial: Trial | None = None
+    share: float = 0.0
+    gpu: int | None = None  # the one it used last
 
 
 @dataclass
 class LocalExecutor:
-    """A process a slot, each with a pipe of its own: a killed worker costs its own trial only."""
+    """A process a slot, each with a pipe of its own: a killed worker costs its own trial only.
+
+    A trial gets the GPU that has most room for its share; those without a share run beside, on the CPU.
+    """
 
     settings: Settings
     slots: int = 0
     _workers: list[_Worker] = field(default_factory=list, init=False)
-    _queue: deque[Trial] = field(default_factory=deque, init=False)
+    _queue: deque[tuple[Trial, float]] = field(default_factory=deque, init=False)
     _lost: list[Finished] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        if not self.slots:
-            on_gpu = self.settings.device.startswith("cuda") or (self.settings.device == "auto" and num_gpus() > 0)
-            self.slots = 1 if on_gpu else num_slots(self.settings)
+        self.slots = self.slots or num_slots(self.settings)
+        self._gpus, self._shares = gpu_ids(self.settings), dict(self.settings.gpus)
 
-    def submit(self, trial: Trial) -> None:
-        self._queue.append(trial)
+    def wants(self, trial: Trial) -> bool:
+        on_gpu = self._share(trial) > 0
+        return sum((share > 0) == on_gpu for _, share in self._queue) < max(1, self.slots // 4)
+
+    def submit(self, trial: Trial, room: Room = USUAL) -> None:
+        share = self._share(trial)
+        self._queue.append((trial, 1.0 if share and room.whole_gpu else share))
         self._feed()
 
     def wait(self, timeout: float | None = None) -> list[Finished]:
@@ -101,14 +121,34 @@ class LocalExecutor:
         busy = sum(worker.trial is not None for worker in self._workers)
         while len(self._workers) < min(self.slots, busy + len(self._queue) + 1):
             self._workers.append(_start(self.settings.threads))
-        for worker in [worker for worker in self._workers if worker.trial is None]:
-            if not self._queue:
+        for trial, share in list(self._queue):
+            idle = [worker for worker in self._workers if worker.trial is None]
+            gpu = self._roomiest(share)
+            if not idle:
                 break
-            worker.trial = self._queue.popleft()
+            if share and gpu is None:
+                continue
+            # CUDA keeps memory of each GPU that a process has used: use few processes for each.
+            worker = min(idle, key=lambda worker: worker.gpu != gpu)
+            self._queue.remove((trial, share))
+            worker.trial, worker.share = trial, share
+            worker.gpu = gpu if share else worker.gpu
+            device = self.settings.device if not self._gpus else f"cuda:{gpu}" if share else "cpu"
             try:
-                worker.connection.send((worker.trial, self.settings))
+                worker.connection.send((trial, replace(self.settings, device=device, share=share or 1.0)))
             except OSError:  # it died while idle
                 self._lost.append(self._bury(worker))
+
+    def _roomiest(self, share: float) -> int | None:
+        """The GPU with most room, if that is enough for this share; None for a trial that needs none."""
+        busy = [worker for worker in self._workers if worker.trial is not None]
+        held = {gpu: sum(worker.share for worker in busy if worker.gpu == gpu) for gpu in self._gpus}
+        found = min(held, key=lambda gpu: held[gpu], default=None)
+        return found if share and found is not None and held[found] + share <= 1 + 1e-9 else None
+
+    def _share(self, trial: Trial) -> float:
+        """Of one GPU: a trial computes on one, however many it asked for."""
+        return min(1.0, gpus_of(trial.stage["method"], self._shares)) if self._gpus else 0.0
 
     def _bury(self, worker: _Worker) -> Finished:
         """Take a dead worker out; the report on the trial that it had."""
@@ -119,7 +159,7 @@ class LocalExecutor:
         code = worker.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-        report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", system=True)
+        report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", loss="worker")
         worker.process.close()
         return report
 

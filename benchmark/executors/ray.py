@@ -3,33 +3,47 @@
 import logging
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from benchmark.executors import Finished
-from benchmark.executors.local import num_gpus, num_slots, preload
+from benchmark.executors import USUAL, Finished, Loss, Room
+from benchmark.executors.local import gpu_ids, num_slots, preload
+from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
-_ALWAYS = {
+ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Workers see every GPU and pick the one they were given: a process that serves another GPU
     # next could not change its CUDA_VISIBLE_DEVICES any more once CUDA has started.
     "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
 }
-_OWN_CLUSTER = {
-    "RAY_AUTH_MODE": "disabled",  # it listens on loopback; a token would be left in the home folder
-    # A lost node is noticed within about a second; the default takes 12-16 s.
+"""For drivers and nodes, in every cluster."""
+LOST_NODES = {
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
+}
+"""For the head of a cluster: a silent node is given up in under 5 s; with Ray's own settings it takes 12 to 16 s."""
+_OWN_CLUSTER = {
+    **LOST_NODES,
+    "RAY_AUTH_MODE": "disabled",  # it listens on loopback; a token would be left in the home folder
     # Ray's agents look for the server of a killed driver this long before they leave; 60 by default.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 _OBJECT_STORE_BYTES = 150 * 2**20  # tasks pass keys; Ray's own floor is 75 MiB
 _GROWTH = 16
-_RESOURCES_S = 1.0
+_LOOK_S = 1.0
+_NODE_LOSS_S = 6.0
+"""A machine that goes down may end its workers some seconds before, or after, it is given up itself."""
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    key: str
+    threads: int
+    gpus: float
 
 
 class RayExecutor:
@@ -37,13 +51,13 @@ class RayExecutor:
 
     address: the cluster to join ("auto", "host:6379", "ray://host:10001"); None starts Ray on
     this machine. slots: trials side by side on this machine, 0 for as many as it has room for.
-    gpus_per_trial: share of a GPU a trial holds; None: a whole one where there is one.
+
+    Trials hold their shares of `Settings.gpus`. In a joined cluster with device "cuda" they wait for GPUs, also while
+    no node has one; with "auto" they do where the cluster has GPUs, or its autoscaler can add nodes that have.
     """
 
-    def __init__(
-        self, settings: Settings, slots: int = 0, address: str | None = None, gpus_per_trial: float | None = None
-    ) -> None:
-        os.environ.update(_ALWAYS)  # read when ray is imported and by the processes it starts
+    def __init__(self, settings: Settings, slots: int = 0, address: str | None = None) -> None:
+        os.environ.update(ALWAYS)  # read when ray is imported and by the processes it starts
         if address is None:
             os.environ.update(_OWN_CLUSTER)
         import ray
@@ -53,41 +67,60 @@ class RayExecutor:
         self._owned = not self._ray.is_initialized()
         if self._owned:
             _init(self._ray, settings, slots, address)
-        if gpus_per_trial is None:
-            has_gpu = self._ray.cluster_resources().get("GPU", 0) > 0
-            gpus_per_trial = 1.0 if settings.device != "cpu" and has_gpu else 0.0
-        self._gpus = gpus_per_trial
-        # max_calls=0: the process, with torch loaded, serves the next trial too.
-        options = {"num_cpus": settings.threads, "num_gpus": gpus_per_trial, "max_calls": 0, "max_retries": 0}
-        self._task = self._ray.remote(**options)(_task)
-        self._running: dict[Any, str] = {}
+        self._shares = dict(settings.gpus)
         self._resources: dict[str, float] = {}
-        self._resources_at = -_RESOURCES_S
+        self._smallest, self._nodes_lost_at, self._looked_at = 1, -_NODE_LOSS_S, -_LOOK_S
+        self._alive: set[str] = set()
+        self._look()
+        self._on_gpus = self._uses_gpus()
+        # max_calls=0: the process, with torch loaded, serves the next trial too.
+        self._task = self._ray.remote(max_calls=0, max_retries=0)(_task)
+        self._running: dict[Any, _Submitted] = {}
+        self._held = {"cpu": 0.0, "gpu": 0.0}
+        self._suspects: list[tuple[float, Finished]] = []
         if not self._joined:
-            warm = self._ray.remote(**options)(preload)
+            warm = self._ray.remote(num_cpus=settings.threads, max_calls=0, max_retries=0)(preload)
             self._warming = [warm.remote() for _ in range(self.slots)]  # kept, or Ray drops the tasks
 
     @property
     def slots(self) -> int:
-        if time.monotonic() - self._resources_at >= _RESOURCES_S:
-            self._resources, self._resources_at = self._ray.cluster_resources(), time.monotonic()
-        room = self._resources.get("CPU", 0.0) / self._settings.threads
-        if self._gpus:
-            room = min(room, self._resources.get("GPU", 0.0) / self._gpus)
+        self._look()
+        room = int(self._resources.get("CPU", 0.0) / self._settings.threads)
         # Tasks that wait are what makes a cluster start more nodes.
-        return int(room) + _GROWTH if self._joined else max(1, int(room))
+        return room + _GROWTH if self._joined else max(1, room)
 
-    def submit(self, trial: Trial) -> None:
-        self._running[self._task.remote(trial, self._settings)] = trial.key
+    def wants(self, trial: Trial) -> bool:
+        self._look()
+        threads, gpus = self._settings.threads, self._share(trial)
+        room = self._resources.get("CPU", 0.0) / threads
+        if gpus:
+            room = min(room, self._resources.get("GPU", 0.0) / gpus)
+        waiting = max(1, int(room) // 4) + (_GROWTH if self._joined else 0)
+        held = self._held["gpu"] / gpus if gpus else self._held["cpu"] / threads
+        return held < int(room) + waiting
+
+    def submit(self, trial: Trial, room: Room = USUAL) -> None:
+        gpus = self._share(trial)
+        if gpus and room.whole_gpu:
+            gpus = max(1.0, gpus)
+        threads = max(self._settings.threads, min(self._smallest, self._settings.threads * room.times_threads))
+        task = self._task.options(num_cpus=threads, num_gpus=gpus)
+        submitted = _Submitted(trial.key, threads, gpus)
+        self._running[task.remote(trial, replace(self._settings, share=min(1.0, gpus or 1.0)))] = submitted
+        self._hold(submitted, 1)
 
     def wait(self, timeout: float | None = None) -> list[Finished]:
-        if not self._running:
-            return []
-        waiting = list(self._running)
-        ready, _ = self._ray.wait(waiting, num_returns=1, timeout=timeout)
-        if ready:  # take what else is ready now
-            ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        return [self._report(reference, self._running.pop(reference)) for reference in ready]
+        if self._suspects:
+            timeout = min(timeout or _LOOK_S, _LOOK_S / 4)
+        ready: list[Any] = []
+        if self._running:
+            waiting = list(self._running)
+            ready, _ = self._ray.wait(waiting, num_returns=1, timeout=timeout)
+            if ready:  # take what else is ready now
+                ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        elif self._suspects:
+            time.sleep(timeout or _LOOK_S)
+        return self._cleared([self._report(reference) for reference in ready])
 
     def close(self) -> None:
         self._running.clear()
@@ -103,25 +136,90 @@ class RayExecutor:
     ) -> None:
         self.close()
 
-    def _report(self, reference: Any, key: str) -> Finished:
+    def _share(self, trial: Trial) -> float:
+        return gpus_of(trial.stage["method"], self._shares) if self._on_gpus else 0.0
+
+    def _uses_gpus(self) -> bool:
+        kind = self._settings.device.partition(":")[0]
+        if kind == "auto":
+            return self._resources.get("GPU", 0.0) > 0 or (self._joined and _may_grow_gpus())
+        return kind == "cuda"
+
+    def _hold(self, submitted: _Submitted, sign: int) -> None:
+        kind = "gpu" if submitted.gpus else "cpu"
+        self._held[kind] += sign * (submitted.gpus or submitted.threads)
+
+    def _look(self) -> None:
+        """See, at most once a second, what the cluster has now and whether it lost nodes."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = now
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        names = {node["NodeID"] for node in alive}
+        if self._alive - names:
+            self._nodes_lost_at = now
+        self._alive = names
+        self._resources = {n: sum(node["Resources"].get(n, 0.0) for node in alive) for n in ("CPU", "GPU")}
+        cpus = [int(node["Resources"].get("CPU", 0)) for node in alive]
+        self._smallest = min((count for count in cpus if count), default=1)
+
+    def _report(self, reference: Any) -> Finished:
+        submitted = self._running.pop(reference)
+        self._hold(submitted, -1)
+        errors = self._ray.exceptions
         try:
             finished: Finished = self._ray.get(reference)
             return finished
-        except self._ray.exceptions.RayTaskError as error:  # the worker could not even start the trial
-            return Finished(key, error=str(error))
-        except self._ray.exceptions.RayError as error:
-            return Finished(key, error=f"{type(error).__name__}: {error}", system=True)
+        except errors.RayTaskError as error:  # the worker could not even start the trial
+            return Finished(submitted.key, error=str(error))
+        except errors.OutOfMemoryError as error:
+            loss: Loss = "memory"
+            text = str(error)
+        except (errors.NodeDiedError, errors.LocalRayletDiedError, errors.ObjectLostError) as error:
+            loss, text = "node", f"{type(error).__name__}: {error}"
+        except errors.RayError as error:
+            loss, text = "worker", f"{type(error).__name__}: {error}"
+        return Finished(submitted.key, error=text, loss=loss)
+
+    def _cleared(self, reports: list[Finished]) -> list[Finished]:
+        """Keep back dead workers' reports in a cluster until it is known whether their machine went with them."""
+        now = time.monotonic()
+        suspected = [report for report in reports if report.loss == "worker" and self._joined]
+        found = [report for report in reports if report not in suspected]
+        self._suspects += [(now, report) for report in suspected]
+        if self._suspects:
+            self._look()
+        for at, report in list(self._suspects):
+            if self._nodes_lost_at > at - _NODE_LOSS_S:
+                found.append(replace(report, loss="node"))
+            elif now - at > _NODE_LOSS_S:
+                found.append(report)
+            else:
+                continue
+            self._suspects.remove((at, report))
+        return found
 
 
 def _init(ray: Any, settings: Settings, slots: int, address: str | None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is not None:
-        ray.init(address=address, runtime_env={"env_vars": _ALWAYS}, **quiet)
+        ray.init(address=address, runtime_env={"env_vars": ALWAYS}, **quiet)
         return
     cpus = (slots or num_slots(settings)) * settings.threads
-    gpus = 0 if settings.device == "cpu" else num_gpus()
+    gpus = len(gpu_ids(settings))
     own = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     ray.init(num_cpus=cpus, num_gpus=gpus, **own, **quiet)  # "local": never one that happens to run here
+
+
+def _may_grow_gpus() -> bool:
+    """Can the cluster's autoscaler add nodes that have GPUs? Ray keeps what it read of the cluster's file."""
+    from ray._private.state import state
+
+    try:
+        return (state.get_max_resources_from_cluster_config() or {}).get("GPU", 0) > 0
+    except Exception:  # not a public call: where it is another one, `--device cuda` says the same
+        return False
 
 
 def _task(trial: Trial, settings: Settings) -> Finished:
@@ -136,7 +234,7 @@ def _task(trial: Trial, settings: Settings) -> Finished:
 def _device(wanted: str, given: list[Any]) -> str:
     """The device of a task that Ray gave these GPUs: ids of the machine, or names in CUDA_VISIBLE_DEVICES."""
     if not given:
-        return "cpu" if wanted == "auto" else wanted
+        return "cpu"
     if wanted not in ("auto", "cuda"):
         return wanted
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]

@@ -1,11 +1,12 @@
 """One trial in a worker process: run it, write it to the store, report in a few bytes."""
 
+import sys
 import time
 import traceback
 from dataclasses import replace
 
 from benchmark.durable import StoreFull
-from benchmark.executors import Finished
+from benchmark.executors import Finished, Loss
 from benchmark.provenance import provenance
 from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Settings, Trial, execute
@@ -14,34 +15,69 @@ from benchmark.trial import Settings, Trial, execute
 def run_trial(trial: Trial, settings: Settings) -> Finished:
     """Execute `trial` and commit its outcome. Never raises: what the trial raised is in the report."""
     key, begin = trial.key, time.perf_counter()
+    device = settings.device
     try:
-        import torch
-
-        device = resolve_device(settings.device)
+        device = resolve_device(device)
+        limit_memory(device, settings.share)
         store = Store(settings.results)
         outcome = execute(trial, store, replace(settings, device=device))
-        if device != "cpu":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         wall_s = time.perf_counter() - begin
         gpu_s = 0.0 if device == "cpu" else wall_s
         made = provenance(device, settings.threads)
         store.write(trial, outcome, {**made, "wall_s": wall_s, "gpu_s": gpu_s})
-        if device != "cpu":
-            torch.cuda.empty_cache()  # idle workers must leave the memory to those that share the GPU
         return Finished(key, wall_s, gpu_s, host=made["host"])
     except StoreFull as error:
         return Finished(key, time.perf_counter() - begin, error=str(error), full=True)
     except CorruptArtifact as error:
         text = traceback.format_exc()
         return Finished(key, time.perf_counter() - begin, error=text, corrupt=error.key)
-    except Exception:  # a user's method may raise anything; the driver records it
-        return Finished(key, time.perf_counter() - begin, error=traceback.format_exc())
+    except Exception as error:  # a user's method may raise anything; the driver records it
+        loss: Loss = "gpu_memory" if out_of_gpu_memory(error) else ""
+        return Finished(key, time.perf_counter() - begin, error=traceback.format_exc(), loss=loss)
+    finally:
+        give_memory_back(device)
+
+
+def out_of_gpu_memory(error: Exception) -> bool:
+    """CUDA has no memory left: torch says so in its own error, its libraries, and a new context, in a RuntimeError."""
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+        return False
+    import torch
+
+    said = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in said)
+
+
+def limit_memory(device: str, share: float) -> None:
+    """Let this process allocate no more than its share of the GPU's memory."""
+    if device != "cpu":
+        import torch
+
+        index = torch.device(device).index
+        where = torch.cuda.current_device() if index is None else index
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), where)
+
+
+def synchronize(device: str) -> None:
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def give_memory_back(device: str) -> None:
+    """Idle workers must leave the memory to those that share the GPU, also after a trial that failed."""
+    if device not in ("cpu", "auto"):
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def resolve_device(name: str) -> str:
     """The device that "auto" stands for in this process."""
-    import torch
-
     if name == "auto":
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name

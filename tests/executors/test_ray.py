@@ -87,7 +87,7 @@ def test_it_takes_no_more_than_it_was_given(executor: RayExecutor) -> None:
         ("auto", ["3"], "2,3", "cuda:1"),
         ("cuda", ["GPU-b"], "GPU-a, GPU-b", "cuda:1"),
         ("cuda:0", [1], None, "cuda:0"),
-        ("cuda", [], None, "cuda"),
+        ("cuda", [], None, "cpu"),
     ],
 )
 def test_the_device_is_the_one_ray_gave(
