@@ -76,5 +76,14 @@ class Worker(Stage):
         )
 
 
-for stage in (Add, Fail, NotFinite, DieTimes, Worker):
+class Batch(Stage):
+    """Has a batch size."""
+
+    batch_size: int
+
+    def run(self, context: Context) -> Outcome:
+        return Outcome(rows=[{"metric": "batch_size", "value": float(self.batch_size)}])
+
+
+for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker):
     register("stage", f"toy_{stage.__name__.lower()}", stage)
