@@ -61,7 +61,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["run", "TINY", "--excutor", "local"], "No such option"),
     (["run", "TINY", "--executor", "slurm"], "Invalid value for '--executor': 'slurm' is not one of 'ray', 'local'."),
     (["run", "TINY", "--slots", "0"], "Invalid value for '--slots': 0 is not in the range x>=1."),
-    (["run", "TINY", "--gpus-per-trial", "-1"], "Invalid value for '--gpus-per-trial': -1.0 is not in the range"),
+    (["run", "TINY", "--gpus-per-trial", "-1"], "--gpus-per-trial: -1.0 is no share of GPUs; allowed: 0 to 1"),
     (["run", "TINY", "--device", "tpu"], "--device: 'tpu' is no device; allowed: auto, cpu, cuda, cuda:0"),
     (["run", "TINY", "--device", "cuda:-1"], "--device: 'cuda:-1' is no device"),
     (["run", "TINY", "--address", "127.0.0.1:1"], "--address: nobody answers at '127.0.0.1:1' ([Errno 111]"),

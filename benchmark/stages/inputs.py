@@ -67,9 +67,25 @@ def replica_of(context: Context, role: str) -> int:
 
 @torch.no_grad()
 def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
-    """`function` over images (N, C, H, W), uint8 or float in [0, 1], in batches; result on the CPU."""
-    parts = []
-    for batch in images.split(_BATCH):
-        x = batch.to(device, memory_format=torch.channels_last)
-        parts.append(function(to_float(x) if x.dtype == torch.uint8 else x).float().cpu())
+    """`function` over images (N, C, H, W), uint8 or float in [0, 1], in batches; result on the CPU.
+
+    function: a pass in eval mode, which treats each image by itself. Where the GPU's memory is too small for a batch,
+    the batch is halved, and halved again; the result is that of whole batches up to rounding.
+    Raises torch.OutOfMemoryError if not even one image fits.
+    """
+    parts: list[Tensor] = []
+    size, begin = _BATCH, 0
+    while begin < len(images) or not parts:
+        batch = images[begin : begin + size]
+        try:
+            x = batch.to(device, memory_format=torch.channels_last)
+            parts.append(function(to_float(x) if x.dtype == torch.uint8 else x).float().cpu())
+            begin += size
+            continue
+        except torch.OutOfMemoryError:
+            if len(batch) <= 1:
+                raise
+        # Here the error is gone, and with it what the pass had allocated.
+        size = len(batch) // 2
+        torch.cuda.empty_cache()
     return torch.cat(parts)
