@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-import toy
 import torch
+import toy
 
 from benchmark.executors.worker import limit_memory, out_of_gpu_memory, run_trial
 from benchmark.plan import Node
