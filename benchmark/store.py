@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
 
 T = TypeVar("T")
+_ABANDONED_S = 7 * 86400.0
+"""The state of a training that nobody went on with for so long is let go."""
+_LARGEST_PROGRESS = 4 * 2**30
 _STALE_S = 3600.0
 """A hidden folder this old belongs to a killed run: writing a finished trial takes seconds."""
 
@@ -201,11 +204,31 @@ class Store:
         return target
 
     def clear_stale(self) -> None:
-        """Remove what killed runs were writing. It has no mark, so it was never a result."""
+        """Remove what killed runs were writing, which has no mark and so was never a result, and old progress."""
         for hidden in (self.root / "trials").glob("??/.*.tmp"):
             with contextlib.suppress(FileNotFoundError):  # its writer has just put it in place
                 if time.time() - hidden.stat().st_mtime > _STALE_S:
                     shutil.rmtree(hidden, ignore_errors=True)
+        for path in (self.root / "progress").glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                written = path.name.startswith(".") or (self.folder(path.stem) / MARK).exists()
+                if time.time() - path.stat().st_mtime > (_STALE_S if written else _ABANDONED_S):
+                    path.unlink()
+
+    def progress(self, key: str) -> bytes | None:
+        """What `keep_progress` wrote last for a trial that is not finished; None if nothing. Raises OSError."""
+        path = self._progress(key)
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST_PROGRESS else None
+
+    def keep_progress(self, key: str, content: bytes) -> None:
+        """Keep the state of a training beside the trials. Raises StoreFull, OSError."""
+        replace_file(self._progress(key), content)
+
+    def clear_progress(self, key: str) -> None:
+        self._progress(key).unlink(missing_ok=True)
+
+    def _progress(self, key: str) -> Path:
+        return self.root / "progress" / f"{key}.safetensors"
 
     def write_failure(self, node: "Node", traceback: str, attempts: int) -> None:
         """Keep why a trial failed, for people; it is no result and is tried again."""

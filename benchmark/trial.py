@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 from benchmark import registry
 from benchmark.allocator import keep_freed_memory
+from benchmark.epochs import EVERY_S, Keeper, Progress
 from benchmark.spec import Spec
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Settings:
     device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
     include: the user's files with methods of their own. files: (sha256 of its content, absolute path) of each file
     that trials name by its hash, such as a checkpoint. gpus: (stage, GPUs that its trials hold), see `resources`.
-    share: of the GPU's memory, for the trial at hand.
+    share: of the GPU's memory, for the trial at hand. keep_every_s: seconds after which a training keeps its state at
+    the end of an epoch.
     """
 
     results: str
@@ -83,9 +85,10 @@ class Settings:
     files: tuple[tuple[str, str], ...] = ()
     gpus: tuple[tuple[str, float], ...] = ()
     share: float = 1.0
+    keep_every_s: float = EVERY_S
 
 
-class Reader(Protocol):
+class Reader(Keeper, Protocol):
     """The part of the store that a trial may use."""
 
     def trial(self, key: str) -> Trial: ...
@@ -115,6 +118,14 @@ class Context:
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(name)
+
+    @functools.cached_property
+    def progress(self) -> Progress:
+        """Where a training keeps its state, and finds that of an earlier attempt."""
+        import torch
+
+        made_with = f"torch {torch.__version__}, {self.device.type}, {self.settings.threads} threads"
+        return Progress(self._store, self.trial.key, made_with, self.settings.keep_every_s)
 
     def parent(self, role: str) -> Trial:
         return self._store.trial(self.trial.inputs[role])

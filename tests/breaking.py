@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.evasion.attack import Evasion, Perturbed
 from benchmark.inversion.attack import Inversion, Victim
 from benchmark.models.classifier import Classifier
@@ -32,7 +33,14 @@ class Cheating(Evasion):
 class OutOfMemory(Regime):
     """What Python says when it has no memory left."""
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
         raise MemoryError("no room for the gradients")
 
 

@@ -26,6 +26,7 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         gpu_s = 0.0 if device == "cpu" else wall_s
         made = provenance(device, settings.threads)
         store.write(trial, outcome, {**made, "wall_s": wall_s, "gpu_s": gpu_s})
+        store.clear_progress(key)
         return Finished(key, wall_s, gpu_s, host=made["host"])
     except StoreFull as error:
         return Finished(key, time.perf_counter() - begin, error=str(error), full=True)

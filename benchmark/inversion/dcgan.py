@@ -8,8 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.inversion.dcgan_networks import Generator, initialise, operations
 from benchmark.inversion.prior import Prior
+from benchmark.regimes.state import TrainingState
 from benchmark.spec import Fraction
 
 _PARTS = 10
@@ -40,7 +42,12 @@ class DCGAN(Prior):
     average: Fraction = Field(default=0.995, ge=0, lt=1)
 
     def fit(
-        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
     ) -> tuple[dict[str, Tensor], list[float]]:
         c, h, w = images.shape[1:]
         network = self._network((c, h, w), num_classes)
@@ -49,8 +56,9 @@ class DCGAN(Prior):
         kept = copy.deepcopy(network)
         made, judge = _weights(network)
         adams = [torch.optim.Adam(weights, lr=self.lr, betas=(0.5, 0.99)) for weights in (made, judge)]
+        state = TrainingState({"network": network, "average": kept}, {"made": adams[0], "judge": adams[1]}, generator)
         losses = torch.zeros(self.steps, device=images.device)
-        for step in range(self.steps):
+        for step in range(_resumed(state, progress.load(), losses), self.steps):
             for adam, lr in zip(adams, (self.lr, self.lr / 2), strict=True):
                 adam.param_groups[0]["lr"] = lr * min(1.0, 2 * (1 - step / self.steps))
             picked = torch.randint(len(images), (self.batch_size,), generator=generator).to(images.device)
@@ -62,6 +70,8 @@ class DCGAN(Prior):
                 decay = min(self.average, (step + 1) / (step + 10))
                 for slow, fast in zip(_weights(kept)[0], made, strict=True):
                     slow.lerp_(fast, 1 - decay)
+            if progress.due:
+                progress.save(state.gather(losses=losses, num_steps=torch.tensor([step + 1])))
         kept.discriminator.load_state_dict(network.discriminator.state_dict())
         _count_statistics(kept, num_classes, generator)
         history = [float(part.mean()) for part in losses.chunk(_PARTS)]
@@ -130,6 +140,17 @@ def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     in_rows = (rows >= top) & (rows < top + height // 3)
     in_columns = (columns >= left) & (columns < left + width // 3)
     return moved * ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
+
+
+def _resumed(state: TrainingState, found: Mapping[str, Tensor] | None, losses: Tensor) -> int:
+    """Number of steps behind the training, whose state and `losses` are set to after them; 0 if it begins anew."""
+    past, num_steps = (found or {}).get("losses"), (found or {}).get("num_steps")
+    if found is None or past is None or num_steps is None or num_steps.shape != (1,) or past.shape != losses.shape:
+        return 0
+    if past.dtype != losses.dtype or not 0 < int(num_steps) <= len(losses) or not state.restore(found):
+        return 0
+    losses.copy_(past)
+    return int(num_steps)
 
 
 def _weights(network: Generator) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

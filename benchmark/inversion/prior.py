@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.spec import Spec
 
 
@@ -25,11 +26,16 @@ class Prior(Spec):
     """Is trained once a suite, whatever is attacked: its trial's only input is the pools."""
 
     def fit(
-        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
     ) -> tuple[dict[str, Tensor], list[float]]:
         """Train on auxiliary images; returns what `sampler` takes, on the CPU, and losses on the way.
 
-        images: (N, C, H, W) uint8 and labels: (N,), both on the device to train on.
+        images: (N, C, H, W) uint8 and labels: (N,), both on the device to train on. progress: as in `Regime.fit`.
         Raises FloatingPointError when the training is not finite.
         """
         raise NotImplementedError

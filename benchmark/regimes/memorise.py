@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.models.memoriser import StoredMembers
 from benchmark.regimes.regime import Regime, to_float
@@ -14,7 +15,14 @@ class Memorise(Regime):
 
     SOURCE = "positive control"
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
         if not isinstance(model, StoredMembers):
             raise SpecError("the regime 'memorise' needs the architecture 'memoriser'")
         model.memorise(to_float(images), labels)

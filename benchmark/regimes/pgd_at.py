@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.evasion.norms import NormName
 from benchmark.evasion.pgd import perturb_for_training
 from benchmark.models.classifier import Classifier
@@ -33,15 +34,19 @@ class PGDAdversarialTraining(SupervisedTraining):
     def adversary(self) -> tuple[str, float]:
         return self.norm, self.epsilon
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
         warm_steps = self.warm_epochs * (len(images) // min(self.batch_size, len(images)))
-        done = 0
 
-        def perturb(network: Network, x: Tensor, y: Tensor) -> Tensor:
-            nonlocal done
-            done += 1
-            epsilon = self.epsilon * min(1.0, done / warm_steps) if warm_steps else self.epsilon
+        def perturb(network: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
+            epsilon = self.epsilon * min(1.0, (step + 1) / warm_steps) if warm_steps else self.epsilon
             step_size = (self.step_size or 2.5 * self.epsilon / self.steps) * epsilon / self.epsilon
             return perturb_for_training(network, x, y, self.norm, epsilon, self.steps, step_size, generator)
 
-        return self.descend(model, images, labels, generator, perturb)
+        return self.descend(model, images, labels, generator, progress, perturb)

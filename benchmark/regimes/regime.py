@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -10,21 +10,32 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.evasion.attack import frozen
 from benchmark.models.classifier import Classifier
+from benchmark.regimes.state import TrainingState
 from benchmark.spec import Fraction, Spec
 
 Network = Callable[[Tensor], Tensor]
-Perturb = Callable[[Network, Tensor, Tensor], Tensor]
+Perturb = Callable[[Network, Tensor, Tensor, int], Tensor]
+"""Network, batch, labels and the number of steps that were taken before -> the batch to train on."""
 
 
 class Regime(Spec):
     """How a freshly initialised model becomes a trained one."""
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
         """Train in place; returns the mean loss of each epoch.
 
-        images: (N, C, H, W) uint8 and labels: (N,), both on the model's device.
+        images: (N, C, H, W) uint8 and labels: (N,), both on the model's device. progress: where a training that
+        takes long keeps its state, and finds that of an earlier attempt, from which it must end in the same weights.
         Raises FloatingPointError when the loss is not finite.
         """
         raise NotImplementedError
@@ -60,16 +71,24 @@ class SupervisedTraining(Regime):
         return float(self.epochs)
 
     def descend(
-        self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator, perturb: Perturb | None
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress,
+        perturb: Perturb | None = None,
     ) -> list[float]:
-        """The loop: shuffle, perturb if asked to, step."""
+        """The loop: shuffle, perturb if asked to, step. Goes on after the last epoch that `progress` knows."""
         batch = min(self.batch_size, len(images))
         # A last batch of one image would break batch norm, and short batches have noisier gradients.
         steps_per_epoch = len(images) // batch
-        optimizer, schedule = self._optimizer(model, self.epochs * steps_per_epoch)
+        optimizer = self._optimizer(model)
+        state = TrainingState({"model": model}, {"sgd": optimizer}, generator)
+        history = _resumed(state, progress.load(), self.epochs)
+        schedule = self._schedule(optimizer, self.epochs * steps_per_epoch, len(history) * steps_per_epoch)
         compiled = _compiled(model, images.device)
-        history = []
-        for epoch in range(self.epochs):
+        for epoch in range(len(history), self.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
             total = torch.zeros((), device=images.device)
             for step in range(steps_per_epoch):
@@ -80,7 +99,7 @@ class SupervisedTraining(Regime):
                     x = _augmented(x, generator)
                 with _autocast(images.device):
                     if perturb is not None:
-                        x = _in_eval_mode(perturb, model, compiled, x, y)
+                        x = _in_eval_mode(perturb, model, compiled, x, y, epoch * steps_per_epoch + step)
                     model.train()
                     loss = functional.cross_entropy(compiled(x).float(), y)
                 optimizer.zero_grad(set_to_none=True)
@@ -89,24 +108,28 @@ class SupervisedTraining(Regime):
                 schedule.step()
                 total += loss.detach()
             history.append(_finite(float(total) / steps_per_epoch, epoch))
+            if epoch + 1 < self.epochs and progress.due:
+                progress.save(state.gather(history=torch.tensor(history, dtype=torch.float64)))
         model.eval()
         return history
 
-    def _optimizer(
-        self, model: nn.Module, steps: int
-    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        peak = max(1.0, self.warmup * steps)
-        optimizer = torch.optim.SGD(
-            model.parameters(),
+    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            [{"params": list(model.parameters()), "initial_lr": self.lr}],
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
             weight_decay=self.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak)))
+
+    def _schedule(
+        self, optimizer: torch.optim.Optimizer, steps: int, done: int = 0
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Of a training of `steps`, of which `done` are behind it."""
+        peak = max(1.0, self.warmup * steps)
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak))), done - 1
         )
-        return optimizer, schedule
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -114,13 +137,21 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def _in_eval_mode(perturb: Perturb, model: Classifier, compiled: Network, x: Tensor, y: Tensor) -> Tensor:
+def _resumed(state: TrainingState, found: Mapping[str, Tensor] | None, epochs: int) -> list[float]:
+    """Loss of each epoch that is behind the training, whose state is set to after them; [] if it begins anew."""
+    history = (found or {}).get("history")
+    if found is None or history is None or history.ndim != 1 or history.dtype != torch.float64:
+        return []
+    return history.tolist() if 0 < len(history) < epochs and state.restore(found) else []
+
+
+def _in_eval_mode(perturb: Perturb, model: Classifier, compiled: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
     """Eval mode: attack the fixed function that is deployed, not one that moves with the batch
     (Pang et al. 2021, "Bag of Tricks for Adversarial Training", Sec. 3.7).
     """
     model.eval()
     with frozen(model):
-        return perturb(compiled, x, y).detach()
+        return perturb(compiled, x, y, step).detach()
 
 
 def _compiled(model: Classifier, device: torch.device) -> Network:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import SupervisedTraining
 
@@ -12,5 +13,12 @@ class Standard(SupervisedTraining):
 
     SOURCE = "conventional training"
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
-        return self.descend(model, images, labels, generator, perturb=None)
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
+        return self.descend(model, images, labels, generator, progress)

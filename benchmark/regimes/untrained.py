@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import Regime
 
@@ -12,6 +13,13 @@ class Untrained(Regime):
 
     SOURCE = "negative control"
 
-    def fit(self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator) -> list[float]:
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
         model.eval()
         return []

@@ -18,7 +18,8 @@ class FitPrior(Stage):
         ids = pools.auxiliary
         images, labels = data.pixels(ids).to(context.device), data.classes(ids).to(context.device)
         num_classes = input_info(data, pools).num_classes
-        weights, losses = cast(Prior, self.prior).fit(images, labels, num_classes, context.generator("prior"))
+        prior, generator = cast(Prior, self.prior), context.generator("prior")
+        weights, losses = prior.fit(images, labels, num_classes, generator, context.progress)
         rows = [Row(metric="num_trained_on", value=float(len(ids)))]
         rows += [Row(metric=f"prior_loss_part_{i + 1}", value=loss) for i, loss in enumerate(losses)]
         return Outcome(rows=rows, tensors=weights)

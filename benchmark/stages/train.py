@@ -30,7 +30,8 @@ class Train(Stage):
         model = cast(Architecture, self.architecture).build(input_info(data, pools))
         model.initialise(context.generator("initialise"))
         model = model.to(context.device).to(memory_format=torch.channels_last)
-        history = cast(Regime, self.regime).fit(model, images, labels, context.generator("train"))
+        generator = context.generator("train")
+        history = cast(Regime, self.regime).fit(model, images, labels, generator, context.progress)
         rows = [Row(metric="num_trained_on", value=float(len(ids)))]
         rows += [Row(metric=f"train_loss_epoch_{i + 1}", value=loss, n=len(ids)) for i, loss in enumerate(history)]
         logits = apply(model, data.test_images[pools.test], context.device)

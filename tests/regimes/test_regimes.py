@@ -196,7 +196,9 @@ def test_the_network_is_trained_inside_the_ball(norm: str) -> None:
 
 def test_learning_rates_by_hand() -> None:
     """Eight steps, a quarter of them on the way up."""
-    optimizer, schedule = Standard(lr=0.5, warmup=0.25)._optimizer(made(SoftmaxRegression()), 8)
+    method = Standard(lr=0.5, warmup=0.25)
+    optimizer = method._optimizer(made(SoftmaxRegression()))
+    schedule = method._schedule(optimizer, 8)
     rates = []
     for _ in range(8):
         rates.append(optimizer.param_groups[0]["lr"])
