@@ -3,12 +3,14 @@
 The values are import paths, so that `bench --help` loads none of them.
 """
 
+import functools
 import hashlib
 import importlib
-import importlib.util
 import json
+import linecache
 import sys
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -96,8 +98,8 @@ KINDS: dict[str, dict[str, str]] = {
     "membership": MEMBERSHIP,
     "stage": STAGE,
 }
-_INCLUDED: dict[str, str] = {}
-"""Module name of an included file -> sha256 of its text: it is part of its methods' identity."""
+_INCLUDED: dict[str, "Source"] = {}
+"""Module name of an included file -> the file."""
 
 
 _BASES = {
@@ -138,28 +140,58 @@ def register(kind: str, name: str, method: type[Spec]) -> None:
         raise SpecError(f"{kind} {name!r} is taken by {KINDS[kind][name]}")
 
 
-def include(path: str) -> None:
-    """Import the user's file, so that it can call `register`. Runs the user's code.
+@dataclass(frozen=True)
+class Source:
+    """The text of a file of the user's, as it travels to other machines. path: where it was, for messages."""
 
-    Raises SpecError, with the file and the line, for whatever it raises.
-    """
+    path: str
+    text: bytes
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the text: it is part of the identity of its methods."""
+        return hashlib.sha256(self.text).hexdigest()
+
+
+def source(path: str) -> Source:
+    """The file as it was included in this process, else as it is now. Raises SpecError if it is no Python file."""
+    file = Path(path).resolve()
+    for known in reversed(_INCLUDED.values()):  # what was planned with counts, whatever the file has become
+        if known.path == str(file):
+            return known
+    return _read(path)
+
+
+def _read(path: str) -> Source:
     file = Path(path).resolve()
     if not file.is_file():
         raise SpecError(f"--include: no file {path!r}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    name = f"bench_include_{digest[:16]}"
+    if file.suffix != ".py":
+        raise SpecError(f"--include: {path!r} is not a Python file")
+    return Source(str(file), file.read_bytes())
+
+
+def include(file: str | Source) -> None:
+    """Import the user's file, so that it can call `register`. Runs the user's code.
+
+    file: its path, or its text, whose path need not exist here. Raises SpecError, with the file and the line, for
+    whatever it raises.
+    """
+    given = _read(file) if isinstance(file, str) else file
+    name = f"bench_include_{given.sha256[:16]}"
     if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise SpecError(f"--include: {path!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name], _INCLUDED[name] = module, digest
+    module = ModuleType(name)
+    module.__file__ = given.path
+    lines = given.text.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[given.path] = (len(given.text), None, lines, given.path)  # so that tracebacks show it anywhere
+    sys.modules[name], _INCLUDED[name] = module, given
     try:
-        spec.loader.exec_module(module)
+        exec(compile(given.text, given.path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:  # the user's code may raise anything; the user mends it
         del sys.modules[name], _INCLUDED[name]
-        raise SpecError(f"--include: {path!r}{problem(error, str(file))}") from error
+        shown = file if isinstance(file, str) else given.path
+        raise SpecError(f"--include: {shown!r}{problem(error, given.path)}") from error
 
 
 def included() -> dict[str, ModuleType]:
@@ -204,7 +236,7 @@ def dump(kind: str, spec: Spec) -> dict[str, Any]:
     name = next(n for n, p in KINDS[kind].items() if p == path)
     identity = {"method": name, "version": spec.VERSION, **spec.model_dump(mode="json")}
     if spec.origin in _INCLUDED:
-        identity["source_sha256"] = _INCLUDED[spec.origin]
+        identity["source_sha256"] = _INCLUDED[spec.origin].sha256
     return identity
 
 

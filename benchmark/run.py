@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from benchmark import registry
 from benchmark.executors import ExecutorFactory
 from benchmark.heartbeat import Heartbeat
 from benchmark.schedule import Event, Report, Schedule
@@ -41,9 +41,8 @@ def run(
         place = store.set_aside(problem.path, problem.reason)
         name = problem.path.relative_to(store.root)
         on_event(Event("problem", message=f"{name}: {problem.reason}; set aside in {place.relative_to(store.root)}"))
-    settings = replace(
-        settings, results=str(store.root), include=tuple(str(Path(path).absolute()) for path in settings.include)
-    )
+    sources = tuple(registry.source(file) if isinstance(file, str) else file for file in settings.include)
+    settings = replace(settings, results=str(store.root), include=sources)
     todo = select(plan, done, store.failures(), rerun)
     schedule = Schedule(plan, store, done - todo, todo, on_event)
     interrupted = False

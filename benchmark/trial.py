@@ -71,7 +71,8 @@ class Settings:
     """Where and with what a trial runs; none of it may change a number, so it is in no key.
 
     device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
-    include: the user's files with methods of their own. files: (sha256 of its content, absolute path) of each file
+    include: the user's files with methods of their own; `run` turns paths into texts, which reach machines that have
+    no such file. files: (sha256 of its content, absolute path) of each file
     that trials name by its hash, such as a checkpoint. gpus: (stage, GPUs that its trials hold), see `resources`.
     share: of the GPU's memory, for the trial at hand. keep_every_s: seconds after which a training keeps its state at
     the end of an epoch.
@@ -81,7 +82,7 @@ class Settings:
     data_root: str | None = None
     device: str = "auto"
     threads: int = 1
-    include: tuple[str, ...] = ()
+    include: tuple[str | registry.Source, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     gpus: tuple[tuple[str, float], ...] = ()
     share: float = 1.0
@@ -159,8 +160,8 @@ def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
 
     Raises whatever the stage raises; executors record it.
     """
-    for path in settings.include:
-        registry.include(path)
+    for file in settings.include:
+        registry.include(file)
     stage = registry.parse("stage", dict(trial.stage))
     assert isinstance(stage, Stage)
     if stage.TORCH:

@@ -1,6 +1,8 @@
 """Every method is found by its name, says what it is, and comes back from its JSON."""
 
 import json
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,35 @@ def test_a_broken_file_is_refused_each_time(tmp_path: Path, text: str, said: str
         with pytest.raises(SpecError) as error:
             include(tmp_path, text)
         assert str(error.value).startswith(f"--include: {str(tmp_path / 'mine.py')!r}") and said in str(error.value)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_text_is_included_where_there_is_no_such_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    travelling = registry.source(str(file))
+    registry.include(str(file))
+    digest = registry.dump("evasion", registry.parse("evasion", {"method": "mine", "epsilon": 1}))["source_sha256"]
+    file.write_text("1 / 0")
+    assert registry.source(str(file)) == travelling, "the text that the plan was made with"
+    file.unlink()
+    name = list(registry._INCLUDED)[-1]
+    del registry._INCLUDED[name], sys.modules[name], registry.KINDS["evasion"]["mine"]  # as in another process
+    registry.include(travelling)
+    spec = registry.parse("evasion", {"method": "mine", "epsilon": 1})
+    assert registry.dump("evasion", spec)["source_sha256"] == digest
+    assert "mine" in registry.included()
+
+
+@pytest.mark.usefixtures("registered")
+def test_tracebacks_show_a_text_whose_file_is_elsewhere() -> None:
+    text = b"# -*- coding: latin-1 -*-\ndef broken():\n    raise RuntimeError('caf\xe9')\n"
+    registry.include(registry.Source("/nowhere/mine.py", text))
+    with pytest.raises(RuntimeError, match="café") as error:
+        registry.included()["mine"].broken()
+    assert "raise RuntimeError" in "".join(traceback.format_exception(error.value))
+    with pytest.raises(SpecError, match=r"^--include: '/nowhere/yours.py' line 1: ZeroDivisionError"):
+        registry.include(registry.Source("/nowhere/yours.py", b"1 / 0"))
 
 
 @pytest.mark.usefixtures("registered")

@@ -8,6 +8,7 @@ import pytest
 import toy
 
 import benchmark.executors.worker
+from benchmark import registry
 from benchmark.durable import StoreFull
 from benchmark.executors import Finished
 from benchmark.plan import Plan
@@ -295,5 +296,7 @@ def test_relative_paths_reach_the_workers_as_absolute(tmp_path: Path, monkeypatc
         seen.append(settings)
         return toy.Inline(replace(settings, include=(toy.STAGES,)))
 
+    Path("mine.py").write_text("# mine\n")
     run(toy.diamonds(0), Store("here"), start, Settings("here", device="cpu", include=("mine.py",)))
-    assert (seen[0].results, seen[0].include) == (str(tmp_path / "here"), (str(tmp_path / "mine.py"),))
+    assert seen[0].results == str(tmp_path / "here")
+    assert seen[0].include == (registry.Source(str(tmp_path / "mine.py"), b"# mine\n"),)
