@@ -15,7 +15,7 @@ from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
 from benchmark.spec import Spec, SpecError, suggest
 from benchmark.suite import AnyModel, ExternalModel, Recipe, Suite
-from benchmark.trial import Trial
+from benchmark.trial import Trial, key_of
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ INJECTED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """A trial with its place in the suite. Labels are for people; they are in no key.
 
@@ -81,10 +81,12 @@ class _Builder:
         self._suite, self._sizes, self._given = suite, sizes, given
         self._evaluators = {"evaluator": suite.evaluators.standard, "evaluator_robust": suite.evaluators.robust}
         self._nodes: dict[tuple[str, str, int | None], Node] = {}
+        self._stages: dict[str, tuple[Json, str]] = {}
+        self._dumps: dict[int, tuple[Spec, Json]] = {}
         self._pools = self._add(
             {
                 "method": "pools",
-                "data": registry.dump("data", suite.data),
+                "data": self._dump("data", suite.data),
                 "fingerprint": fingerprint,
                 "pools": suite.pools.model_dump(mode="json"),
             },
@@ -110,7 +112,7 @@ class _Builder:
         judges: dict[str, str] = {"pools": self._pools}
         for role, recipe in self._evaluators.items():
             judges[role] = self._add(
-                {"method": "train", "pool": "auxiliary", **_recipe(recipe)},
+                {"method": "train", "pool": "auxiliary", **self._recipe(recipe)},
                 {},
                 costs.train(recipe, self._sizes, self._sizes.num_auxiliary),
                 role,
@@ -130,11 +132,11 @@ class _Builder:
     def _import(self, model: ExternalModel, judges: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Key of an external model; the judges with pools, and features of the data, for its declared members."""
         given, name = self._given[model.name], model.name
-        stage: Json = {"method": "declare_members", "data": registry.dump("data", self._suite.data), **given.members}
+        stage: Json = {"method": "declare_members", "data": self._dump("data", self._suite.data), **given.members}
         pools = self._add(stage, {}, costs.declare_members(self._sizes), "", name, 0)
         stage = {
             "method": "import",
-            "architecture": registry.dump("architecture", model.architecture),
+            "architecture": self._dump("architecture", model.architecture),
             "sha256": given.sha256,
             "mean": list(given.mean),
             "std": list(given.std),
@@ -145,7 +147,7 @@ class _Builder:
 
     def _train(self, recipe: Recipe, name: str, replica: int) -> str:
         return self._add(
-            {"method": "train", "replica": replica, **_recipe(recipe)},
+            {"method": "train", "replica": replica, **self._recipe(recipe)},
             {},
             costs.train(recipe, self._sizes, self._sizes.num_members),
             model=name,
@@ -162,18 +164,18 @@ class _Builder:
             predictions[f"predict_{replica}"] = key
             self._evade(model, inputs, replica)
             for inversion in self._suite.inversion:
-                self._invert(model, inversion, target, judges, model.name, replica)
+                self._invert(model, inversion, inputs, judges, model.name, replica)
         for membership in self._suite.membership:
             label = membership_label(membership)
             for replica in range(len(targets)):
                 stage: Json = {"method": "infer_membership", "replica": replica}
-                stage["attack"] = registry.dump("membership", membership)
+                stage["attack"] = self._dump("membership", membership)
                 self._add(stage, predictions, 0.0, label, model.name, replica, pools=False)
 
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
         for index, attack in enumerate(self._suite.evasion):
-            stage: Json = {"method": "evade", "attack": registry.dump("evasion", attack)}
+            stage: Json = {"method": "evade", "attack": self._dump("evasion", attack)}
             stage["num_images"] = sizes.num_images
             # The robust generalization gap is the primary attack's only: members cost as much again.
             stage["num_members"] = sizes.num_members if index == 0 else 0
@@ -184,30 +186,29 @@ class _Builder:
         self,
         recipe: Recipe | ExternalModel,
         attack: Inversion,
-        target: str,
+        attacked: Mapping[str, str],
         judges: Mapping[str, str],
         name: str,
         replica: int,
     ) -> None:
-        """Attack, neighbours and metrics of one inversion attack on one replica."""
+        """Attack, neighbours and metrics of one inversion attack on one replica. attacked: its pools and target."""
         label = attack.label
-        stage: Json = {"method": "invert", "attack": registry.dump("inversion", attack)}
+        stage: Json = {"method": "invert", "attack": self._dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
-        inputs = {"pools": judges["pools"], "target": target, **self._prior(attack)}
-        inversion = self._add(stage, inputs, cost, label, name, replica)
-        inputs = {"target": target, "inversion": inversion, **judges}
+        prior = self._prior(attack)
+        inversion = self._add(stage, {**attacked, **prior} if prior else attacked, cost, label, name, replica)
+        inputs = {**attacked, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
         cost = costs.predict(recipe, self._sizes)
         neighbours = self._add(stage, inputs, cost, label, name, replica)
-        inputs["neighbours"] = neighbours
         stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
-        self._add(stage, inputs, costs.leakage(self._sizes), label, name, replica)
+        self._add(stage, {**inputs, "neighbours": neighbours}, costs.leakage(self._sizes), label, name, replica)
 
     def _prior(self, attack: Inversion) -> dict[str, str]:
         """Role -> key of what the attack learned from auxiliary images: one trial for all targets."""
         if attack.learned_prior is None:
             return {}
-        stage: Json = {"method": "fit_prior", "prior": registry.dump("prior", attack.learned_prior)}
+        stage: Json = {"method": "fit_prior", "prior": self._dump("prior", attack.learned_prior)}
         return {"prior": self._add(stage, {}, costs.fit_prior(attack.learned_prior, self._sizes), attack.label)}
 
     def _controls(self, judges: Mapping[str, str]) -> None:
@@ -224,9 +225,9 @@ class _Builder:
         free = next((attack for attack in suite.inversion if attack.learned_prior is None), None)
         attack = free or GradientInversion(samples_per_class=primary.samples_per_class)
         for replica in range(suite.replicas):
-            store = self._train(memoriser, "memoriser", replica)
+            store = {"pools": self._pools, "target": self._train(memoriser, "memoriser", replica)}
             self._invert(memoriser, attack.for_memoriser(), store, judges, "memoriser", replica)
-            random = self._train(untrained, "untrained", replica)
+            random = {"pools": self._pools, "target": self._train(untrained, "untrained", replica)}
             self._invert(untrained, attack, random, judges, "untrained", replica)
             for settings in INJECTED:
                 injected = Injected.parse({**settings, "samples_per_class": primary.samples_per_class})
@@ -244,23 +245,36 @@ class _Builder:
         replica: int | None = None,
         pools: bool = True,
     ) -> str:
-        """Add a trial under its labels; returns its key."""
+        """Add a trial under its labels; returns its key. inputs: kept as they are, so that many trials share them."""
         name = stage["method"]
-        checked = registry.dump("stage", registry.parse("stage", dict(stage)))
-        if pools and name != "pools":
+        checked, text = self._checked(stage)
+        if pools and name != "pools" and "pools" not in inputs:
             inputs = {"pools": self._pools, **inputs}
-        trial = Trial(checked, self._suite.seed, dict(inputs))
-        key = trial.key
+        key = key_of(text, self._suite.seed, inputs)
         place = (key, model, replica)
-        self._nodes.setdefault(place, Node(trial, key, name, method, model, replica, cost))
+        if place not in self._nodes:
+            self._nodes[place] = Node(Trial(checked, self._suite.seed, inputs), key, name, method, model, replica, cost)
         return key
 
+    def _checked(self, stage: Mapping[str, Any]) -> tuple[Json, str]:
+        """What a stage is in a trial, and its canonical JSON: made once, since many trials have equal stages."""
+        written = repr(stage)
+        if written not in self._stages:
+            checked = registry.dump("stage", registry.parse("stage", dict(stage)))
+            self._stages[written] = checked, registry.canonical(checked)
+        return self._stages[written]
 
-def _recipe(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "architecture": registry.dump("architecture", recipe.architecture),
-        "regime": registry.dump("regime", recipe.regime),
-    }
+    def _dump(self, kind: str, spec: Spec) -> Json:
+        """`registry.dump`, once a spec. What is kept holds the spec, so that no other gets its `id`."""
+        if id(spec) not in self._dumps:
+            self._dumps[id(spec)] = spec, registry.dump(kind, spec)
+        return self._dumps[id(spec)][1]
+
+    def _recipe(self, recipe: Recipe) -> Json:
+        return {
+            "architecture": self._dump("architecture", recipe.architecture),
+            "regime": self._dump("regime", recipe.regime),
+        }
 
 
 def membership_label(attack: Spec) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.durable import StoreFull, is_full, replace_file, sync_folder, write_new
 from benchmark.inspection import KEY, MARK, Problem, fault, record, scan
+from benchmark.plan_record import pack, unpack
 from benchmark.trial import Outcome, Trial
 
 if TYPE_CHECKING:
@@ -253,14 +254,16 @@ class Store:
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
         name = hashlib.sha256(plan.suite.encode()).hexdigest()[:16]
-        nodes = [{**_labels(node), "cost": node.cost, "trial": node.trial.to_json()} for node in plan.nodes]
-        manifest = {"record": "plans", "suite": plan.suite, "suite_hash": plan.suite_hash}
-        replace_file(self.root / "plans" / f"{name}.json", _json({**manifest, "about": dict(about), "nodes": nodes}))
+        replace_file(self.root / "plans" / f"{name}.json", pack(plan, about))
 
     def plans(self) -> list[dict[str, Any]]:
-        """What `write_plan` kept, a suite each. What cannot be read is left to `check`."""
-        found = (record(path) for path in sorted((self.root / "plans").glob("*.json")))
-        return [plan for plan in found if plan is not None]
+        """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`."""
+        found = []
+        for path in sorted((self.root / "plans").glob("*.json")):
+            plan = record(path)
+            with contextlib.suppress(ValueError):
+                found += [] if plan is None else [unpack(plan)]
+        return found
 
 
 def _labels(node: "Node") -> dict[str, Any]:

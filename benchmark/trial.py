@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+def key_of(stage: str, seed: int, inputs: Mapping[str, str]) -> str:
+    """sha256 (64 hex digits) of the canonical JSON of a trial. stage: canonical JSON."""
+    text = f'{{"inputs":{registry.canonical(dict(inputs))},"seed":{registry.canonical(seed)},"stage":{stage}}}'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """What is computed, and from what. Equal trials have equal keys on every machine.
 
@@ -30,7 +36,7 @@ class Trial:
     @property
     def key(self) -> str:
         """sha256 (64 hex digits) of everything that can change a number of this trial."""
-        return hashlib.sha256(registry.canonical(self.to_json()).encode()).hexdigest()
+        return key_of(registry.canonical(dict(self.stage)), self.seed, self.inputs)
 
     def to_json(self) -> dict[str, Any]:
         return {"stage": dict(self.stage), "seed": self.seed, "inputs": dict(self.inputs)}

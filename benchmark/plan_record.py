@@ -1,0 +1,91 @@
+"""A plan as the results folder keeps it: columns, in which equal stages and keys are written once.
+
+A suite of 100,000 trials has some thousand stages that differ; a node each, with its trial, would be ten times as
+large and as slow.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.plan import Plan
+
+Json = dict[str, Any]
+LABELS = ("stage", "method", "model", "replica", "cost")
+
+
+def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
+    """JSON of a plan. about: JSON of the caller's choice, such as the text and the path of the suite file.
+
+    `trials` has a value a trial: its stage, the roles of its inputs and their keys as places in `stages`, `roles`
+    and `keys`, and its seed. `nodes` has a value a node: its trial as a place in `keys`, and its labels.
+    """
+    places: dict[str, int] = {}
+    stages, roles = _Distinct(), _Distinct()
+    trials: dict[str, list[Any]] = {"stage": [], "seed": [], "roles": [], "inputs": []}
+    for node in plan.nodes:
+        if node.key not in places:
+            places[node.key] = len(places)
+            trials["stage"].append(stages.place(dict(node.trial.stage)))
+            trials["seed"].append(node.trial.seed)
+            trials["roles"].append(roles.place(list(node.trial.inputs)))
+            trials["inputs"].append([places.get(key, key) for key in node.trial.inputs.values()])
+    nodes = {name: [getattr(node, name) for node in plan.nodes] for name in LABELS}
+    nodes["trial"] = [places[node.key] for node in plan.nodes]
+    manifest = {"record": "plans", "suite": plan.suite, "suite_hash": plan.suite_hash, "about": dict(about)}
+    manifest |= {"keys": list(places), "stages": stages.values, "roles": roles.values}
+    return _json({**manifest, "trials": trials, "nodes": nodes})
+
+
+class _Distinct:
+    """JSON values, each once, by their place."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        place = self._places.setdefault(repr(value), len(self.values))
+        if place == len(self.values):
+            self.values.append(value)
+        return place
+
+
+def _json(manifest: Json) -> bytes:
+    """One line a key; a part at a time, since the whole text is large."""
+    parts = (f"{json.dumps(k)}:{json.dumps(v, allow_nan=False, separators=(',', ':'))}" for k, v in manifest.items())
+    return b"{" + b",\n".join(part.encode() for part in parts) + b"}"
+
+
+def unpack(manifest: Mapping[str, Any]) -> Json:
+    """What was packed, with a mapping a node: key, labels, cost and the JSON of its trial.
+
+    Reads the older form too, which had that already. Raises ValueError where it is neither.
+    """
+    try:
+        found = {name: manifest[name] for name in ("suite", "suite_hash", "about")}
+        nodes = manifest["nodes"]
+        if isinstance(nodes, list):
+            return {**found, "nodes": [{**node, "key": str(node["key"])} for node in nodes]}
+        return {**found, "nodes": _nodes(manifest, manifest["trials"], nodes)}
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"not the record of a plan ({type(error).__name__}: {error})") from error
+
+
+def _nodes(manifest: Mapping[str, Any], trials: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[Json]:
+    keys, stages, roles = manifest["keys"], manifest["stages"], manifest["roles"]
+    columns = (trials[name] for name in ("stage", "seed", "roles", "inputs"))
+    made = [
+        {
+            "stage": stages[stage],
+            "seed": seed,
+            "inputs": {role: keys[at] if isinstance(at, int) else at for role, at in zip(roles[r], inputs, strict=True)},
+        }
+        for stage, seed, r, inputs in zip(*columns, strict=True)
+    ]
+    labelled = (nodes["trial"], *(nodes[name] for name in LABELS))
+    return [
+        {"key": keys[at], **dict(zip(LABELS, labels, strict=True)), "trial": made[at]}
+        for at, *labels in zip(*labelled, strict=True)
+    ]
