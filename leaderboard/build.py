@@ -15,6 +15,7 @@ from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
 from leaderboard import gallery, pages, pictures, reasons
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.figures import scatter
+from leaderboard.markup import measured, why
 from leaderboard.tables import group, read, rows, script_json, write_csv
 
 _HERE = Path(__file__).parent
@@ -111,7 +112,7 @@ def _index_page(
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
             "masking": {
-                row["model"]: reasons.masking(suite.of_model(suite.results, row["model"])) for row in suite.models
+                row["model"]: reasons.masking(suite.results_of[row["model"]]) for row in suite.models
             },
             "progress": pages.progress(suite.info),
             "command": pages.rerun(suite),
@@ -132,13 +133,13 @@ def _model_page(
     images: bool,
 ) -> str:
     row = suite.models[index]
-    results = suite.of_model(suite.results, row["model"])
+    results = suite.results_of[row["model"]]
     return environment.get_template("model.html").render(
         suite=suite,
         row=row,
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
-        failures=pages.failures(suite.of_model(suite.status, row["model"])),
+        failures=pages.failures(suite.status_of[row["model"]]),
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
         masking=reasons.masking(results) if row["masking_suspected"] else "",
@@ -159,6 +160,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"measured": measured, "why": why}
     environment.filters["script_json"] = script_json
     environment.filters["epsilon"] = epsilon
     environment.filters["duration"] = duration

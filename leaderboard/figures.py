@@ -44,16 +44,17 @@ def _axis(column: Column) -> dict[str, Any]:
     }
 
 
-def strip(rows: Sequence[Row], index: int, column: Column) -> dict[str, Any] | None:
-    """One model among the others of its suite on one measure; places are percent of the strip's width.
+def strips(rows: Sequence[Row], column: Column) -> list[dict[str, Any] | None]:
+    """Each model among all of its suite on one measure; places are percent of the strip's width.
 
-    The strip spans what the suite's models span, and the null value. None where the model has no value.
+    The strips span what the suite's models span, and the null value. None where a model has no value. `all` is the
+    path of a tick a model, one for all strips: with hundreds of models, ticks by themselves make pages of megabytes.
     """
-    own = interval(rows[index], column.name)
-    if own is None:
-        return None
-    spans = [span for row in rows if (span := interval(row, column.name))]
-    low, high = min(span[1] for span in spans), max(span[2] for span in spans)
+    known = [(i, span) for i, row in enumerate(rows) if (span := interval(row, column.name))]
+    found: list[dict[str, Any] | None] = [None] * len(rows)
+    if not known:
+        return found
+    low, high = min(span[1] for _, span in known), max(span[2] for _, span in known)
     if column.null is not None:
         low, high = min(low, column.null), max(high, column.null)
     width = high - low
@@ -61,10 +62,8 @@ def strip(rows: Sequence[Row], index: int, column: Column) -> dict[str, Any] | N
     def place(value: float) -> float:
         return round(4 + 92 * (value - low) / width, 2) if width > 0 else 50.0
 
-    return {
-        "value": place(own[0]),
-        "low": place(own[1]),
-        "high": place(own[2]),
-        "others": [place(span[0]) for row in rows if row is not rows[index] and (span := interval(row, column.name))],
-        "null": None if column.null is None else place(column.null),
-    }
+    ticks = "".join(f"M{at:g} 3v6" for at in dict.fromkeys(place(span[0]) for _, span in known))
+    null = None if column.null is None else place(column.null)
+    for i, (value, least, most) in known:
+        found[i] = {"value": place(value), "low": place(least), "high": place(most), "all": ticks, "null": null}
+    return found

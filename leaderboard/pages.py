@@ -1,16 +1,21 @@
 """From rows to what the templates print: the ranking, the controls, the failures, a model's numbers."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from leaderboard import reasons
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, Column, describe, plain, show
-from leaderboard.figures import strip
+from leaderboard.figures import strips
 from leaderboard.ranks import Rank, interval, ranks
 from leaderboard.slugs import slug
 from leaderboard.tables import Row, group, number
+
+MOST_TIED = 12
+"""Names that a cell gives of those it is tied with."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,25 @@ class Suite:
     models: list[Row]
     results: list[Row]
     status: list[Row]
-    slugs: list[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "slugs", [slug(self.name, row["model"]) for row in self.models])
+    @cached_property
+    def slugs(self) -> list[str]:
+        return [slug(self.name, row["model"]) for row in self.models]
 
-    def of_model(self, rows: Sequence[Row], model: str) -> list[Row]:
-        return [row for row in rows if row["model"] == model]
+    @cached_property
+    def results_of(self) -> Mapping[str | None, list[Row]]:
+        """Model -> its rows of results.parquet."""
+        return defaultdict(list, {model: rows for (model,), rows in group(self.results, "model").items()})
+
+    @cached_property
+    def status_of(self) -> Mapping[str | None, list[Row]]:
+        """Model -> its rows of status.parquet."""
+        return defaultdict(list, {model: rows for (model,), rows in group(self.status, "model").items()})
+
+    @cached_property
+    def strips(self) -> dict[str, list[dict[str, Any] | None]]:
+        """Column that ranks -> a strip a model."""
+        return {column.name: strips(self.models, column) for column in COLUMNS if column.better}
 
     @property
     def primary(self) -> reasons.Primary:
@@ -55,7 +72,7 @@ class Suite:
 
     def trials_of(self, model: str) -> list[Row]:
         """The model's trials and those that all models share."""
-        return [row for row in self.status if row["model"] in (model, "", None)]
+        return [*self.status_of[""], *self.status_of[None], *self.status_of[model]]
 
 
 def cells(suite: Suite) -> list[list[Cell]]:
@@ -74,7 +91,7 @@ class _Why:
 
     def __init__(self, suite: Suite, row: Row) -> None:
         self.row, self.primary = row, suite.primary
-        self.results = suite.of_model(suite.results, row["model"])
+        self.results = [result for result in suite.results_of[row["model"]] if result["note"]]
         self.status = suite.trials_of(row["model"])
 
     def empty(self, column: Column) -> str:
@@ -99,9 +116,15 @@ def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], why: _W
         bar=_bar(span) if span and column.starred and _is_share(column) else None,
         sort=text if span is None else repr(span[0]),
         rank=str(rank) if rank else "",
-        tied=", ".join(names[j] for j in rank.tied) if rank else "",
+        tied=_tied([names[j] for j in rank.tied]) if rank else "",
         note=why.note(column),
     )
+
+
+def _tied(names: list[str]) -> str:
+    """The first of them; all of hundreds, in every cell, would make a page of tens of megabytes."""
+    more = len(names) - MOST_TIED
+    return ", ".join(names[:MOST_TIED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_share(column: Column) -> bool:
@@ -185,7 +208,7 @@ def measures(suite: Suite, index: int, line: Sequence[Cell]) -> list[dict[str, A
     blocks = []
     for construct in CONSTRUCTS:
         items = [
-            {"cell": cell, "strip": strip(suite.models, index, cell.column) if cell.column.better else None}
+            {"cell": cell, "strip": suite.strips[cell.column.name][index] if cell.column.better else None}
             for cell in line
             if cell.column.construct == construct
         ]

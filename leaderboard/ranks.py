@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from leaderboard.tables import Row, number
 
 
@@ -36,18 +38,14 @@ def ranks(rows: Sequence[Row], name: str, better: str) -> list[Rank | None]:
     if better not in ("up", "down"):
         raise ValueError(f"better: {better!r} is not allowed; allowed: up, down")
     spans = [interval(row, name) for row in rows]
-    known = [i for i, span in enumerate(spans) if span is not None]
+    known = np.array([i for i, span in enumerate(spans) if span is not None], dtype=np.int64)
+    lows, highs = (np.array([span[end] for span in spans if span is not None]) for end in (1, 2))
+    # (i, j): known model i is better than j.
+    beats = lows[:, None] > highs[None, :] if better == "up" else highs[:, None] < lows[None, :]
+    ties = ~(beats | beats.T)
+    np.fill_diagonal(ties, False)
     found: list[Rank | None] = [None] * len(rows)
-    for i in known:
-        ahead = sum(_beats(spans[j], spans[i], better) for j in known)
-        behind = sum(_beats(spans[i], spans[j], better) for j in known)
-        tied = tuple(
-            j for j in known if j != i and not _beats(spans[i], spans[j], better) | _beats(spans[j], spans[i], better)
-        )
-        found[i] = Rank(ahead + 1, len(known) - behind, tied)
+    for place, (ahead, behind) in enumerate(zip(beats.sum(axis=0), beats.sum(axis=1), strict=True)):
+        tied = tuple(known[ties[place]].tolist())
+        found[known[place]] = Rank(int(ahead) + 1, len(known) - int(behind), tied)
     return found
-
-
-def _beats(a: tuple[float, float, float] | None, b: tuple[float, float, float] | None, better: str) -> bool:
-    assert a is not None and b is not None
-    return a[1] > b[2] if better == "up" else a[2] < b[1]

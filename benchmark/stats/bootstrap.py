@@ -215,8 +215,15 @@ def _draw_samples(
     values: Floats, sizes: Ints, replica: Ints, class_: Ints, drawn: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
     """(chunk,) means over as many samples of each drawn cell as it has, with replacement."""
-    num = (sizes[replica, class_] * drawn)[..., None]
-    sample = (rng.random((*class_.shape, values.shape[2])) * num).astype(np.int64)
-    taken = values[replica[..., None], class_[..., None], sample] * (np.arange(values.shape[2]) < num)
+    C, S = values.shape[1:]
+    cell = replica * C + class_
+    num = (sizes.ravel()[cell] * drawn)[..., None]
+    place = rng.random((*class_.shape, S))
+    place *= num
+    sample = place.astype(np.int64)
+    sample += cell[..., None] * S
+    taken = values.ravel().take(sample)  # several times as fast as three indices
+    if (num < S).any():
+        taken *= np.arange(S) < num
     means: Floats = taken.sum(axis=(1, 2, 3)) / num.sum(axis=(1, 2, 3))
     return means

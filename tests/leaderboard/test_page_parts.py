@@ -2,13 +2,15 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_row, result, trial
 
 from benchmark import schema
+from leaderboard import pages
 from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
-from leaderboard.figures import scatter, strip
-from leaderboard.pages import controls, replicas
+from leaderboard.figures import scatter, strips
+from leaderboard.pages import MOST_TIED, controls, replicas
 from leaderboard.ranks import ranks
 from leaderboard.reasons import UNKNOWN, doubts, why_empty
 from leaderboard.slugs import slug
@@ -142,13 +144,37 @@ def test_scatter_offers_only_axes_with_numbers():
     assert "robust_accuracy" not in data["points"][-1]["values"]
 
 
-def test_strip_keeps_order_and_stays_inside():
+def test_strips_keep_order_and_stay_inside():
     rows = [leaderboard_row(SUITE, m) for m in MODELS]
-    own = strip(rows, 3, BY_NAME["in_rate"])
+    found = strips(rows, BY_NAME["in_rate"])
+    own = found[3]
     assert 0 < own["low"] < own["value"] < own["high"] < 100
-    assert own["null"] < own["value"] and len(own["others"]) == 4
-    assert strip(rows, 5, BY_NAME["in_rate"]) is None
-    assert strip([{"in_rate": 0.5}], 0, BY_NAME["in_rate"])["value"] == 50.0
+    assert own["null"] < own["value"] and own["all"].count("M") == 5
+    assert f"M{own['value']:g} 3v6" in own["all"]
+    assert found[5] is None and {id(strip["all"]) for strip in found if strip} == {id(own["all"])}
+    assert strips([{"in_rate": 0.5}], BY_NAME["in_rate"])[0]["value"] == 50.0
+    assert strips([{"in_rate": None}], BY_NAME["in_rate"]) == [None]
+
+
+def test_ranks_agree_with_comparing_every_pair():
+    rng = np.random.default_rng(0)
+    low, width = rng.random(40).round(2), rng.random(40).round(2) / 4
+    rows = [{"v": a + w / 2, "v_low": a, "v_high": a + w} for a, w in zip(low, width, strict=True)] + [{"v": None}]
+    for better in ("up", "down"):
+        found = ranks(rows, "v", better)
+        assert found[-1] is None
+        for row, rank in zip(rows[:-1], found, strict=False):
+            above = [r["v_low"] > row["v_high"] for r in rows[:-1]]
+            below = [r["v_high"] < row["v_low"] for r in rows[:-1]]
+            ahead, behind = (above, below) if better == "up" else (below, above)
+            tied = [i for i, (a, b) in enumerate(zip(ahead, behind, strict=True)) if not a | b and rows[i] is not row]
+            assert (rank.best, rank.worst, rank.tied) == (1 + sum(ahead), 40 - sum(behind), tuple(tied))
+
+
+def test_a_cell_names_only_some_of_the_models_it_is_tied_with():
+    names = [f"m{i}" for i in range(MOST_TIED + 3)]
+    assert pages._tied(names[:2]) == "m0, m1" and pages._tied(names[:MOST_TIED]).endswith(f"m{MOST_TIED - 1}")
+    assert pages._tied(names).endswith(f"m{MOST_TIED - 1} and 3 more")
 
 
 class _Suite:
