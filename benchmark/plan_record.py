@@ -69,7 +69,7 @@ def unpack(manifest: Mapping[str, Any]) -> Json:
         if isinstance(nodes, list):
             return {**found, "nodes": [{**node, "key": str(node["key"])} for node in nodes]}
         return {**found, "nodes": _nodes(manifest, manifest["trials"], nodes)}
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"not the record of a plan ({type(error).__name__}: {error})") from error
 
 
@@ -80,7 +80,9 @@ def _nodes(manifest: Mapping[str, Any], trials: Mapping[str, Any], nodes: Mappin
         {
             "stage": stages[stage],
             "seed": seed,
-            "inputs": {role: keys[at] if isinstance(at, int) else at for role, at in zip(roles[r], inputs, strict=True)},
+            "inputs": {
+                role: keys[at] if isinstance(at, int) else at for role, at in zip(roles[r], inputs, strict=True)
+            },
         }
         for stage, seed, r, inputs in zip(*columns, strict=True)
     ]

@@ -14,9 +14,12 @@ from benchmark.store import Store
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Done:
-    """A finished trial with its labels. rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`."""
+    """A finished trial with its labels.
+
+    rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`. content: hash of all that the trial wrote.
+    """
 
     key: str
     stage: str
@@ -25,6 +28,7 @@ class Done:
     replica: int | None
     rows: tuple[dict[str, Any], ...]
     made: Mapping[str, Any]
+    content: str
 
     def row(self, metric: str) -> dict[str, Any] | None:
         """The row of a metric that occurs once in this trial."""
@@ -40,18 +44,20 @@ class SuiteResults:
         failures = store.failures()
         self.done: list[Done] = []
         self.status: list[dict[str, Any]] = []
-        rows: dict[str, tuple[dict[str, Any], ...]] = {}
-        made: dict[str, Mapping[str, Any]] = {}
+        found = store.finished({node["key"] for node in manifest["nodes"]})
         for node in manifest["nodes"]:
             key = node["key"]
             labels = {name: node[name] for name in ("stage", "method", "model", "replica")}
-            if key not in rows and store.has(key):
-                rows[key], made[key] = tuple(store.rows(key).to_pylist()), store.provenance(key)
-            if key in rows:
-                self.done.append(Done(key, **labels, rows=rows[key], made=made[key]))
-            state = "done" if key in rows else "failed" if key in failures else "missing"
+            if key in found:
+                kept = found[key]
+                self.done.append(Done(key, **labels, rows=kept.rows, made=kept.made, content=kept.content))
+            state = "done" if key in found else "failed" if key in failures else "missing"
             error = _last_line(failures[key]["traceback"]) if state == "failed" else None
             self.status.append({"suite": self.name, **labels, "trial_key": key, "state": state, "error": error})
+
+    def of_model(self, model: str) -> list[Done]:
+        """Finished trials of a model, in the suite's order."""
+        return self._by_model.get(model, [])
 
     def of(self, model: str, stage: str, method: str = "") -> dict[int, Done]:
         """Replica -> finished trial of a model, stage and method."""
@@ -65,7 +71,7 @@ class SuiteResults:
 
     def methods(self, model: str, stage: str) -> list[str]:
         """Methods that a model has finished trials of, in the suite's order."""
-        return list(dict.fromkeys(d.method for d in self.done if (d.model, d.stage) == (model, stage)))
+        return list(dict.fromkeys(done.method for done in self.of_model(model) if done.stage == stage))
 
     def cubes(self, model: str, method: str) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.float64]]]:
         """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model."""
@@ -77,11 +83,22 @@ class SuiteResults:
 
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
-        own = [s for s in self.status if s["model"] in (model, "") and s["state"] == "failed"]
+        own = [status for status in self._failed if status["model"] in (model, "")]
         place = [s for s in own if (s["stage"], s["method"]) == (stage, method)] or own
         if place:
             return f"{place[0]['stage']} failed: {place[0]['error']}"
         return "not run yet"
+
+    @cached_property
+    def _failed(self) -> list[dict[str, Any]]:
+        return [status for status in self.status if status["state"] == "failed"]
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[Done]]:
+        found: dict[str, list[Done]] = {}
+        for done in self.done:
+            found.setdefault(done.model, []).append(done)
+        return found
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str, str], list[Done]]:

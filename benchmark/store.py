@@ -14,10 +14,10 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from benchmark.durable import StoreFull, is_full, replace_file, sync_folder, write_new
 from benchmark.inspection import KEY, MARK, Problem, fault, record, scan
@@ -44,6 +44,17 @@ class CorruptArtifact(Exception):
     def __init__(self, key: str, file: str, reason: str) -> None:
         self.key, self.file, self.reason = key, file, reason
         super().__init__(f"trial {key}: {file}: {reason}")
+
+
+class Kept(NamedTuple):
+    """A finished trial without its artifacts.
+
+    rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`. content: hash of all that it wrote.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    made: dict[str, Any]
+    content: str
 
 
 class Store:
@@ -117,6 +128,28 @@ class Store:
             if is_full(error):
                 raise StoreFull(self.root) from error
             raise
+
+    def finished(self, keys: Iterable[str]) -> dict[str, Kept]:
+        """Those of `keys` that are finished, as `has` says, with their rows. Raises CorruptArtifact."""
+        found = {}
+        for key in keys:
+            if self.has(key):
+                mark = self._mark(key)
+                content = hashlib.sha256(json.dumps(mark["files"], sort_keys=True).encode()).hexdigest()
+                found[key] = Kept(tuple(self.rows(key).to_pylist()), mark["provenance"], content)
+        return found
+
+    def derived(self, name: str) -> bytes | None:
+        """What `keep_derived` kept under a name; None if there is nothing."""
+        try:
+            return (self.root / "index" / name).read_bytes()
+        except OSError:
+            return None
+
+    def keep_derived(self, name: str, content: bytes) -> None:
+        """Keep what can be made again from the results, where the folder can be written."""
+        with contextlib.suppress(OSError, StoreFull):
+            replace_file(self.root / "index" / name, content)
 
     def keys(self) -> list[str]:
         """Keys of the trials that have a mark, sorted; `has` says whether they are whole."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import schema, stats
-from benchmark.aggregate import control_rows, model_rows
+from benchmark.aggregated import Aggregated
 from benchmark.results import SuiteResults
 from benchmark.store import Store
 from benchmark.trial import Row
@@ -74,16 +74,18 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
         for done in results.done
         for row in done.rows
     ]
-    controls = control_rows(results)
+    aggregated = Aggregated(results)
+    controls = aggregated.controls()
     found += [{"suite": results.name, "model": model, **row} for model, row in controls]
     passed = [row["value"] == 1.0 for _, row in controls if row["metric"] == "passed"]
     board = []
     for model in results.about["models"]:
-        rows = list(model_rows(results, model["name"]))
+        rows = aggregated.model(model["name"])
         found += [{"suite": results.name, "model": model["name"], **row} for row in rows]
         line = {"controls_passed": all(passed) if passed else None, **_leaderboard_row(results, model, rows)}
         board.append(line)
         found += _reasons(results, model["name"], line)
+    aggregated.keep()
     front = stats.pareto_front(
         [_number(line.get("robust_accuracy")) for line in board],
         [_number(line.get("evaluator_accuracy")) for line in board],
@@ -98,8 +100,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     about = results.about
     primary = about["evasion"][0]
     inversion, membership = about["inversion"][0], about["membership"][0]
-    own = [done for done in results.done if done.model == model["name"]]
-    made = [done.made for done in own]
+    made = [done.made for done in results.of_model(model["name"])]
     trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
     declared = [model["num_members"]] if model.get("num_members") else []
     line: dict[str, Any] = {

@@ -111,9 +111,7 @@ def _index_page(
             "controls": pages.controls(suite),
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
-            "masking": {
-                row["model"]: reasons.masking(suite.results_of[row["model"]]) for row in suite.models
-            },
+            "masking": {row["model"]: reasons.masking(suite.results_of[row["model"]]) for row in suite.models},
             "progress": pages.progress(suite.info),
             "command": pages.rerun(suite),
         }

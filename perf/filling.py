@@ -149,4 +149,4 @@ def _write(part: tuple[str, list[Node]]) -> None:
 def files(root: Path) -> Iterator[int]:
     """Bytes of every file below `root`."""
     for folder, _, names in os.walk(root):
-        yield from (os.stat(f"{folder}/{name}").st_size for name in names)
+        yield from (Path(folder, name).stat().st_size for name in names)

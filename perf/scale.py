@@ -16,8 +16,6 @@ from typing import Any
 
 import yaml
 
-from benchmark.executors import ExecutorFactory
-from benchmark.plan import Plan
 from benchmark.prepare import prepare
 from benchmark.run import Event, run
 from benchmark.store import Store
@@ -74,7 +72,12 @@ def page(path: str, results: str) -> dict[str, Any]:
     return {"site MB": round(sum(filling.files(site)) / 1e6)}
 
 
-WORK: dict[str, Callable[[str, str], dict[str, Any]]] = {"plan": plan_command, "resume": resume, "fill": fill, "page": page}
+WORK: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "plan": plan_command,
+    "resume": resume,
+    "fill": fill,
+    "page": page,
+}
 
 
 def measured(what: str, path: Path, results: Path) -> dict[str, Any]:
@@ -88,7 +91,9 @@ def measured(what: str, path: Path, results: Path) -> dict[str, Any]:
 def _do(what: str, path: str, results: str) -> None:
     found = WORK[what](path, results)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"user_s": usage.ru_utime, "system_s": usage.ru_stime, "peak_MB": usage.ru_maxrss // 1024, **found}))
+    print(
+        json.dumps({"user_s": usage.ru_utime, "system_s": usage.ru_stime, "peak_MB": usage.ru_maxrss // 1024, **found})
+    )
 
 
 def main() -> None:
@@ -109,7 +114,9 @@ def main() -> None:
         path.write_text(yaml.safe_dump(filling.suite(options.trials, options.inversions), sort_keys=False))
         for what in options.only:
             line = measured(what, path, folder / "results")
-            print("  ".join(f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True)
+            print(
+                "  ".join(f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True
+            )
 
 
 if __name__ == "__main__":

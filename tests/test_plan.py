@@ -1,5 +1,6 @@
 """What changes a number changes a key, and nothing else does."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from benchmark.costs import Sizes
 from benchmark.models.classifier import InputInfo
 from benchmark.plan import Node, Plan, build_plan
 from benchmark.prepare import prepare
+from benchmark.registry import canonical
 from benchmark.spec import SpecError
 from benchmark.suite import parse_suite
+from benchmark.trial import Trial
 
 SIZES = Sizes(InputInfo(1, 28, 28, 3, (0.3,), (0.3,)), 330, 2970, 300, 120)
 
@@ -167,3 +170,27 @@ def test_models_that_share_a_recipe_share_their_trials() -> None:
     both = plan(("models", models))
     assert keys(both) == keys(plan())
     assert {node.model for node in both.only(["twin"]).nodes} >= {"twin"}
+
+
+def test_the_keys_of_the_quick_suite_are_what_they_have_always_been() -> None:
+    """Results that people have are found by them: a change here must be meant, and needs a VERSION that rises."""
+    made = prepare(str(Path(__file__).parents[1] / "suites" / "quick.yaml"), None, ()).plan
+    assert {place: key[:16] for place, key in places(made).items() if place in PINNED} == PINNED
+    assert hashlib.sha256("\n".join(sorted(keys(made))).encode()).hexdigest().startswith("8fdd8fcd873a0cb1")
+
+
+PINNED = {
+    ("pools", "", "", None): "5b06b015c5037d43",
+    ("train", "", "small-resnet-pgd-at", 1): "48c85e34591178b9",
+    ("evade", "pgd-l2-1.5", "small-vgg", 0): "2b197aa47395f51a",
+    ("leakage", "gradient", "small-resnet", 1): "4803840cf139cc3f",
+    ("infer_membership", "loss_threshold", "softmax-regression", 0): "763612d98a5ef8bf",
+}
+
+
+def test_equal_stages_are_made_once_and_the_plan_does_not_change_with_that() -> None:
+    made = plan(("replicas", 4))
+    assert len({id(node.trial.stage) for node in made.nodes}) < len(made.nodes) / 2
+    for node in made.nodes:
+        assert node.key == Trial(node.trial.stage, node.trial.seed, node.trial.inputs).key
+        assert node.key == hashlib.sha256(canonical(node.trial.to_json()).encode()).hexdigest()

@@ -1,18 +1,20 @@
 """Tables of the page from results written by hand: every number below was worked out on paper."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from board import Board, share
+from board import PROVENANCE, Board, share
 
-from benchmark import schema
+from benchmark import aggregate, schema
 from benchmark.aggregate import control_rows
 from benchmark.results import SuiteResults
+from benchmark.store import Store
 from benchmark.summary import summarise
-from benchmark.trial import Row
+from benchmark.trial import Outcome, Row
 
 RISING = [0.1, 0.2, 0.3, 0.4]
 MODELS = ["weak", "strong", "dominated", "broken", "waiting"]
@@ -199,3 +201,40 @@ def test_results_of_an_older_version_have_numbers_and_no_pictures(tmp_path: Path
     assert row["evaluator_accuracy"] == 0.25
     for name, columns in schema.SHOWN.items():
         assert pq.read_table(tmp_path / "site" / f"{name}.parquet").equals(columns.empty_table())
+
+
+def tables(site: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in site.glob("*.parquet")}
+
+
+def test_rows_that_were_aggregated_before_are_not_computed_again_and_are_the_same(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(site.parent / "results")
+    computed: list[str] = []
+    rows = aggregate.model_rows
+    monkeypatch.setattr(aggregate, "model_rows", lambda found, model: computed.append(model) or rows(found, model))
+    shutil.rmtree(store.root / "index")
+    summarise(store, tmp_path / "fresh")
+    assert computed == MODELS and tables(tmp_path / "fresh")["results.parquet"]
+    summarise(store, tmp_path / "again")
+    assert computed == MODELS and tables(tmp_path / "again") == tables(tmp_path / "fresh")
+    for damaged in (b"", b"{", b"[]", b'{"record":"aggregates","rows":3}', b"\xff"):
+        (kept,) = (store.root / "index").iterdir()
+        kept.write_bytes(damaged)
+        summarise(store, tmp_path / "mended")
+        assert tables(tmp_path / "mended") == tables(tmp_path / "fresh")
+    assert computed == MODELS * 6
+
+
+def test_a_trial_that_was_computed_anew_is_aggregated_anew(tmp_path: Path) -> None:
+    board = Board(tmp_path / "results", ["one", "two"])
+    for model in ("one", "two"):
+        board.predicted(model, [80, 60], [100, 90])
+    store = board.finish()
+    before = summarise(store, tmp_path / "site").to_pylist()
+    node = next(node for node in board.nodes if (node.stage, node.model, node.replica) == ("predict", "two", 1))
+    store.write(node.trial, Outcome([share("clean_accuracy", 70, 100), share("member_accuracy", 90, 100)]), PROVENANCE)
+    after = summarise(store, tmp_path / "site").to_pylist()
+    assert [row["clean_accuracy"] for row in before] == [0.7, 0.7]
+    assert [row["clean_accuracy"] for row in after] == [0.7, 0.75] and after[0] == before[0]

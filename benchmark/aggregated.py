@@ -1,0 +1,73 @@
+"""The rows of `aggregate`, kept beside the results: bootstraps of hundreds of models take minutes, and rarely change.
+
+What is kept is derived. It is found by a hash of all that it was made of, so that another result, another suite or
+another version of the code makes it anew; it may be deleted at any time.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from benchmark import aggregate, results, stats
+from benchmark.memorization import controls, masking
+from benchmark.registry import canonical
+from benchmark.results import SuiteResults
+from benchmark.stages import samples
+from benchmark.trial import Row
+
+_CONTROLS = ("memoriser", "untrained", "injected")
+
+
+class Aggregated:
+    """The aggregated rows of one suite; `keep` writes those that it had to compute."""
+
+    def __init__(self, found: SuiteResults) -> None:
+        self._results = found
+        self._name = f"aggregates-{hashlib.sha256(found.name.encode()).hexdigest()[:16]}.json"
+        self._before = _read(found.store.derived(self._name))
+        self._now: dict[str, list[Any]] = {}
+
+    def model(self, name: str) -> list[Row]:
+        """`aggregate.model_rows`."""
+        return cast(list[Row], self._kept([name], lambda: list(aggregate.model_rows(self._results, name))))
+
+    def controls(self) -> list[tuple[str, Row]]:
+        """`aggregate.control_rows`."""
+        rows = self._kept(_CONTROLS, lambda: [list(pair) for pair in aggregate.control_rows(self._results)])
+        return [(model, row) for model, row in rows]
+
+    def keep(self) -> None:
+        if self._now.keys() - self._before.keys():
+            text = json.dumps({"record": "aggregates", "rows": self._now}, allow_nan=False)
+            self._results.store.keep_derived(self._name, text.encode())
+
+    def _kept(self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]]) -> list[Any]:
+        found = self._results
+        trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
+        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
+        self._now[key] = self._before[key] if key in self._before else compute()
+        return self._now[key]
+
+
+def _read(content: bytes | None) -> dict[str, list[Any]]:
+    """What was kept, by its hash; nothing where it is damaged."""
+    try:
+        value = json.loads(content or b"{}")
+        rows = value["rows"] if value.get("record") == "aggregates" else {}
+        return {key: list(found) for key, found in rows.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+@cache
+def _code() -> str:
+    """Hash of the text that decides the rows, and of the libraries that compute them."""
+    files = [Path(str(module.__file__)) for module in (aggregate, results, samples, controls, masking)]
+    files += sorted(Path(str(stats.__file__)).parent.glob("*.py"))
+    texts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return canonical([*texts, version("numpy"), version("scipy")])
