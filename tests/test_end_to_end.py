@@ -126,15 +126,19 @@ def test_damaged_and_foreign_files_are_reported_set_aside_and_computed_again(tmp
 def test_damage_that_only_the_page_finds_is_set_aside_and_computed_by_the_next_run(
     tmp_path: Path, tiny_run: Run
 ) -> None:
-    """Same size, other bytes: a resume hashes rows alone, the page all that it reads."""
+    """Same size, other bytes: a resume hashes rows alone, the page all that it reads.
+
+    It does not read again what its aggregated rows, which are kept, were made of.
+    """
     results = tmp_path / "results"
     shutil.copytree(tiny_run.results, results)
     store = Store(results)
     key = next(key for key in store.keys() if store.trial(key).stage["method"] == "leakage")
-    path = store.folder(key) / "samples.parquet"
-    path.write_bytes(b"\0" * path.stat().st_size)
+    for name in ("samples", "gallery"):
+        path = store.folder(key) / f"{name}.parquet"
+        path.write_bytes(b"\0" * path.stat().st_size)
     found = call("leaderboard", "--results", results, "--site", tmp_path / "site")
-    assert found.exit_code == 1 and f"problem trial {key}: samples.parquet: its sha256" in found.stdout
+    assert found.exit_code == 1 and f"problem trial {key}: gallery.parquet: its sha256" in found.stdout
     arguments = ("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
     done = call(*arguments)
     assert done.exit_code == 0 and "1 trials run, 76 there before" in done.stdout
