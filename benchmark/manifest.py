@@ -31,6 +31,7 @@ def describe(
         ],
         "evasion": [_attack(cast(Evasion, attack)) for attack in suite.evasion],
         "inversion": [cast(Inversion, attack).label for attack in suite.inversion],
+        "prices": suite.prices and suite.prices.model_dump(mode="json"),
         "membership": [membership_label(attack) for attack in suite.membership],
     }
 

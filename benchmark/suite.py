@@ -15,6 +15,7 @@ from benchmark.external import Checkpoint
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
+from benchmark.prices import Prices
 from benchmark.regimes.memorise import Memorise
 from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
 from benchmark.resources import Resources
@@ -95,11 +96,12 @@ class Suite(Spec):
     membership: list[MembershipField] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
     resources: Resources = {}
+    prices: Prices | None = None
 
     @property
     def hash(self) -> str:
         """sha256 of what can change a number, whatever the file's comments and order of keys."""
-        counted = self.model_dump(mode="json", exclude={"resources"})
+        counted = self.model_dump(mode="json", exclude={"resources", "prices"})
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
 
