@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
 STARRED = frozenset(
     [
@@ -51,12 +52,28 @@ PROVENANCE: list[tuple[str, pa.DataType, str]] = [
     ("host", _S, "hash of the host's name"),
     ("threads", _I, "CPU threads the trial used"),
     ("wall_s", _F, "seconds of the trial's own work"),
-    ("gpu_s", _F, "seconds it held a GPU, 0 on a CPU"),
+    ("gpu_s", _F, "seconds it held a GPU, or a share of one; 0 on a CPU"),
+    ("gpus", _F, "GPUs it held: 0.25 is a quarter of one, 0 is none"),
+    ("gpu_utilisation", _F, "mean share of its time in which its GPU computed, for this trial or others"),
+    ("gpu_memory_bytes", _I, "most memory of its GPU that was in use, by this trial or others"),
+    ("host_memory_bytes", _I, "most memory of the machine that its process held"),
     ("created_utc", _S, "ISO 8601 time of the end of the trial"),
 ]
 
 ROWS = _schema([*_MEASURE, *PROVENANCE, ("schema_version", _I, "version of these columns")])
 """rows.parquet of one trial."""
+
+
+def completed(table: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The table with exactly these columns; those that an older version did not write are empty.
+
+    Raises ValueError where its other columns cannot be read as these.
+    """
+    for field in columns:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(columns.names).cast(columns)
+
 
 RESULTS = _schema(
     [
@@ -109,7 +126,10 @@ LEADERBOARD = _schema(
         ("controls_passed", _B, "the suite's positive, negative and injected controls came out as they must"),
         ("pareto", _B, "no other model of the suite is more robust and leaks less"),
         ("wall_s", _F, "seconds of compute of all its trials"),
-        ("gpu_s", _F, "seconds of GPU of all its trials"),
+        ("gpu_s", _F, "seconds in which its trials held a GPU, or a share of one"),
+        ("gpu_hours", _F, "GPU-hours of all its trials, a shared GPU by the share; what models share is in no row"),
+        ("cost", _F, "money for all its trials at the suite's prices; empty without prices"),
+        ("currency", _S, "what the cost is counted in"),
         ("checkpoint", _S, "content of a model that was trained elsewhere, and what was declared of it"),
         ("git_commit", _S, "commit of the code"),
         ("suite_hash", _S, "sha256 of the checked suite"),
@@ -214,6 +234,9 @@ SUITES = _schema(
         ("num_trials", _I, "trials of the suite"),
         ("num_done", _I, "trials with results"),
         ("num_failed", _I, "trials that failed"),
+        ("gpu_hours", _F, "GPU-hours of all trials with results, those that models share too"),
+        ("cost", _F, "money for them at the suite's prices; empty without prices"),
+        ("currency", _S, "what the cost is counted in"),
         ("created_utc", _S, "ISO 8601 time of its newest trial"),
     ]
 )

@@ -165,9 +165,9 @@ class Store:
 
     def rows(self, key: str) -> "pa.Table":
         """Rows of a trial in the columns of `schema.ROWS`."""
-        from benchmark.schema import ROWS
+        from benchmark.schema import ROWS, completed
 
-        return self.table(key, "rows").cast(ROWS)
+        return completed(self.table(key, "rows"), ROWS)
 
     def table(self, key: str, name: str) -> "pa.Table":
         """A table that the trial wrote, verified. Raises CorruptArtifact, ValueError for another name."""

@@ -80,8 +80,8 @@ class Settings:
     include: the user's files with methods of their own; `run` turns paths into texts, which reach machines that have
     no such file. files: (sha256 of its content, absolute path) of each file
     that trials name by its hash, such as a checkpoint. gpus: (stage, GPUs that its trials hold), see `resources`.
-    share: of the GPU's memory, for the trial at hand. keep_every_s: seconds after which a training keeps its state at
-    the end of an epoch.
+    share: of a GPU that the trial at hand holds, and of its memory; more than 1 are whole GPUs. keep_every_s: seconds
+    after which a training keeps its state at the end of an epoch.
     """
 
     results: str

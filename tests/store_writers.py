@@ -18,6 +18,10 @@ MADE = {
     "threads": 1,
     "wall_s": 1.5,
     "gpu_s": 0.0,
+    "gpus": 0.0,
+    "gpu_utilisation": None,
+    "gpu_memory_bytes": None,
+    "host_memory_bytes": 2**30,
     "created_utc": "2020-01-01T00:00:00+00:00",
 }
 ROW: Row = {"method": "pgd", "metric": "robust_accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 100}

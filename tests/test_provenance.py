@@ -28,7 +28,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_columns_are_those_of_the_schema() -> None:
     made = provenance("cpu", 3)
-    of_the_run = {"trial_key", "wall_s", "gpu_s"}
+    of_the_run = {"trial_key", "wall_s", "gpu_s", "gpus", "gpu_utilisation", "gpu_memory_bytes", "host_memory_bytes"}
     assert made.keys() == {name for name, _, _ in PROVENANCE} - of_the_run
     assert made["threads"] == 3 and made["device"]
     assert abs((datetime.now(UTC) - datetime.fromisoformat(made["created_utc"])).total_seconds()) < 60

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from store_writers import MADE, ROW, TABLE, killed_at, trial, write_often
@@ -76,6 +77,17 @@ def test_what_is_read_is_what_was_written(store: Store, key: str) -> None:
         {**empty, **made, **ROW},
         {**empty, **made, "method": "", "metric": "masked", "value": None, "note": "too few"},
     ]
+
+
+def test_rows_of_version_1_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knew nothing of shares of GPUs and of memory."""
+    new = ["gpus", "gpu_utilisation", "gpu_memory_bytes", "host_memory_bytes"]
+    old = pa.schema([field for field in schema.ROWS if field.name not in new])
+    monkeypatch.setattr("benchmark.encoding.ROWS", old)
+    store.write(trial(), outcome(), {name: value for name, value in MADE.items() if name not in new})
+    rows = store.rows(trial().key)
+    assert rows.schema.equals(schema.ROWS) and rows["value"].to_pylist() == [0.5, None]
+    assert all(rows[name].null_count == 2 for name in new)
 
 
 def test_a_trial_without_artifacts(store: Store) -> None:

@@ -1,9 +1,9 @@
 """What runs trials. Executors pass keys and settings; the store carries the data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from benchmark.trial import Settings, Trial
 
@@ -24,6 +24,8 @@ class Room:
 
 
 USUAL = Room()
+REPORTED = ("device", "host", "threads", "wall_s", "gpu_s", "gpus", "gpu_utilisation", "gpu_memory_bytes")
+"""Columns of `schema.PROVENANCE` that a worker reports of a finished trial."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Finished:
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
     host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
+    made: what else of the provenance is for the bill and for people (`REPORTED`); empty if it did not go well.
     """
 
     key: str
@@ -46,6 +49,7 @@ class Finished:
     corrupt: str = ""
     full: bool = False
     host: str = ""
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -106,7 +106,7 @@ class RayExecutor:
         threads = max(self._settings.threads, min(self._smallest, self._settings.threads * room.times_threads))
         task = self._task.options(num_cpus=threads, num_gpus=gpus)
         submitted = _Submitted(trial.key, threads, gpus)
-        self._running[task.remote(trial, replace(self._settings, share=min(1.0, gpus or 1.0)))] = submitted
+        self._running[task.remote(trial, replace(self._settings, share=gpus or 1.0))] = submitted
         self._hold(submitted, 1)
 
     def wait(self, timeout: float | None = None) -> list[Finished]:

@@ -6,7 +6,8 @@ import traceback
 from dataclasses import replace
 
 from benchmark.durable import StoreFull
-from benchmark.executors import Finished, Loss
+from benchmark.executors import REPORTED, Finished, Loss
+from benchmark.executors.metering import Meter
 from benchmark.provenance import provenance
 from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Settings, Trial, execute
@@ -20,14 +21,16 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         device = resolve_device(device)
         limit_memory(device, settings.share)
         store = Store(settings.results)
-        outcome = execute(trial, store, replace(settings, device=device))
-        synchronize(device)
+        with Meter(device) as meter:
+            outcome = execute(trial, store, replace(settings, device=device))
+            synchronize(device)
         wall_s = time.perf_counter() - begin
-        gpu_s = 0.0 if device == "cpu" else wall_s
-        made = provenance(device, settings.threads)
-        store.write(trial, outcome, {**made, "wall_s": wall_s, "gpu_s": gpu_s})
+        gpu_s, gpus = (0.0, 0.0) if device == "cpu" else (wall_s, settings.share)
+        held = {"wall_s": wall_s, "gpu_s": gpu_s, "gpus": gpus, **meter.usage().columns()}
+        made = {**provenance(device, settings.threads), **held}
+        store.write(trial, outcome, made)
         store.clear_progress(key)
-        return Finished(key, wall_s, gpu_s, host=made["host"])
+        return Finished(key, wall_s, gpu_s, host=made["host"], made={name: made[name] for name in REPORTED})
     except StoreFull as error:
         return Finished(key, time.perf_counter() - begin, error=str(error), full=True)
     except CorruptArtifact as error:
