@@ -106,10 +106,21 @@ class Bill:
             return f"{hours}, no price for {', '.join(repr(name) for name in self.unpriced)}"
         return f"{hours}, {self.cost:.2f} {self.currency}"
 
+    def __add__(self, other: "Bill") -> "Bill":
+        """Of both; the prices are the same."""
+        return Bill(
+            self.prices,
+            self.seconds + other.seconds,
+            self.gpu_hours + other.gpu_hours,
+            self.core_hours + other.core_hours,
+            self.cost + other.cost,
+            self.unpriced | other.unpriced,
+        )
+
     def times(self, factor: float) -> "Bill":
         """The bill of so many times the same work."""
         seconds, gpus, cores, cost = (factor * x for x in (self.seconds, self.gpu_hours, self.core_hours, self.cost))
-        return Bill(self.prices, seconds, gpus, cores, cost, self.unpriced)
+        return Bill(self.prices, seconds, gpus, cores, cost, dict(self.unpriced))
 
 
 def bill(made: Iterable[Mapping[str, Any]], prices: Prices | None) -> Bill:
@@ -118,6 +129,12 @@ def bill(made: Iterable[Mapping[str, Any]], prices: Prices | None) -> Bill:
     for trial in made:
         found.add(trial)
     return found
+
+
+def prices_of(about: Mapping[str, Any]) -> Prices | None:
+    """The prices in what `manifest.describe` says of a suite; None where it has none. Raises SpecError."""
+    kept = about.get("prices")
+    return None if kept is None else Prices.parse(kept, ("prices",))
 
 
 def gpus_held(made: Mapping[str, Any]) -> float:
