@@ -1,6 +1,6 @@
 """Results of trials -> the Parquet tables that the page is made of. May run at any time, also mid-run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmark import schema, stats
 from benchmark.aggregated import Aggregated
+from benchmark.prices import bill, prices_of
 from benchmark.results import SuiteResults
 from benchmark.store import Store
 from benchmark.trial import Row
@@ -116,6 +117,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
         "primary_inversion": inversion,
         "wall_s": sum(row["wall_s"] or 0.0 for row in made),
         "gpu_s": sum(row["gpu_s"] or 0.0 for row in made),
+        **_spent(made, results),
         "git_commit": _joined(row["git_commit"] for row in made),
         "created_utc": max((row["created_utc"] for row in made), default=None),
     }
@@ -133,6 +135,12 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     masking = index.get(("masking", "", "", "masking_suspected"))
     line["masking_suspected"] = None if masking is None else masking["value"] == 1.0
     return line
+
+
+def _spent(made: Iterable[Mapping[str, Any]], results: SuiteResults) -> dict[str, Any]:
+    """What trials cost at the present prices of the suite; a trial that several models share is in none's bill."""
+    found = bill(made, prices_of(results.about))
+    return {"gpu_hours": found.gpu_hours, "cost": found.money, "currency": found.currency}
 
 
 def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -168,6 +176,7 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "num_trials": len(states),
         "num_done": sum(state == "done" for state in states.values()),
         "num_failed": sum(state == "failed" for state in states.values()),
+        **_spent({done.key: done.made for done in results.done}.values(), results),
         "created_utc": max((row["created_utc"] for row in made), default=None),
     }
 

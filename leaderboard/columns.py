@@ -19,7 +19,8 @@ class Column:
     """One measure of the ranking table.
 
     better: "up", "down", or "" where neither end is better. null: its value if nothing leaks.
-    unit: "%" (a share shown times 100), "" (as it is), "s" (a duration) or "text".
+    unit: "%" (a share shown times 100), "" (as it is), "s" (a duration), "hours", "money" (in the row's
+    currency) or "text".
     stages: the steps it comes from, so that an empty cell can say which of them failed.
     metric, space: where results.parquet keeps it.
     """
@@ -89,6 +90,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("primary_inversion", "inversion", _RUN, "text"),
     Column("wall_s", "compute", _RUN, "s"),
     Column("gpu_s", "GPU time", _RUN, "s"),
+    Column("gpu_hours", "GPU-hours", _RUN, "hours"),
+    Column("cost", "cost", _RUN, "money"),
     Column("created_utc", "newest trial", _RUN, "text"),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
@@ -115,6 +118,8 @@ def show(column: Column, value: Any) -> str:
             return f"{amount:,.0f}"
         case "s":
             return duration(amount)
+        case "hours" | "money":
+            return f"{amount:,.2f}"
         case _:
             return f"{amount:.3f}"
 

@@ -108,6 +108,8 @@ def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], why: _W
     text = show(column, row[column.name])
     if not text:
         return Cell(column, "", why=why.empty(column))
+    if column.unit == "money" and row["currency"]:
+        text = f"{text} {row['currency']}"
     span = interval(row, column.name)
     return Cell(
         column,

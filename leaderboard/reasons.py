@@ -30,6 +30,8 @@ def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row], pri
     """One line. results: the model's rows. status: the model's trials and those that all models share."""
     if column.name in NO_ADVERSARY:
         return "none: trained against no adversary"
+    if column.unit == "money":
+        return "the suite has no prices, or none for one of the devices"
     notes = [r["note"] for r in _notes(column, results, primary) if r["value"] is None]
     if notes:
         return "; ".join(dict.fromkeys(notes))

@@ -30,19 +30,26 @@ def share(metric: str, hits: int, n: int) -> Row:
 class Board:
     """Collects trials, written or missing; `finish` writes the suite's plan."""
 
-    def __init__(self, root: Path, models: Sequence[str]) -> None:
-        self.store, self.models = Store(root), models
+    def __init__(self, root: Path, models: Sequence[str], prices: Mapping[str, Any] | None = None) -> None:
+        self.store, self.models, self.prices = Store(root), models, prices
         self.nodes: list[Node] = []
 
     def add(
-        self, stage: str, model: str, replica: int, rows: Sequence[Row] | None, method: str = "", **tables: pa.Table
+        self,
+        stage: str,
+        model: str,
+        replica: int,
+        rows: Sequence[Row] | None,
+        method: str = "",
+        made: Mapping[str, Any] | None = None,
+        **tables: pa.Table,
     ) -> Node:
-        """A trial; rows None: it has no results."""
+        """A trial; rows None: it has no results. made: what of its provenance is not as usual."""
         trial = Trial({"method": stage, "number": len(self.nodes)}, 0, {})
         node = Node(trial, trial.key, stage, method, model, replica, 1.0)
         self.nodes.append(node)
         if rows is not None:
-            self.store.write(trial, Outcome(list(rows), tables=tables), PROVENANCE)
+            self.store.write(trial, Outcome(list(rows), tables=tables), {**PROVENANCE, **(made or {})})
         return node
 
     def predicted(self, model: str, right: Sequence[int], members: Sequence[int], n: int = 100) -> None:
@@ -82,7 +89,7 @@ class Board:
         ]
         about: dict[str, Any] = {
             "yaml": "", "path": "s.yaml", "data": "d", "replicas": 2, "models": models, "evasion": EVASION,
-            "inversion": ["gradient"], "membership": ["loss_threshold"],
+            "inversion": ["gradient"], "membership": ["loss_threshold"], "prices": self.prices,
         }  # fmt: skip
         self.store.write_plan(Plan("hand", "0" * 64, tuple(self.nodes)), about)
         return self.store

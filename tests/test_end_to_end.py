@@ -30,7 +30,8 @@ def test_the_page_needs_no_network_and_has_every_row(tiny_run: Run) -> None:
     assert [row["model"] for row in board] == ["softmax", "hardened"]
     for row in board:
         empty = {name for name, value in row.items() if value is None}
-        assert empty == {"checkpoint"} | ({"train_norm", "train_epsilon"} if row["model"] == "softmax" else set())
+        against_none = {"train_norm", "train_epsilon"} if row["model"] == "softmax" else set()
+        assert empty == {"checkpoint", "cost", "currency"} | against_none
         assert row["num_replicas"] == 2 and row["num_members"] == 300 and row["eval_epsilon"] == 0.5
         assert row["robust_accuracy_low"] <= row["robust_accuracy"] <= row["robust_accuracy_high"]
     reasons = [r for r in pq.read_table(tiny_run.site / "results.parquet").to_pylist() if r["value"] is None]

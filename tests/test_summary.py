@@ -1,6 +1,7 @@
 """Tables of the page from results written by hand: every number below was worked out on paper."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,34 @@ def test_a_trial_that_was_computed_anew_is_aggregated_anew(tmp_path: Path) -> No
     after = summarise(store, tmp_path / "site").to_pylist()
     assert [row["clean_accuracy"] for row in before] == [0.7, 0.7]
     assert [row["clean_accuracy"] for row in after] == [0.7, 0.75] and after[0] == before[0]
+
+
+def test_a_model_pays_for_its_own_trials_and_the_suite_for_all(tmp_path: Path) -> None:
+    prices = {"currency": "USD", "gpu_hour": {"H100": 3.0}, "core_hour": 0.1}
+    board = Board(tmp_path / "results", ["cheap", "dear", "waiting"], prices)
+    gpu = {"device": "H100", "wall_s": 3600.0, "gpu_s": 3600.0, "gpus": 0.25}
+    board.add("train", "cheap", 0, [], made=gpu)
+    board.add("evade", "cheap", 0, [], made={"wall_s": 1800.0, "gpu_s": 0.0, "gpus": 0.0, "threads": 2})
+    board.add("train", "dear", 0, [], made={**gpu, "device": "H900"})
+    shared = board.add("train", "", 0, [], "evaluator", made={**gpu, "gpus": 1.0})
+    board.nodes.append(replace(shared, model="", replica=1))  # under two labels, paid for once
+    board.add("train", "waiting", 0, None)
+    summarise(board.finish(), tmp_path / "site")
+    rows = {row["model"]: row for row in pq.read_table(tmp_path / "site" / "leaderboard.parquet").to_pylist()}
+    # A quarter of an hour of an H100, and two cores for half an hour.
+    assert (rows["cheap"]["gpu_hours"], rows["cheap"]["currency"]) == (0.25, "USD")
+    assert rows["cheap"]["cost"] == pytest.approx(0.75 + 0.1)
+    assert (rows["dear"]["gpu_hours"], rows["dear"]["cost"]) == (0.25, None)  # nobody said what an H900 costs
+    assert (rows["waiting"]["gpu_hours"], rows["waiting"]["cost"]) == (0.0, 0.0)
+    suite = pq.read_table(tmp_path / "site" / "suites.parquet").to_pylist()[0]
+    assert (suite["gpu_hours"], suite["cost"]) == (0.25 + 0.25 + 1.0, None)
+    Board.finish(without(board, "dear"))
+    summarise(board.store, tmp_path / "site")
+    suite = pq.read_table(tmp_path / "site" / "suites.parquet").to_pylist()[0]
+    assert suite["gpu_hours"] == 1.25 and suite["cost"] == pytest.approx(0.85 + 3.0)
+
+
+def without(board: Board, model: str) -> Board:
+    board.nodes = [node for node in board.nodes if node.model != model]
+    board.models = [name for name in board.models if name != model]
+    return board

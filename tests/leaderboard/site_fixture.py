@@ -117,6 +117,9 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         "primary_inversion": "gradient",
         "wall_s": 31.25,
         "gpu_s": 0.0,
+        "gpu_hours": 1.5,
+        "cost": None if model == HOSTILE else 1234.5,
+        "currency": "USD",
         "git_commit": "0123abc",
         "suite_hash": "ab" * 32,
         "created_utc": "2025-01-01T00:00:00Z",
@@ -314,6 +317,9 @@ def suites() -> list[dict[str, Any]]:
         "num_trials": 96,
         "num_done": 92,
         "num_failed": 4,
+        "gpu_hours": 9.25,
+        "cost": 4321.0,
+        "currency": "USD",
         "created_utc": "2025-01-01T00:00:00Z",
     }
     waiting = {"suite": RUNNING, "suite_path": "suites/my cifar.yaml", "num_trials": 80, "num_done": 3, "num_failed": 0}

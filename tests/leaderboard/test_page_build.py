@@ -96,6 +96,13 @@ def test_policy_allows_no_remote_origin_and_no_inline_script(site):
     assert all('src="static/' in s or 'type="application/json"' in s for s in scripts)
 
 
+def test_what_it_cost_is_on_the_page(site):
+    page = text(site / "index.html")
+    assert page.count("1,234.50 USD") == len(MODELS) - 1
+    assert "the suite has no prices, or none for one of the devices" in page
+    assert "<dt>cost of all trials</dt><dd>4321.00 USD</dd>" in page and "<dd>9.25</dd>" in page
+
+
 def test_script_json_survives_a_closing_tag():
     value = {"a": "</script><!--\u2028\u2029&", "b": [1.5, None]}
     assert not set(script_json(value)) & set("<>&\u2028\u2029")

@@ -42,6 +42,7 @@ def test_every_measure_of_the_schema_is_a_column():
         "controls_passed",
         "pareto",
         "checkpoint",
+        "currency",
         "git_commit",
         "suite_hash",
     }
@@ -91,6 +92,8 @@ def test_epsilon_is_written_as_the_field_writes_it(value, shown):
         ("num_members", 13000, "13,000"),
         ("wall_s", 31.25, "31.2 s"),
         ("wall_s", 7300.0, "2.0 h"),
+        ("gpu_hours", 0.256, "0.26"),
+        ("cost", 1234.5, "1,234.50"),
         ("regime", None, ""),
     ],
 )
