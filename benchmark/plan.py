@@ -164,7 +164,8 @@ class _Builder:
             predictions[f"predict_{replica}"] = key
             self._evade(model, inputs, replica)
             for inversion in self._suite.inversion:
-                self._invert(model, inversion, inputs, judges, model.name, replica)
+                attack = self._suite.attack_on(model.name, inversion)
+                self._invert(model, attack, inputs, judges, model.name, replica)
         for membership in self._suite.membership:
             label = membership_label(membership)
             for replica in range(len(targets)):
@@ -174,7 +175,8 @@ class _Builder:
 
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
-        for index, attack in enumerate(self._suite.evasion):
+        for index, given in enumerate(self._suite.evasion):
+            attack = self._suite.attack_on(model.name, given)
             stage: Json = {"method": "evade", "attack": self._dump("evasion", attack)}
             stage["num_images"] = sizes.num_images
             # The robust generalization gap is the primary attack's only: members cost as much again.

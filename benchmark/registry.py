@@ -80,6 +80,8 @@ STAGE = {
     "declare_members": "benchmark.stages.declare_members:DeclareMembers",
     "import": "benchmark.stages.import_model:ImportModel",
     "fit_prior": "benchmark.stages.fit_prior:FitPrior",
+    "tuning_pools": "benchmark.stages.tuning_pools:TuningPools",
+    "recognise": "benchmark.stages.recognise:Recognise",
     "embed": "benchmark.stages.embed:Embed",
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",

@@ -10,12 +10,14 @@ from benchmark.spec import Fraction, Spec, SpecError, suggest
 
 DEFAULT_GPUS = {
     "pools": 0.0,
+    "tuning_pools": 0.0,
     "declare_members": 0.0,
     "infer_membership": 0.0,
     "leakage": 0.0,
     "import": 0.25,
     "embed": 0.25,
     "predict": 0.25,
+    "recognise": 0.25,
     "neighbours": 0.25,
     "train": 0.5,
     "fit_prior": 0.5,

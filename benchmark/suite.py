@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
 from pydantic import BeforeValidator, Field, StringConstraints
@@ -80,8 +80,15 @@ class Evaluation(Spec):
     shown_neighbours: int = Field(default=5, ge=1)
 
 
+Attack = TypeVar("Attack", bound=Evasion | Inversion)
+Settings = dict[str, Any]
+
+
 class Suite(Spec):
-    """What is compared: the first attack of each list is the suite's primary one."""
+    """What is compared: the first attack of each list is the suite's primary one.
+
+    tuned: label of an attack -> model -> settings in which the attack on this model differs; see `bench tune`.
+    """
 
     name: Name
     data: DataField
@@ -97,12 +104,33 @@ class Suite(Spec):
     evaluation: Evaluation = Evaluation()
     resources: Resources = {}
     prices: Prices | None = None
+    tuned: dict[str, dict[str, Settings]] = {}
 
     @property
     def hash(self) -> str:
         """sha256 of what can change a number, whatever the file's comments and order of keys."""
-        counted = self.model_dump(mode="json", exclude={"resources", "prices"})
+        left_out = {"resources", "prices"} | (set() if self.tuned else {"tuned"})
+        counted = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
+
+    def attack_on(self, model: str, attack: Attack) -> Attack:
+        """An attack of the suite as this model gets it. Raises SpecError for tuned settings that are not allowed."""
+        settings = self.tuned.get(attack.label, {}).get(model)
+        return with_settings(attack, settings) if settings else attack
+
+
+def with_settings(attack: Attack, settings: Settings) -> Attack:
+    """The attack with other settings and the same budget.
+
+    Raises SpecError for settings that the attack does not know, or that change its label, its passes or its samples.
+    """
+    kind = "evasion" if isinstance(attack, Evasion) else "inversion"
+    changed = cast(Attack, registry.parse(kind, {**registry.dump(kind, attack), **settings}))
+    for name in ("label", "passes", "samples_per_class", "norm", "epsilon"):
+        before, after = getattr(attack, name, None), getattr(changed, name, None)
+        if before != after:
+            raise SpecError(f"{settings} changes {name} from {before!r} to {after!r}; allowed: settings that keep it")
+    return changed
 
 
 def load_suite(path: str) -> tuple[Suite, str]:
@@ -146,7 +174,23 @@ def parse_suite(data: Any) -> Suite:
         for index, label in enumerate(labels):
             if label in labels[:index]:
                 raise SpecError(f"{label!r} is there twice; allowed: attacks that differ", (kind, index))
+    _check_tuned(suite)
     return suite
+
+
+def _check_tuned(suite: Suite) -> None:
+    attacks = {attack.label: attack for attack in cast(list[Evasion | Inversion], suite.evasion + suite.inversion)}
+    names = [model.name for model in suite.models]
+    for label, models in suite.tuned.items():
+        if label not in attacks:
+            raise SpecError(f"{label!r} is no attack of the suite{suggest(label, attacks)}", ("tuned",))
+        for name in models:
+            if name not in names:
+                raise SpecError(f"{name!r} is no model of the suite{suggest(name, names)}", ("tuned", label))
+            try:
+                suite.attack_on(name, attacks[label])
+            except SpecError as error:
+                raise SpecError(error.message, ("tuned", label, name, *error.path)) from error
 
 
 def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:

@@ -6,6 +6,7 @@ from benchmark.cli.asking import doctor, list_methods
 from benchmark.cli.common import Commands
 from benchmark.cli.running import plan, run, status
 from benchmark.cli.showing import figures, leaderboard
+from benchmark.cli.tuning import tune
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -14,5 +15,5 @@ def main() -> None:
     """Robust or private? Measure what adversarial robustness costs in training-data privacy."""
 
 
-for command in (run, plan, status, leaderboard, figures, list_methods, doctor):
+for command in (run, plan, status, tune, leaderboard, figures, list_methods, doctor):
     main.add_command(command)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmark.evasion.norms import NormName
+from benchmark.space import Space
 from benchmark.spec import Fraction, Spec
 
 Kind = Literal["one_step", "iterated", "black_box"]
@@ -51,6 +52,11 @@ class Evasion(Spec):
     def passes(self) -> int:
         """Forward-backward passes an image costs at the most."""
         return 1
+
+    @property
+    def search_space(self) -> Space:
+        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        return {}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from benchmark.evasion.attack import Evasion, Perturbed, channels_last, folded, frozen, input_gradient
 from benchmark.evasion.norms import NORMS
+from benchmark.space import Choice, Space, around
 from benchmark.spec import Fraction
 
 
@@ -29,6 +30,12 @@ class PGD(Evasion):
     @property
     def passes(self) -> int:
         return self.steps * self.restarts
+
+    @property
+    def search_space(self) -> Space:
+        space: Space = {"step_size": around(2.5 * self.epsilon / self.steps)}
+        # Restarts from the image itself would all be one attack.
+        return {**space, "random_start": Choice((True, False))} if self.restarts == 1 else space
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         found, curves = images.clone(), []

@@ -228,10 +228,10 @@ def _task(trial: Trial, settings: Settings) -> Finished:
     from benchmark.executors.worker import run_trial
 
     given = ray.get_gpu_ids()
-    return run_trial(trial, replace(settings, device=_device(settings.device, given)))
+    return run_trial(trial, replace(settings, device=given_device(settings.device, given)))
 
 
-def _device(wanted: str, given: list[Any]) -> str:
+def given_device(wanted: str, given: list[Any]) -> str:
     """The device of a task that Ray gave these GPUs: ids of the machine, or names in CUDA_VISIBLE_DEVICES."""
     if not given:
         return "cpu"

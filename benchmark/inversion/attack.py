@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.inversion.prior import Prior
+from benchmark.space import Space
 from benchmark.spec import Spec
 
 
@@ -58,6 +59,11 @@ class Inversion(Spec):
     def learned_prior(self) -> Prior | None:
         """What the attack needs to have been trained on auxiliary images: once a suite, in a trial of its own."""
         return None
+
+    @property
+    def search_space(self) -> Space:
+        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        return {}
 
     def without_target(self) -> "Inversion | None":
         """The null case of an attack that could make images of a class without any target; None for all others."""

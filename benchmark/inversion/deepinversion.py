@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from benchmark.evasion.attack import channels_last, frozen
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import Adam, Descent, Objective, Schedule, class_loss, share_left, total_variation
+from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 
@@ -39,6 +40,17 @@ class DeepInversion(Descent):
     @property
     def label(self) -> str:
         return "deepinversion"
+
+    @property
+    def search_space(self) -> Space:
+        return {
+            "step_size": around(self.step_size),
+            "batch_norm": LogUniform(0.001, 10.0),
+            "total_variation": LogUniform(0.001, 10.0),
+            "l2": Choice((0.0, 0.001, 0.01, 0.1)),
+            "jitter": Choice((0, 1, 2)),
+            **self.start_space,
+        }
 
     def for_memoriser(self) -> Self:
         return self.model_copy(update={"objective": "logit", "total_variation": 0.0, "l2": 0.0, "jitter": 0})

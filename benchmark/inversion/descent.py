@@ -12,6 +12,7 @@ from torch.nn import functional
 from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.inversion.attack import Inversion, Victim
+from benchmark.space import Choice, LogUniform, Space
 from benchmark.spec import Fraction
 
 StepRule = Literal["steepest", "sign", "adam"]
@@ -42,6 +43,13 @@ class Descent(Inversion):
     @property
     def passes(self) -> int:
         return self.steps
+
+    @property
+    def start_space(self) -> Space:
+        """Of the Gaussian start alone: other starts are another attack, and some show the class by themselves."""
+        if self.start != "gaussian":
+            return {}
+        return {"start_mean": Choice((0.0, 0.25, 0.5)), "start_std": LogUniform(0.02, 0.5)}
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         targets = self.targets(victim.num_classes)

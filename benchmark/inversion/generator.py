@@ -12,6 +12,7 @@ from benchmark.inversion.attack import Inversion, Victim
 from benchmark.inversion.dcgan import DCGAN
 from benchmark.inversion.prior import Prior, Sampler
 from benchmark.registry import PriorField
+from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction, SpecError
 
 
@@ -59,17 +60,34 @@ class GeneratorInversion(Inversion):
     def learned_prior(self) -> Prior:
         return cast(Prior, self.prior)
 
+    @property
+    def search_space(self) -> Space:
+        enough = [count for count in (1, 2, 4, 8) if self.steps >= count * len(self._counts(count))]
+        return {
+            "lr": around(self.lr),
+            "latent_weight": LogUniform(0.01, 10.0),
+            "realism": LogUniform(0.05, 5.0),
+            "objective": Choice(("cross_entropy", "margin")),
+            "candidates": Choice(tuple(enough)),
+        }
+
     def without_target(self) -> "GeneratorInversion":
         return self.model_copy(update={"steps": 0})
 
     def rounds(self) -> list[tuple[int, int]]:
         """(candidates, steps of each) of every round; their products add up to `steps`."""
-        counts = [self.candidates]
-        while counts[-1] > 1:
-            counts.append((counts[-1] + 1) // 2)
+        counts = self._counts(self.candidates)
         share = self.steps // len(counts)
         plan = [(count, share // count) for count in counts[:-1]]
         return [*plan, (1, self.steps - sum(count * steps for count, steps in plan))]
+
+    @staticmethod
+    def _counts(candidates: int) -> list[int]:
+        """Candidates of every round."""
+        counts = [candidates]
+        while counts[-1] > 1:
+            counts.append((counts[-1] + 1) // 2)
+        return counts
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         targets = self.targets(victim.num_classes)

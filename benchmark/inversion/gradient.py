@@ -17,6 +17,7 @@ from benchmark.inversion.descent import (
     share_left,
     total_variation,
 )
+from benchmark.space import Choice, Space, around
 from benchmark.spec import Fraction
 
 _STEP_SIZE: dict[StepRule, float] = {"steepest": 0.5, "sign": 0.02, "adam": 0.05}
@@ -50,6 +51,16 @@ class GradientInversion(Descent):
         parts += [self.start] if self.start == "class_gaussian" else []
         return "-".join(parts)
 
+    @property
+    def search_space(self) -> Space:
+        return {
+            "step_size": around(self._first_step),
+            "schedule": Choice(("constant", "linear", "cosine")),
+            "objective": Choice(("cross_entropy", "logit")),
+            "total_variation": Choice((0.0, 0.1, 1.0)),
+            **self.start_space,
+        }
+
     def for_memoriser(self) -> Self:
         return self.model_copy(update={"objective": "logit", "total_variation": 0.0})
 
@@ -72,5 +83,8 @@ class GradientInversion(Descent):
         return loss
 
     def _length(self, step: int) -> float:
-        first = _STEP_SIZE[self.step] if self.step_size is None else self.step_size
-        return first * share_left(self.schedule, step / self.steps)
+        return self._first_step * share_left(self.schedule, step / self.steps)
+
+    @property
+    def _first_step(self) -> float:
+        return _STEP_SIZE[self.step] if self.step_size is None else self.step_size

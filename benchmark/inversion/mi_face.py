@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.multiscale import blurred
+from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 
@@ -41,6 +42,15 @@ class MIFace(Descent):
     @property
     def label(self) -> str:
         return "mi_face"
+
+    @property
+    def search_space(self) -> Space:
+        return {
+            "learning_rate": around(self.learning_rate, 100.0),
+            "gamma": LogUniform(0.0001, 0.1),
+            "process": Choice(("identity", "denoise")),
+            **self.start_space,
+        }
 
     def for_memoriser(self) -> Self:
         # Its logit's gradient is the way to a weighted mean of members, so half of the way is a safe step.

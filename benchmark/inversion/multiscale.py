@@ -11,6 +11,7 @@ from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import Descent, Objective, Schedule, class_loss, share_left, total_variation
+from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 
@@ -44,6 +45,18 @@ class MultiscaleInversion(Descent):
     @property
     def label(self) -> str:
         return "multiscale"
+
+    @property
+    def search_space(self) -> Space:
+        return {
+            "step_size": around(self.step_size),
+            "schedule": Choice(("constant", "linear", "cosine")),
+            "objective": Choice(("cross_entropy", "logit")),
+            "octaves": Choice(tuple(octaves for octaves in (2, 3, 4) if octaves <= self.steps)),
+            "blend_share": LogUniform(0.02, 0.5),
+            "blur": LogUniform(0.1, 1.5),
+            **self.start_space,
+        }
 
     def for_memoriser(self) -> Self:
         return self.model_copy(update={"objective": "logit", "total_variation": 0.0, "blur": 0.0, "blend_share": 0.0})

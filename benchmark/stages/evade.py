@@ -39,12 +39,12 @@ class Evade(Stage):
         data, pools = load_data(context)
         model = load_model(context, "target", input_info(data, pools))
         key = suite_pools_key(context)
-        ids = _sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
+        ids = sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
         tensors, curve = self._attack(context, model, data.test_images[ids], data.test_labels[ids], "test")
         rows = self._rows(tensors["test_clean"], tensors["test_robust"], tensors["test_distance"])
         if self.num_members:
             members = pools.members(replica_of(context, "target"))
-            ids = _sample(members, self.num_members, trial.generator(key, "evaded members"))
+            ids = sample(members, self.num_members, trial.generator(key, "evaded members"))
             more, _ = self._attack(context, model, data.pixels(ids), data.classes(ids), "members")
             rows.append(accuracy("robust_accuracy_members", more["members_robust"]))
             rows.append(difference("robust_generalization_gap", more["members_robust"], tensors["test_robust"]))
@@ -91,7 +91,7 @@ def _in_box(images: Tensor) -> bool:
     return bool((images >= 0).all()) and bool((images <= 1).all())
 
 
-def _sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """A random choice, the same for every model; all of them if there are fewer."""
     return ids[torch.randperm(len(ids), generator=generator)[:count]]
 

@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from benchmark.executors import Finished
-from benchmark.executors.ray import RayExecutor, _device
+from benchmark.executors.ray import RayExecutor, given_device
 from benchmark.run import run
 from benchmark.schedule import Event
 from benchmark.store import Store
@@ -96,4 +96,4 @@ def test_the_device_is_the_one_ray_gave(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert _device(wanted, given) == device
+    assert given_device(wanted, given) == device

@@ -1,0 +1,1 @@
+"""`bench tune`: search attack settings with an equal budget a model, on models that are not reported."""
