@@ -67,7 +67,9 @@ def _edited(text: str, name: str, tuned: dict[str, Any], wanted: Suite) -> str |
     body = _NAME.sub(lambda _: line, text, count=1).rstrip() + "\n"
     if tuned:
         body += "\n# What differs from the settings above, for each attack and model.\n"
-        body += yaml.safe_dump({"tuned": tuned}, sort_keys=False, allow_unicode=True, width=1000)
+        body += yaml.safe_dump(
+            {"tuned": tuned}, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
+        )
     try:
         same = parse_suite(yaml.safe_load(body)).hash == wanted.hash
     except (yaml.YAMLError, SpecError):

@@ -50,7 +50,7 @@ def spend(
     where there are GPUs. Raises ValueError where no evaluation can go on: the disk is full, or a parent cannot be read.
     """
     os.environ.update(_QUIET)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in our own lines
     driver = _Driver(search, work, on_result)
     with tempfile.TemporaryDirectory(prefix="bench-tune-") as folder:
         gpus = _gpus(search, work, settings)
