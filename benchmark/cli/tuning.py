@@ -48,6 +48,7 @@ def tune(suite: str, **options: Any) -> None:
     Nothing that SUITE reports is attacked: the models are trained anew, with another seed and other members. The same
     command goes on where it was stopped.
     """
+    from benchmark import registry
     from benchmark.prepare import check_address, check_device, prepare
     from benchmark.resources import check_gpus, gpu_shares
     from benchmark.store import Store
@@ -73,7 +74,7 @@ def tune(suite: str, **options: Any) -> None:
         data_root=options["data_root"],
         device=options["device"],
         threads=prepared.suite.threads,
-        include=tuple(str(Path(path).absolute()) for path in options["include"]),
+        include=tuple(registry.source(path) for path in options["include"]),
         files=prepared.files,
         gpus=gpus,
     )
