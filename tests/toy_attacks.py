@@ -1,8 +1,6 @@
-"""An attack and a stage whose best setting is known in closed form, given to runs with `--include`."""
+"""An attack whose best setting is known in closed form, given to runs with `--include`."""
 
 import math
-import uuid
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +10,6 @@ from benchmark.evasion.norms import NORMS
 from benchmark.registry import register
 from benchmark.space import LogUniform, Space
 from benchmark.spec import Fraction
-from benchmark.trial import Context, Outcome, Stage
 
 BEST = 0.3
 
@@ -37,26 +34,4 @@ class Aimed(Evasion):
         return Perturbed(moved.clamp(0, 1), losses.mean().view(1))
 
 
-class Peak(Stage):
-    """The success rate that an attack of this aim would have, and a file a call. Breaks where aim is above `most`."""
-
-    aim: float
-    calls: str
-    model: str
-    size: int
-    most: float = 1e9
-
-    def run(self, context: Context) -> Outcome:
-        (Path(self.calls) / f"{context.trial.key}.{uuid.uuid4().hex}").touch()
-        if self.aim > self.most:
-            raise FloatingPointError("the toy broke")
-        rate = share(self.aim)
-        rows = [
-            {"metric": "attack_success_rate", "value": rate, "low": rate / 2, "high": 1.0, "n": self.size},
-            {"metric": "robust_accuracy", "value": 1 - rate, "low": 0.0, "high": 1.0, "n": self.size},
-        ]
-        return Outcome(rows=rows)
-
-
 register("evasion", "toy_aimed", Aimed)
-register("stage", "toy_peak", Peak)

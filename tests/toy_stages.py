@@ -1,8 +1,10 @@
 """Stages that do next to nothing, given to runs with `--include`."""
 
+import math
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,5 +87,27 @@ class Batch(Stage):
         return Outcome(rows=[{"metric": "batch_size", "value": float(self.batch_size)}])
 
 
-for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker):
+class Peak(Stage):
+    """The success rate of an attack that is best at 0.3, and a file a call. Breaks where `aim` is above `most`."""
+
+    aim: float
+    calls: str
+    model: str
+    size: int
+    most: float = 1e9
+
+    def run(self, context: Context) -> Outcome:
+        (Path(self.calls) / f"{context.trial.key}.{uuid.uuid4().hex}").touch()
+        if self.aim > self.most:
+            raise FloatingPointError("the toy broke")
+        rate = math.exp(-abs(math.log(self.aim / 0.3)))
+        return Outcome(
+            rows=[
+                {"metric": "attack_success_rate", "value": rate, "low": rate / 2, "high": 1.0, "n": self.size},
+                {"metric": "robust_accuracy", "value": 1 - rate, "low": 0.0, "high": 1.0, "n": self.size},
+            ]
+        )
+
+
+for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker, Peak):
     register("stage", f"toy_{stage.__name__.lower()}", stage)

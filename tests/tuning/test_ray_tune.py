@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import toy
 
 from benchmark import registry
 from benchmark.executors.ray import RayExecutor
@@ -17,7 +18,6 @@ from benchmark.tuning.ray_tune import spend
 from benchmark.tuning.search import Candidate, Search, draw
 
 pytestmark = pytest.mark.ray
-ATTACKS = str(Path(__file__).parents[1] / "toy_attacks.py")
 BEST = 0.3
 MODELS = ("first", "second")
 SPACE = {"aim": LogUniform(0.003, 30.0)}
@@ -27,10 +27,10 @@ SIZES, BUDGET = (2, 8), 8 * 12
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """One Ray for all tests here: it takes seconds to start."""
-    registry.include(ATTACKS)
+    registry.include(toy.STAGES)
     store = Store(tmp_path_factory.mktemp("tune") / "results")
     store.writable()
-    found = Settings(str(store.root), device="cpu", include=(ATTACKS,))
+    found = Settings(str(store.root), device="cpu", include=(toy.STAGES,))
     with RayExecutor(found, slots=2):
         yield found
 
