@@ -33,8 +33,19 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
         folder = folder.parent
     usage = shutil.disk_usage(folder)
     yield "disk", f"{usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB at {folder}"
+    yield "cache", _cache()
     for name in registry.DATA:
         yield name, _data(name, data_root)
+
+
+def _cache() -> str:
+    """Of decoded data sets and of files from the store."""
+    from benchmark.data import cache
+    from benchmark.data.files import cache_folder
+
+    kept = [path.stat().st_size for path in cache.held()]
+    held = f"{sum(kept) / 2**20:.1f} MiB in {len(kept)} decoded or fetched files"
+    return f"{held}, at most {cache.LIMIT_BYTES / 2**30:g} GiB, in {cache_folder()}"
 
 
 def _ray() -> str:

@@ -56,9 +56,13 @@ class Progress:
         return None if content is None else self._decoded(content)
 
     def _encoded(self, state: "Mapping[str, torch.Tensor]") -> bytes:
+        import torch
         from safetensors.torch import save
 
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        # Copies: weights that two layers share would be refused as they are.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+        }
         about = {"key": self._key, "made_with": self._made_with, "sha256": _digest(tensors)}
         # One entry: the order of several is not fixed.
         return save(tensors, {"about": json.dumps(about)})

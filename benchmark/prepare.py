@@ -31,6 +31,10 @@ class Prepared:
     about: dict[str, object]
     files: tuple[tuple[str, str], ...] = ()
 
+    def data(self, data_root: str | None) -> tuple[data.Dataset, ImageData]:
+        """The data set that was planned with, and its images, still in memory."""
+        return cast(data.Dataset, self.suite.data), data.load(self.suite.data, data_root)
+
 
 def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepared:
     """Read a suite file and its data set, check one against the other, and plan the trials.

@@ -261,6 +261,24 @@ class Store:
     def clear_progress(self, key: str) -> None:
         self._progress(key).unlink(missing_ok=True)
 
+    def has_blob(self, sha256: str) -> bool:
+        """Is a file of this content kept? By name; `get_blob` hashes it."""
+        return self._blob(sha256).is_file()
+
+    def put_blob(self, sha256: str, path: Path) -> None:
+        """Keep a local file under its hash. Raises ValueError where its content is another."""
+        _copy(path, self._blob(sha256), sha256)
+
+    def get_blob(self, sha256: str, target: Path) -> None:
+        """Copy a kept file to a local path, which appears when it is whole and hashes to `sha256`.
+
+        Raises ValueError where it does not, FileNotFoundError where none is kept.
+        """
+        _copy(self._blob(sha256), target, sha256)
+
+    def _blob(self, sha256: str) -> Path:
+        return self.root / "files" / sha256[:2] / sha256
+
     def _progress(self, key: str) -> Path:
         return self.root / "progress" / f"{key}.safetensors"
 
@@ -305,6 +323,20 @@ def _labels(node: "Node") -> dict[str, Any]:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, allow_nan=False).encode()
+
+
+def _copy(source: Path, target: Path, sha256: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(target)
+    try:
+        shutil.copyfile(source, beside)
+        with beside.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            raise ValueError(f"file {str(source)!r} has the sha256 {found}; allowed: {sha256}")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 from benchmark import registry
@@ -78,10 +79,11 @@ class Settings:
 
     device: "auto", "cpu" or "cuda[:i]". threads: CPU threads a trial may use.
     include: the user's files with methods of their own; `run` turns paths into texts, which reach machines that have
-    no such file. files: (sha256 of its content, absolute path) of each file
-    that trials name by its hash, such as a checkpoint. gpus: (stage, GPUs that its trials hold), see `resources`.
-    share: of a GPU that the trial at hand holds, and of its memory; more than 1 are whole GPUs. keep_every_s: seconds
-    after which a training keeps its state at the end of an epoch.
+    no such file. files: (sha256 of its content, absolute path) of each file that trials name by its hash, such as a
+    checkpoint. decoded: sha256 of the decoded data set in the store, for machines that have no files of it. gpus:
+    (stage, GPUs that its trials hold), see `resources`. share: of a GPU that the trial at hand holds, and of its
+    memory; more than 1 are whole GPUs. keep_every_s: seconds after which a training keeps its state at the end of an
+    epoch.
     """
 
     results: str
@@ -90,6 +92,7 @@ class Settings:
     threads: int = 1
     include: tuple[str | registry.Source, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+    decoded: str = ""
     gpus: tuple[tuple[str, float], ...] = ()
     share: float = 1.0
     keep_every_s: float = EVERY_S
@@ -101,6 +104,7 @@ class Reader(Keeper, Protocol):
     def trial(self, key: str) -> Trial: ...
     def tensors(self, key: str) -> "dict[str, torch.Tensor]": ...
     def table(self, key: str, name: str) -> "pa.Table": ...
+    def get_blob(self, sha256: str, target: Path) -> None: ...
 
 
 def generator(key: str, purpose: str) -> "torch.Generator":
@@ -134,8 +138,16 @@ class Context:
         made_with = f"torch {torch.__version__}, {self.device.type}, {self.settings.threads} threads"
         return Progress(self._store, self.trial.key, made_with, self.settings.keep_every_s)
 
-    def parent(self, role: str) -> Trial:
-        return self._store.trial(self.trial.inputs[role])
+    def parent(self, role: str, *further: str) -> Trial:
+        """The trial in this role; of its inputs the one in the next role, and so on."""
+        trial = self._store.trial(self.trial.inputs[role])
+        for each in further:
+            trial = self._store.trial(trial.inputs[each])
+        return trial
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Copy a file that the driver sent. Raises FileNotFoundError if it sent none, OSError, ValueError."""
+        self._store.get_blob(sha256, target)
 
     def tensors(self, role: str) -> "dict[str, torch.Tensor]":
         """The tensors that the parent in this role wrote, on the CPU."""

@@ -49,6 +49,7 @@ def run(suite: str, **options: Any) -> None:
     from benchmark.prepare import check_address, check_device, prepare
     from benchmark.resources import check_gpus, gpu_shares
     from benchmark.run import run as run_plan
+    from benchmark.sending import send
     from benchmark.store import Store
     from benchmark.trial import Settings
 
@@ -61,6 +62,10 @@ def run(suite: str, **options: Any) -> None:
     else:
         check_address(options["address"])
     plan = prepared.plan.only(options["only"]) if options["only"] else prepared.plan
+    store = Store(options["results"])
+    store.writable()
+    make_site(Path(options["site"]))
+    data_set, images = prepared.data(options["data_root"])
     settings = Settings(
         results=options["results"],
         data_root=options["data_root"],
@@ -68,11 +73,9 @@ def run(suite: str, **options: Any) -> None:
         threads=prepared.suite.threads,
         include=options["include"],
         files=prepared.files,
+        decoded=send(store, data_set, images, prepared.files, joined=options["address"] is not None),
         gpus=gpus,
     )
-    store = Store(options["results"])
-    store.writable()
-    make_site(Path(options["site"]))
     store.write_plan(prepared.plan, prepared.about)
     with Follower(console, plan) as follower:
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)

@@ -51,6 +51,7 @@ def tune(suite: str, **options: Any) -> None:
     from benchmark import registry
     from benchmark.prepare import check_address, check_device, prepare
     from benchmark.resources import check_gpus, gpu_shares
+    from benchmark.sending import send
     from benchmark.store import Store
     from benchmark.trial import Settings
     from benchmark.tuning.freeze import check_place
@@ -76,6 +77,7 @@ def tune(suite: str, **options: Any) -> None:
         threads=prepared.suite.threads,
         include=tuple(registry.source(path) for path in options["include"]),
         files=prepared.files,
+        decoded=send(store, *prepared.data(options["data_root"]), prepared.files, joined=options["address"] is not None),
         gpus=gpus,
     )
     try:

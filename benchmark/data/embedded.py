@@ -17,6 +17,7 @@ class FashionMNIST13k(Dataset):
     """The first 1,100 training and 200 test images of each Fashion-MNIST class; needs no other file."""
 
     SOURCE = "Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747"
+    IN_PACKAGE = True
 
     def locate(self, root: Path | None) -> list[Path]:
         if not FILE.is_file():

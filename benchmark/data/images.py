@@ -4,7 +4,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ class ImageData:
 
     images, test_images: (N, C, H, W) uint8. labels, test_labels: (N,) int64 in [0, number of classes).
     mean, std: one number a channel in [0, 1] units, the data set's published constants; models normalise with them.
-    card: one line for people: name, size, licence, source.
+    card: one line for people: name, size, licence, source. read_s: what reading it took.
 
     One index space: ids below the number of training images are training images, in their order; the others are test
     images, id minus that number. Only a model that was trained elsewhere has test images among its non-members.
@@ -36,6 +36,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     card: str
+    read_s: float = 0.0
 
     def __post_init__(self) -> None:
         for images, labels in ((self.images, self.labels), (self.test_images, self.test_labels)):
@@ -81,7 +82,12 @@ def _take(train: Tensor, test: Tensor, ids: Tensor) -> Tensor:
 
 
 class Dataset(Spec):
-    """A data set by name. It reads local files, and fetches nothing unless its `download` says so."""
+    """A data set by name. It reads local files, and fetches nothing unless its `download` says so.
+
+    IN_PACKAGE: whether its files come with the package, so that every machine has them.
+    """
+
+    IN_PACKAGE: ClassVar[bool] = False
 
     def locate(self, root: Path | None) -> list[Path]:
         """The files that `load` will read, without opening one; fetched first if `download` says so.

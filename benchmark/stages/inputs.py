@@ -1,6 +1,5 @@
 """What the stages share: the data, the pools and the models of their parents."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +7,12 @@ import torch
 from torch import Tensor
 
 from benchmark import data, registry
+from benchmark.data import cache
 from benchmark.data.images import ImageData
 from benchmark.data.pools import Pools
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import to_float
+from benchmark.spec import Spec
 from benchmark.trial import Context
 
 _BATCH = 500
@@ -19,9 +20,17 @@ _BATCH = 500
 
 def load_data(context: Context) -> tuple[ImageData, Pools]:
     """The data set and pools of a trial with the input `pools`."""
-    spec = registry.parse("data", context.parent("pools").stage["data"])
-    images = data.load(spec, context.settings.data_root)
+    stage = context.parent("pools").stage
+    if "fingerprint" not in stage:  # an external model's own pools, cut from the suite's
+        stage = {**stage, "fingerprint": context.parent("pools", "pools").stage["fingerprint"]}
+    images = planned_data(context, registry.parse("data", stage["data"]), stage["fingerprint"])
     return images, Pools(context.tensors("pools"), context.trial.inputs["pools"])
+
+
+def planned_data(context: Context, data_set: Spec, fingerprint: str) -> ImageData:
+    """The data set with this content, from wherever this machine has it. Raises ValueError if it has other content."""
+    settings = context.settings
+    return data.planned(data_set, settings.data_root, fingerprint, settings.decoded, context.fetch)
 
 
 def suite_pools_key(context: Context) -> str:
@@ -30,18 +39,26 @@ def suite_pools_key(context: Context) -> str:
 
 
 def named_file(context: Context, sha256: str) -> Path:
-    """The file whose content has this sha256. Raises ValueError if it is not there, or was changed since the plan."""
+    """The file whose content has this sha256: the one that was named, or what the driver sent of it.
+
+    Raises ValueError if there is none, or it was changed since the plan.
+    """
     path = dict(context.settings.files).get(sha256)
     if path is None:
         raise ValueError(f"no file with sha256 {sha256[:12]} was given to this run; run the suite that names it")
     try:
-        with Path(path).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = cache.digest(Path(path))
+        if found == sha256:
+            return Path(path)
+        problem = f"{path!r} has changed: its sha256 is {found[:12]}, planned was {sha256[:12]}; run again"
     except OSError as error:
-        raise ValueError(f"{path!r} cannot be read on this machine ({error.strerror})") from error
-    if found != sha256:
-        raise ValueError(f"{path!r} has changed: its sha256 is {found[:12]}, planned was {sha256[:12]}; run again")
-    return Path(path)
+        problem = f"{path!r} cannot be read on this machine ({error.strerror})"
+    try:
+        return cache.fetched(sha256, Path(path).suffix, context.fetch)
+    except FileNotFoundError as error:  # a run on one machine sends nothing
+        raise ValueError(problem) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{problem}; nor does it come from the results ({error})") from error
 
 
 def input_info(images: ImageData, pools: Pools) -> InputInfo:

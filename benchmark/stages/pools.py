@@ -2,9 +2,9 @@
 
 import torch
 
-from benchmark.data import load
 from benchmark.data.pools import PoolsSpec, make_pools
 from benchmark.registry import DataField
+from benchmark.stages.inputs import planned_data
 from benchmark.trial import Context, Outcome, Row, Stage
 
 
@@ -20,12 +20,7 @@ class MakePools(Stage):
     pools: PoolsSpec
 
     def run(self, context: Context) -> Outcome:
-        images = load(self.data, context.settings.data_root)
-        if images.fingerprint != self.fingerprint:
-            raise ValueError(
-                f"data: this machine's copy has fingerprint {images.fingerprint[:12]}; allowed: "
-                f"{self.fingerprint[:12]}, the content the suite was planned with"
-            )
+        images = planned_data(context, self.data, self.fingerprint)
         tensors = make_pools(images, self.pools, context.generator("pools"))
         used = torch.cat([tensors["auxiliary"], tensors["private"]])
         duplicated = tensors["group"].bincount()[tensors["group"][used]] > 1

@@ -235,6 +235,14 @@ def test_short_epochs_are_not_kept() -> None:
     assert memory.num_kept == 0
 
 
+def test_weights_that_two_layers_share_are_kept_too() -> None:
+    memory, weight = Memory(), torch.arange(12.0).view(3, 4)
+    progress(memory).save({"first": weight, "second": weight, "part": weight[1], "turned": weight.T})
+    found = progress(memory).load()
+    assert found is not None and torch.equal(found["first"], weight) and torch.equal(found["second"], weight)
+    assert torch.equal(found["part"], weight[1]) and torch.equal(found["turned"], weight.T)
+
+
 @pytest.mark.parametrize("after", range(1, 6))
 def test_a_prior_goes_on_after_the_step_that_was_kept(after: int) -> None:
     method = DCGAN(width=4, latent=4, steps=6, batch_size=8, average=0.9)

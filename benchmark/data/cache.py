@@ -1,0 +1,134 @@
+"""What this machine keeps for all of its workers: decoded data sets, and files that came out of a results store.
+
+`decoded/*.safetensors` and `files/*` in the cache folder, each put there once, under a lock, and mapped by whoever
+reads it, so that the workers of a machine share its memory.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from benchmark import registry
+from benchmark.data.files import cache_folder
+from benchmark.data.images import Dataset, ImageData
+
+LIMIT_BYTES = 20 * 2**30
+"""What has lain unused for longest goes when there is more."""
+_KINDS = ("decoded", "files")
+Fetch = Callable[[str, Path], None]
+"""(sha256, path): put the file of this content there. Raises OSError, ValueError."""
+
+
+def place(data_set: Dataset, fingerprint: str) -> Path:
+    """Where the decoded data set is, or would be. Its settings and VERSION count: they decide on the normalisation."""
+    identity = registry.canonical(registry.dump("data", data_set))
+    settings = hashlib.sha256(identity.encode()).hexdigest()
+    return cache_folder() / "decoded" / f"{fingerprint}-{settings[:16]}.safetensors"
+
+
+def keep(data_set: Dataset, images: ImageData) -> Path:
+    """Write a decoded data set unless it is there; returns where it is. Equal data give equal bytes. Raises OSError."""
+    from safetensors.torch import save_file
+
+    path = place(data_set, images.fingerprint)
+    with lock(path):
+        if not path.is_file():
+            about = {name: getattr(images, name) for name in ("class_names", "mean", "std", "card")}
+            tensors = _apart({name: getattr(images, name).contiguous() for name in _TENSORS})
+            beside = _beside(path)
+            try:
+                # One entry: the order of several is not fixed.
+                save_file(tensors, beside, {"about": json.dumps(about)})
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+            prune(path)
+    return path
+
+
+def mapped(path: Path, fingerprint: str) -> ImageData | None:
+    """The data set that `keep` wrote; None, and no file, if it is damaged or holds other content."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            about: dict[str, Any] = json.loads(file.metadata()["about"])
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        names, mean, std = (tuple(about[name]) for name in ("class_names", "mean", "std"))
+        images = ImageData(**tensors, class_names=names, mean=mean, std=std, card=str(about["card"]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AssertionError):
+        images = None
+    if images is None or images.fingerprint != fingerprint:
+        path.unlink(missing_ok=True)
+        return None
+    with contextlib.suppress(OSError):  # of another user, on a disk that is read only
+        os.utime(path)
+    return images
+
+
+def fetched(sha256: str, suffix: str, fetch: Fetch) -> Path:
+    """A file by its content, fetched unless it is there. suffix: readers go by it. Raises OSError, ValueError."""
+    path = cache_folder() / "files" / f"{sha256}{suffix}"
+    with lock(path):
+        if not path.is_file() or digest(path) != sha256:
+            fetch(sha256, path)
+            prune(path)
+    return path
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Only one process of this machine at a time makes `path`; the lock of one that is killed is free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def held() -> list[Path]:
+    """What is kept, last used last."""
+    found = (path for kind in _KINDS for path in (cache_folder() / kind).glob("*") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def prune(newest: Path, limit: int = LIMIT_BYTES) -> None:
+    """Let go what was not used for longest, until there are at most `limit` bytes; who has mapped it keeps it."""
+    paths = held()
+    total = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        if total > limit and path != newest:
+            total -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+
+_TENSORS = ("images", "labels", "test_images", "test_labels")
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parts of one tensor, as copies: the format wants each to have memory of its own."""
+    found: dict[str, Tensor] = {}
+    memory = set()
+    for name, tensor in tensors.items():
+        found[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in memory else tensor
+        memory.add(found[name].untyped_storage().data_ptr())
+    return found
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
