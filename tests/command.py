@@ -31,10 +31,12 @@ BENCH = str(Path(sys.executable).with_name("bench"))
 TINY = Path(__file__).parent / "suites" / "tiny.yaml"
 
 
-def bench(*arguments: str | Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+def bench(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
+) -> "subprocess.CompletedProcess[str]":
     """The console script in a process of its own; no terminal."""
     variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})}
-    return subprocess.run([BENCH, *arguments], capture_output=True, text=True, env=variables, timeout=240)
+    return subprocess.run([BENCH, *arguments], capture_output=True, text=True, env=variables, timeout=timeout)
 
 
 def without_ray(folder: Path) -> dict[str, str]:
@@ -89,7 +91,10 @@ def snapshot(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def measured(results: Path) -> dict[str, tuple[pa.Table, dict[str, str]]]:
+Measured = dict[str, tuple[pa.Table, dict[str, str]]]
+
+
+def measured(results: Path) -> Measured:
     """Key -> (rows without provenance, hashes of all artifacts) of every finished trial."""
     store, found = Store(results), {}
     made = {name for name, _, _ in PROVENANCE} - {"trial_key"}

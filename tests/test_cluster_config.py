@@ -2,9 +2,12 @@
 
 import copy
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -91,38 +94,50 @@ def test_every_mounted_file_is_there_and_the_code_is_whole(name: str) -> None:
     assert {"benchmark", "leaderboard", "pyproject.toml", "constraints.txt", "README.md"} <= set(mounts.values())
 
 
-def test_ray_asks_for_spot_and_for_on_demand_where_there_is_none(tmp_path: Path) -> None:
-    """Ray's own scheduler on our node types: what the comments of cluster.yaml say."""
-    assert launched(tmp_path, 16) == {"spot": 8}, "8 workers at most"
-    assert launched(tmp_path, 3) == {"spot": 3}
-    assert launched(tmp_path, 3, spot=0.0) == {"ondemand": 2, "spot": 1}, "2 on-demand machines at most"
-    assert launched(tmp_path, 1, spot=0.5) == {"ondemand": 1}
-    assert launched(tmp_path, 1, spot=1.0) == {"spot": 1}, "once spot has recovered"
+def test_ray_asks_for_spot_and_for_on_demand_where_there_is_none() -> None:
+    """Ray's own scheduler with our score on our node types: what the comments of cluster.yaml say."""
+    assert launched(16) == {"spot": 8}, "8 workers at most"
+    assert launched(3) == {"spot": 3}
+    assert launched(3, refused={"spot": 0}) == {"ondemand": 2, "spot": 1}, "2 on-demand machines at most"
+    assert launched(1, refused={"spot": 29}) == {"ondemand": 1}
+    assert launched(1, refused={"spot": 31}) == {"spot": 1}, "forgotten after half an hour"
+    assert launched(1, refused={"spot": 0, "ondemand": 0}) == {"spot": 1}, "neither: spot, at the least"
+    assert launched(1, refused={"spot": 0}, scorer="") == {"spot": 1}, "Ray of itself does not fall back"
 
 
-def launched(folder: Path, num_trials: int, spot: float = 1.0) -> dict[str, int]:
-    """Node type -> machines that Ray would start for so many trials of one GPU. spot: 0 just after it was refused."""
+def launched(num_trials: int, refused: Mapping[str, int] = MappingProxyType({}), scorer: str | None = None) -> Any:
+    """Node type -> machines that Ray would start for so many trials of one GPU.
+
+    refused: node type -> minutes since AWS refused one. scorer: instead of that of cluster.yaml.
+    """
+    from ray.autoscaler._private import resource_demand_scheduler as ray_scheduler
+    from ray.autoscaler._private.node_provider_availability_tracker import NodeProviderAvailabilityTracker
     from ray.autoscaler._private.util import prepare_config
-    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
-    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
-    from ray.autoscaler.v2.utils import ResourceRequestUtil
-    from ray.core.generated.autoscaler_pb2 import ResourceRequestByCount
+    from ray.autoscaler.node_launch_exception import NodeLaunchException
 
-    (folder / "key").write_text("its content is hashed")
-    cluster = filled("cluster.yaml")
-    cluster["auth"]["ssh_private_key"] = str(folder / "key")
-    config = AutoscalingConfig(prepare_config(cluster), skip_content_hash=True)
-    demand = ResourceRequestByCount(request=ResourceRequestUtil.make({"CPU": 1, "GPU": 1}), count=num_trials)
-    reply = ResourceDemandScheduler(None).schedule(
-        SchedulingRequest(
-            node_type_configs=config.get_node_type_configs(),
-            max_num_nodes=config.get_max_num_nodes() - 1,  # the head is one
-            disable_launch_config_check=True,
-            resource_requests=[demand],
-            recoverable_resource_availabilities={"spot": spot},
+    cluster = prepare_config(filled("cluster.yaml"))
+    (start,) = (command for command in cluster["head_start_ray_commands"] if "ray start" in command)
+    named = re.search(r"\b(RAY_AUTOSCALER_UTILIZATION_SCORER)=(\S+)", start)
+    assert named is not None and "RAY_enable_autoscaler_v2=0" in start
+    tracker = NodeProviderAvailabilityTracker()
+    for node_type, minutes in refused.items():
+        error = NodeLaunchException("InsufficientInstanceCapacity", "none left", None)
+        tracker.update_node_availability(node_type, int(time.time() - 60 * minutes), error)
+    with pytest.MonkeyPatch.context() as patch:
+        if scorer is None:
+            patch.setenv(named[1], named[2])
+        scheduler = ray_scheduler.ResourceDemandScheduler(
+            None, cluster["available_node_types"], cluster["max_workers"], "head", cluster["upscaling_speed"]
         )
+    found, _ = ray_scheduler.get_nodes_for(
+        scheduler.node_types,
+        {"head": 1},
+        "head",
+        scheduler.max_workers,
+        [{"CPU": 1, "GPU": 1}] * num_trials,
+        partial(scheduler.utilization_scorer, node_availability_summary=tracker.summary()),
     )
-    return {launch.instance_type: launch.count for launch in reply.to_launch}
+    return dict(found)
 
 
 def set_at(*way: str | int, to: Any) -> Callable[[dict[str, Any]], None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmark.cli.clustering import cluster_option, run_on_cluster, status_on_cluster
 from benchmark.cli.common import (
     DONE,
     INTERRUPTED,
@@ -43,8 +44,12 @@ if TYPE_CHECKING:
 @click.option(
     "--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial that uses one; before the suite's."
 )
-def run(suite: str, **options: Any) -> None:
+@cluster_option
+@click.pass_context
+def run(context: click.Context, /, suite: str, cluster: str | None, **options: Any) -> None:
     """Run what is missing of SUITE, then build its page."""
+    if cluster is not None:
+        run_on_cluster(suite, cluster, {**options, **_for_a_cluster(context)})
     from benchmark.live import Follower, closing
     from benchmark.prepare import check_address, check_device, prepare
     from benchmark.resources import check_gpus, gpu_shares
@@ -82,6 +87,18 @@ def run(suite: str, **options: Any) -> None:
     whole = show(console, store, Path(options["site"]), [prepared.suite.name])
     console.print(closing(report), highlight=False)
     sys.exit(_exit_code(report, whole))
+
+
+def _for_a_cluster(context: click.Context) -> dict[str, Any]:
+    """Options whose default or environment is meant for this machine, as the user wrote them, else None."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for name, value in (("executor", "ray"), ("address", None)):
+        if context.params[name] != value:
+            raise ValueError(f"--{name}: {context.params[name]!r} with --cluster; allowed: no --{name}, Ray is there")
+    return {
+        name: context.params[name] if context.get_parameter_source(name) is given else None
+        for name in ("results", "data_root")
+    }
 
 
 def _factory(options: dict[str, Any]) -> "ExecutorFactory":
@@ -131,8 +148,14 @@ def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
 
 @click.command()
 @results_option
-def status(results: str) -> None:
+@cluster_option
+@click.pass_context
+def status(context: click.Context, /, results: str, cluster: str | None) -> None:
     """Show what is done, running, missing and failed, and why."""
+    if cluster is not None:
+        given = context.get_parameter_source("results") is click.core.ParameterSource.COMMANDLINE
+        status_on_cluster(cluster, results if given else None)
+        return
     from benchmark.heartbeat import running
     from benchmark.live import standing
     from benchmark.results import SuiteResults

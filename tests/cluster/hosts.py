@@ -121,7 +121,7 @@ class Host:
                 start_new_session=True,
             )
         own = Path("/proc/self/ns/net").readlink()
-        for _ in _until(10):
+        for _ in until(10):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{self.process.pid}/ns/net").readlink() != own:
                     break
@@ -130,7 +130,7 @@ class Host:
         peer = ("peer", "name", "eth0", "address", card, "netns", str(self.process.pid))
         run("ip", "link", "add", self.cable, "type", "veth", *peer)
         run("ip", "link", "set", self.cable, "master", self.net.bridge, "up")
-        for _ in _until(20):
+        for _ in until(20):
             if self.ssh("true").returncode == 0:
                 return
         raise AssertionError(f"{self.name} does not answer: {(self.folder / 'sshd.log').read_text()[-2000:]}")
@@ -154,16 +154,16 @@ class Host:
         run("ip", "link", "set", self.cable, "up")
 
     def ssh(self, command: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Run a command here; it may leave processes behind."""
+        with self.popen(command) as process:
+            output, errors = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def popen(self, command: str) -> "subprocess.Popen[str]":
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         target = ["-o", "ConnectTimeout=2", "-i", str(self.net.folder / "id"), f"root@{self.address}"]
-        return subprocess.run(
-            ["ssh", "-F", "/dev/null", *options, *target, command],
-            env=_PATH,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(["ssh", "-F", "/dev/null", *options, *target, command], env=_PATH, text=True, **pipes)
 
 
 @dataclass
@@ -207,7 +207,7 @@ def _passwd(home: Path) -> str:
     return "\n".join([f"root:x:0:0:root:{home}:/bin/bash", *(x for x in lines if not x.startswith("root:"))]) + "\n"
 
 
-def _until(seconds: float) -> Iterator[None]:
+def until(seconds: float) -> Iterator[None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
