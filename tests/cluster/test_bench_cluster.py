@@ -1,0 +1,83 @@
+"""`bench run --cluster` from a laptop to test hosts: its lid is closed in the middle, and nothing is lost."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import command
+import napping
+import pytest
+from hosts import until
+from onprem import BIN, Cluster, lossy_suite
+
+from benchmark.store import Store
+
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow]
+
+
+def bench(cluster: Cluster, *arguments: str | Path) -> "subprocess.Popen[str]":
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        [BIN / "bench", *arguments], env=cluster.environment, text=True, start_new_session=True, **pipes
+    )
+
+
+def call(cluster: Cluster, *arguments: str | Path) -> tuple[int | None, str, str]:
+    with bench(cluster, *arguments) as process:
+        output, errors = process.communicate(timeout=900)
+    return process.returncode, output, errors
+
+
+def test_a_closed_laptop_loses_nothing(cluster: Cluster, undisturbed: command.Measured, tmp_path: Path) -> None:
+    results, where = cluster.folder / "sent results", ("--cluster", cluster.file)
+    file = lossy_suite(tmp_path)
+    send = ("run", file, *where, "--include", napping.__file__, "--results", results, "--site", tmp_path / "site")
+    (cluster.naps / "nap").touch()
+    with bench(cluster, *send) as first:
+        assert first.stdout is not None
+        assert f"lossy runs on {cluster.hosts[0].address}; Ctrl-C leaves it" in first.stdout.readline()
+        for _ in until(400):
+            if any(time.time() - sign.stat().st_mtime < 0.5 for sign in cluster.naps.glob("h*")):
+                break
+        os.killpg(first.pid, signal.SIGINT)
+        output, errors = first.communicate(timeout=120)
+    assert first.returncode == 130 and errors == "", errors
+    assert (
+        f"left; lossy runs on. To look again: the same call. How it stands: bench status --cluster {cluster.file}"
+        in output
+    )
+    with bench(cluster, *send) as second:
+        assert second.stdout is not None
+        assert "runs on" in (again := second.stdout.readline()) and "already, since 20" in again
+        second.kill()
+    code, output, errors = call(cluster, "status", *where)
+    assert code == 0 and output.startswith("lossy: running, begun 20") and "\n  running " in output, errors
+    (cluster.naps / "nap").unlink()
+    code, output, errors = call(cluster, *send)
+    assert code == 0, output + errors
+    assert "suite tiny: most robust first" not in errors and "lossy: most robust first" in output
+    assert (tmp_path / "site" / "index.html").exists() and f"page, here: {(tmp_path / 'site').as_uri()}" in output
+    assert len({Store(results).provenance(key)["host"] for key in Store(results).keys()}) == 3
+
+    assert command.measured(results) == undisturbed and Store(results).check() == []
+    code, output, errors = call(cluster, "stop", "lossy", *where)
+    assert code == 2 and "'lossy' does not run on" in errors, "it is over"
+
+
+def test_nobody_comes_in_without_the_token(cluster: Cluster) -> None:
+    """And the dashboard listens on loopback alone."""
+    head = cluster.hosts[0].address
+    listening = cluster.on_head("ss -Hltn").stdout.split()
+    assert "127.0.0.1:8265" in listening and not {f"{head}:8265", "0.0.0.0:8265", "*:8265"} & set(listening)
+    join = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR'); print('in', len(ray.nodes()))"
+    (cluster.folder / "wrong").write_text("0" * 64)
+    right, wrong = (
+        f"RAY_AUTH_TOKEN_PATH={path}" for path in (cluster.hosts[0].home / ".ray/auth_token", cluster.folder / "wrong")
+    )
+    for variables, expected in ((right, True), (wrong, False), ("RAY_AUTH_MODE=disabled", False)):
+        done = cluster.on_head(f'HOME=/nowhere {variables} timeout 60 python -c "{join}" {head}:6379')
+        assert ("in " in done.stdout) is expected, (variables, done.stdout, done.stderr)
+    permissions = [host.ssh("stat -c %a ~/.ray/auth_token").stdout for host in cluster.hosts]
+    assert permissions == ["600\n"] * 3
