@@ -143,12 +143,17 @@ def load_suite(path: str) -> tuple[Suite, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"suite file {path!r} cannot be read: {error}") from None
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = plain(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"suite file {path!r} is not YAML: {_problem(error)}") from None
     if data is None:
         raise SpecError(f"suite file {path!r} is empty; allowed: keys {', '.join(Suite.model_fields)}")
     return parse_suite(data), text
+
+
+def plain(text: str) -> Any:
+    """What YAML says. Raises YAMLError, RecursionError, and SpecError for a key that is written twice."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def parse_suite(data: Any) -> Suite:

@@ -11,7 +11,7 @@ import yaml
 from benchmark.durable import replace_file
 from benchmark.provenance import versions
 from benchmark.spec import SpecError
-from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite, plain
 from benchmark.tuning.objective import Score
 from benchmark.tuning.session import Session, Tuned
 
@@ -53,8 +53,8 @@ def freeze(out: Path, source: Path, session: Session, results: Sequence[Tuned]) 
     wanted = suite.model_copy(update={"name": name, "tuned": tuned})
     body = _edited(text, name, tuned, wanted)
     if body is None:  # tuned before, or in a layout of its own: what it says is kept, its comments are not
-        plain = {**yaml.safe_load(text), "name": name, "tuned": tuned}
-        body = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+        data = {**plain(text), "name": name, "tuned": tuned}
+        body = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
     replace_file(out, (_header(session, list(results)) + body).encode())
     written, _ = load_suite(str(out))
     assert written.hash == wanted.hash
@@ -71,7 +71,7 @@ def _edited(text: str, name: str, tuned: dict[str, Any], wanted: Suite) -> str |
             {"tuned": tuned}, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
         )
     try:
-        same = parse_suite(yaml.safe_load(body)).hash == wanted.hash
+        same = parse_suite(plain(body)).hash == wanted.hash
     except (yaml.YAMLError, SpecError):
         return None
     return body if same else None
