@@ -1,4 +1,4 @@
-"""Many small trials on many simulated Ray nodes that die at random: does it end complete, and what does the driver cost?
+"""Many small trials on many simulated Ray nodes that die at random: is it complete, and what does the driver cost?
 
     python -m perf.simulate --trials 10000 --nodes 50 --losses 40 --every 5
 

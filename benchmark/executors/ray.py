@@ -75,6 +75,7 @@ class RayExecutor:
         self._on_gpus = self._uses_gpus()
         # max_calls=0: the process, with torch loaded, serves the next trial too.
         self._task = self._ray.remote(max_calls=0, max_retries=0)(_task)
+        self._tasks: dict[tuple[int, float], Any] = {}
         self._running: dict[Any, _Submitted] = {}
         self._held = {"cpu": 0.0, "gpu": 0.0}
         self._suspects: list[tuple[float, Finished]] = []
@@ -104,7 +105,10 @@ class RayExecutor:
         if gpus and room.whole_gpu:
             gpus = max(1.0, gpus)
         threads = max(self._settings.threads, min(self._smallest, self._settings.threads * room.times_threads))
-        task = self._task.options(num_cpus=threads, num_gpus=gpus)
+        task = self._tasks.get((threads, gpus))
+        if task is None:
+            task = self._task.options(num_cpus=threads, num_gpus=gpus)
+            self._tasks[threads, gpus] = task
         submitted = _Submitted(trial.key, threads, gpus)
         self._running[task.remote(trial, replace(self._settings, share=gpus or 1.0))] = submitted
         self._hold(submitted, 1)
