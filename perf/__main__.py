@@ -27,6 +27,9 @@ LOOP, ROBUSTNESS = "plain PyTorch loop", "robustness"
 KEPT = ", memory kept"
 """Ends the name of a peer whose process keeps freed memory, as ours does."""
 
+ELSEWHERE = "## Many trials on many nodes"
+"""Heading of what `python -m perf.simulate` measured; `make perf` leaves it as it is."""
+
 
 class Bench:
     """The data, a process for every contender, and each measurement as a section of the report."""
@@ -132,6 +135,12 @@ def started(stack: contextlib.ExitStack, threads: int) -> dict[str, Contender]:
     return found
 
 
+def measured_elsewhere(path: Path) -> str:
+    """The end of an earlier report, which other programs measured, from its heading on."""
+    _, heading, rest = (path.read_text() if path.exists() else "").partition(ELSEWHERE)
+    return f"\n{heading}{rest}" if heading else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make perf", description=__doc__)
     parser.add_argument("--images", type=int, default=1000, help="test images attacked (default %(default)s)")
@@ -161,7 +170,7 @@ def main() -> None:
             add(bench.attack(f"PGD-20, linf {LINF.epsilon}, {trained}, plain contiguous network", textbook, LINF))
         add(bench.manipulation(robust, samples_per_class=8))
         add(bench.shares(standard, robust, measure.matmul_ceiling()))
-    options.output.write_text("\n".join(sections))
+    options.output.write_text("\n".join(sections) + measured_elsewhere(options.output))
 
 
 if __name__ == "__main__":

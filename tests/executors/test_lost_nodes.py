@@ -1,4 +1,4 @@
-"""Machines that die, freeze and come back cost no trial and count none twice; nodes that are not there are asked for."""
+"""Machines that die, freeze and come back cost no trial and count none twice; absent nodes are asked for."""
 
 import json
 import os
