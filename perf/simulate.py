@@ -33,6 +33,7 @@ from benchmark.run import run
 from benchmark.schedule import Event, Report
 from benchmark.store import Store
 from benchmark.trial import Settings, Trial
+from perf.simulated_cluster import PATIENT
 
 SLEEPING = str(Path(__file__).with_name("sleeping.py"))
 _GROUP = 10
@@ -119,7 +120,7 @@ def cluster(nodes: int, cpus: int, losses: int, every: float) -> Iterator[Cluste
 def simulate(options: argparse.Namespace, results: Path) -> dict[str, Any]:
     """Run the plan; what is to be reported of it."""
     # Ray's server listens beyond loopback here: whoever has not this token is refused.
-    os.environ.update(ALWAYS, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ.update({**ALWAYS, **PATIENT}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
 
     plan, store, counts = sleeping_plan(options.trials, options.seconds), Store(results), Counter[str]()

@@ -20,13 +20,18 @@ _NODE = {"object_store_memory": 75 * 2**20, "include_dashboard": False}
 _LOOK_S = 5.0
 _AGENTS = ("--dashboard_agent_command", "--runtime_env_agent_command")
 _NO_AGENT = Path(__file__).with_name("no_agent.sh")
+PATIENT = {
+    # Dead nodes refuse connections here, and are known at once; live ones may be slow, fifty on two cores.
+    "RAY_health_check_timeout_ms": "10000",
+    "RAY_grpc_client_keepalive_time_ms": "10000",
+    "RAY_grpc_client_keepalive_timeout_ms": "30000",
+}
 _ENVIRONMENT = {
     **ALWAYS,
     **LOST_NODES,
+    **PATIENT,
     "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
-    # Dead nodes refuse connections here, and are known at once; live ones may be slow, fifty on two cores.
-    "RAY_health_check_timeout_ms": "10000",
-    # Fifty nodes share a machine here that is busy with other things: its memory says nothing about a trial.
+    # The nodes share a machine that is busy with other things: its memory says nothing about a trial.
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "false",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import registry
-from benchmark.executors.ray import ALWAYS, LOST_NODES, RayExecutor
+from benchmark.executors.ray import ALWAYS, LOST_NODES, LOST_WORKERS, RayExecutor
 from benchmark.plan import Node, Plan
 from benchmark.run import run
 from benchmark.schedule import Event
@@ -41,7 +41,9 @@ def freeze(pids: Path, moments: dict[str, float], given_up: threading.Event) -> 
 
 
 def main(folder: Path) -> None:
-    os.environ.update(ALWAYS, **LOST_NODES, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ.update(
+        {**ALWAYS, **LOST_NODES, **LOST_WORKERS}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)
+    )
     import ray
     from ray._private import services
     from ray.cluster_utils import Cluster

@@ -58,7 +58,7 @@ def test_a_node_that_freezes_and_comes_back(environment: dict[str, str], tmp_pat
     found = told([sys.executable, str(HERE / "freezing.py"), str(tmp_path)], environment)
     assert found["kinds"] == ["begun", "started", "retried", "started", "finished"]
     assert found["reasons"] == ["NodeDiedError"]
-    assert found["detected_s"] < 8  # 3 to 5 on a quiet machine; by Ray's own settings at least 12
+    assert found["detected_s"] < 8  # 3 to 5 on a quiet machine; by Ray's own settings until it is back, or minutes
     assert (found["num_done"], found["attempts"], found["rows"], found["problems"]) == (1, 2, [1.0], [])
 
 
