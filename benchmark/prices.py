@@ -99,12 +99,12 @@ class Bill:
 
     def text(self) -> str:
         """In a few words: `1.50 GPU-hours, 3.75 USD`."""
-        hours = f"{self.gpu_hours:.2f} GPU-hours" if self.gpu_hours else f"{self.core_hours:.2f} core-hours"
+        hours = f"{_short(self.gpu_hours)} GPU-hours" if self.gpu_hours else f"{_short(self.core_hours)} core-hours"
         if not self.prices:
             return hours
         if self.unpriced:
             return f"{hours}, no price for {', '.join(repr(name) for name in self.unpriced)}"
-        return f"{hours}, {self.cost:.2f} {self.currency}"
+        return f"{hours}, {_short(self.cost)} {self.currency}"
 
     def __add__(self, other: "Bill") -> "Bill":
         """Of both; the prices are the same."""
@@ -121,6 +121,11 @@ class Bill:
         """The bill of so many times the same work."""
         seconds, gpus, cores, cost = (factor * x for x in (self.seconds, self.gpu_hours, self.core_hours, self.cost))
         return Bill(self.prices, seconds, gpus, cores, cost, dict(self.unpriced))
+
+
+def _short(amount: float) -> str:
+    """Two decimals, or two digits of a little."""
+    return f"{amount:.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
 def bill(made: Iterable[Mapping[str, Any]], prices: Prices | None) -> Bill:

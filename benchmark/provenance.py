@@ -23,10 +23,15 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": versions(),
         "device": device_name(device),
-        "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+        "host": host(),
         "threads": threads,
         "created_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def host() -> str:
+    """Hash of this machine's name, which itself is not for the results."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
 @functools.cache

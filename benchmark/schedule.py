@@ -2,8 +2,10 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.durable import StoreFull
@@ -14,7 +16,7 @@ from benchmark.store import Store
 if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
 
-EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped"]
+EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting"]
 RETRIES: Mapping[Loss, int] = {"worker": 2, "node": 20, "memory": 4, "gpu_memory": 1}
 """How often a trial is tried again after each kind of loss. A machine's end says nothing about the trial."""
 
@@ -24,7 +26,10 @@ class Event:
     """One step of a run, for progress and logs.
 
     kind: "problem" (something foreign or truncated was set aside), "begun" (the run knows what it
-    has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped".
+    has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped"; "waiting" comes at
+    least once a second or two, whatever happens.
+    made: what a finished trial ran on, see `executors.REPORTED`. slots: trials that can run side by side now.
+    left: keys of the trials to run, when the run has begun.
     num_done of num_total trials of the plan have results; num_left are still to be computed.
     """
 
@@ -32,6 +37,9 @@ class Event:
     node: "Node | None" = None
     message: str = ""
     wall_s: float = 0.0
+    made: Mapping[str, Any] = field(default_factory=dict)
+    slots: int = 0
+    left: Collection[str] = ()
     num_done: int = 0
     num_total: int = 0
     num_left: int = 0
@@ -98,7 +106,8 @@ class Schedule:
         self._healed: set[str] = set()
         self._failed: set[str] = set()
         self._skipped: set[str] = set()
-        self._num_executed, self._trial_wall_s, self._full = 0, 0.0, False
+        self._num_executed, self._trial_wall_s, self._full, self._slots = 0, 0.0, False, 0
+        self._since: dict[str, str] = {}
         self._tell("begun")
 
     def drive(self, executor: Executor, heartbeat: Heartbeat) -> None:
@@ -106,7 +115,9 @@ class Schedule:
         for key in [key for key in self._nodes if key in self._left]:
             self._release(key)
         while self._feed(executor) or self._running:
-            heartbeat.beat([self._label(key) for key in sorted(self._running)])
+            self._slots = executor.slots
+            self._tell("waiting")
+            heartbeat.beat([f"{self._label(key)} since {self._since[key]}" for key in sorted(self._running)])
             for finished in executor.wait(timeout=1.0):  # a growing cluster may have more slots by then
                 self._settle(finished)
         if self._full:
@@ -139,6 +150,7 @@ class Schedule:
         )
         self._attempts[key] += 1
         self._running.add(key)
+        self._since[key] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         executor.submit(self._nodes[key].trial, room)
         self._tell("started", key)
 
@@ -172,7 +184,7 @@ class Schedule:
             self._num_executed += 1
             self._trial_wall_s += finished.wall_s
             self._store.clear_failure(key)
-            self._tell("finished", key, wall_s=finished.wall_s)
+            self._tell("finished", key, wall_s=finished.wall_s, made=finished.made)
             for child in self._children[key]:
                 self._release(child)
         elif finished.full:
@@ -230,7 +242,15 @@ class Schedule:
         replica = "" if node.replica is None else str(node.replica)
         return " ".join(part for part in (node.stage, node.method, node.model, replica) if part)
 
-    def _tell(self, kind: EventKind, key: str = "", message: str = "", wall_s: float = 0.0) -> None:
+    def _tell(
+        self,
+        kind: EventKind,
+        key: str = "",
+        message: str = "",
+        wall_s: float = 0.0,
+        made: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         node = self._nodes.get(key)
         numbers = (len(self._done), len(self._nodes), len(self._left))
-        self._on_event(Event(kind, node, message, wall_s, *numbers))
+        left = frozenset(self._left) if kind == "begun" else ()
+        self._on_event(Event(kind, node, message, wall_s, made, self._slots, left, *numbers))

@@ -197,5 +197,6 @@ def test_plan_runs_nothing(tmp_path: Path, tiny_run: command.Run) -> None:
 
 def test_status_says_what_is_there(tiny_run: command.Run) -> None:
     found = call("status", "--results", tiny_run.results)
-    assert found.stdout == "suite tiny: 77 trials, 77 done, 0 failed, 0 missing\n"
+    assert found.stdout.startswith("suite tiny: 77 trials, 77 done, 0 failed, 0 missing\n")
+    assert "\ntrain " in found.stdout and "core-hours" in found.stdout and "left" not in found.stdout.splitlines()[-1]
     assert json.loads(next((tiny_run.results / "plans").iterdir()).read_text())["about"]["path"] == str(command.TINY)

@@ -1,6 +1,8 @@
 """`bench run`, `bench plan` and `bench status`."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from benchmark.store import Store
     from benchmark.trial import Settings
 
+_LOOKED_AT = 40
+"""Trials of each kind whose time a run looks up before it begins."""
+
 
 @click.command()
 @click.argument("suite")
@@ -51,7 +56,9 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     if cluster is not None:
         run_on_cluster(suite, cluster, {**options, **_for_a_cluster(context)})
     from benchmark.live import Follower, closing
+    from benchmark.live.tracking import Tracker
     from benchmark.prepare import check_address, check_device, prepare
+    from benchmark.provenance import host
     from benchmark.resources import check_gpus, gpu_shares
     from benchmark.run import run as run_plan
     from benchmark.sending import send
@@ -82,10 +89,12 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
         gpus=gpus,
     )
     store.write_plan(prepared.plan, prepared.about)
-    with Follower(console, plan) as follower:
+    here = host() if options["address"] is None else ""
+    tracker = Tracker(plan, prepared.suite.prices, _sample(plan, store), here)
+    with Follower(console, tracker) as follower:
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
     whole = show(console, store, Path(options["site"]), [prepared.suite.name])
-    console.print(closing(report), highlight=False)
+    console.print(closing(report, tracker.bill), highlight=False)
     sys.exit(_exit_code(report, whole))
 
 
@@ -132,18 +141,32 @@ def _exit_code(report: "Report", whole: bool) -> int:
 @include_option
 def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ...]) -> None:
     """Show the trials of SUITE, what is there already and what the rest will cost. Runs nothing."""
+    from benchmark.executors.local import num_slots
     from benchmark.live import planned
     from benchmark.prepare import prepare
     from benchmark.store import Store
+    from benchmark.trial import Settings
 
     prepared, store = prepare(suite, data_root, include), Store(results)
-    terminal().print(*planned(prepared.plan, _walls(prepared.plan, store)), sep="\n", highlight=False)
+    slots = num_slots(Settings(results, threads=prepared.suite.threads))
+    made = _made(prepared.plan, store)
+    terminal().print(*planned(prepared.plan, made, slots, prepared.suite.prices), sep="\n", highlight=False)
 
 
-def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
-    """Key -> seconds of the trials that are done."""
+def _made(plan: "Plan", store: "Store") -> dict[str, dict[str, Any]]:
+    """Key -> provenance of the trials that are done."""
     keys = {node.key for node in plan.nodes}
-    return {key: float(store.provenance(key)["wall_s"]) for key in keys if store.has(key)}
+    return {key: store.provenance(key) for key in keys if store.has(key)}
+
+
+def _sample(plan: "Plan", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, provenance) of some trials of each kind that are done: enough for rates, few enough to be read at once."""
+    looked: Counter[tuple[str, str]] = Counter()
+    for key, node in {node.key: node for node in plan.nodes}.items():
+        kind = (node.stage, node.method)
+        looked[kind] += 1
+        if looked[kind] <= _LOOKED_AT and store.has(key):
+            yield key, store.provenance(key)
 
 
 @click.command()
@@ -151,7 +174,7 @@ def _walls(plan: "Plan", store: "Store") -> dict[str, float]:
 @cluster_option
 @click.pass_context
 def status(context: click.Context, /, results: str, cluster: str | None) -> None:
-    """Show what is done, running, missing and failed, and why."""
+    """Show what is done, running, missing and failed, and why; what is left, and what it costs."""
     if cluster is not None:
         given = context.get_parameter_source("results") is click.core.ParameterSource.COMMANDLINE
         status_on_cluster(cluster, results if given else None)
@@ -161,7 +184,8 @@ def status(context: click.Context, /, results: str, cluster: str | None) -> None
     from benchmark.results import SuiteResults
 
     store, console = existing_store(results), terminal()
+    now = running(store.root)
     for manifest in store.plans():
-        console.print(*standing(SuiteResults(store, manifest)), sep="\n", highlight=False)
-    for name in running(store.root):
+        console.print(*standing(SuiteResults(store, manifest), len(now)), sep="\n", highlight=False)
+    for name in now:
         console.print(f"  running {name}", markup=False, highlight=False)

@@ -110,12 +110,13 @@ def _search(
 def _run(console: "Console", plan: "Plan", store: "Store", executor: "Executor", settings: "Settings") -> bool:
     """Compute what is missing of a plan. Raises KeyboardInterrupt, as it was."""
     from benchmark.live import Follower
+    from benchmark.live.tracking import Tracker
     from benchmark.run import run
 
     def start(_: "Settings") -> Any:  # it runs already, and stays for what comes next
         return contextlib.nullcontext(executor)
 
-    with Follower(console, plan) as follower:
+    with Follower(console, Tracker(plan)) as follower:
         report = run(plan, store, start, settings, on_event=follower)
     if report.interrupted:
         raise KeyboardInterrupt
