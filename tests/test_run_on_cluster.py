@@ -205,3 +205,28 @@ def test_a_lost_connection_is_made_again(laptop: Laptop, tmp_path: Path, monkeyp
     assert cluster.follow(cluster.find_head(str(laptop.file)), "toys", write, say) == 3
     assert bytes(read) == b"one\ntwo\n", "nothing is lost, nothing is shown twice"
     assert said == ["the connection to 192.0.2.1 was lost; trying again"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves its files to be closed
+def test_the_head_of_a_cluster_on_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against moto's EC2, where a head with Ray's tags is running, or not."""
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    config = filled("cluster.yaml")
+    (tmp_path / "key").touch()
+    config["auth"]["ssh_private_key"] = str(tmp_path / "key")
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(config))
+    file = str(tmp_path / "cluster.yaml")
+    with mock_aws():
+        with pytest.raises(SpecError, match=rf"no head is found .*; allowed: a cluster that is up: ray up {file}"):
+            cluster.find_head(file)
+        ec2 = boto3.resource("ec2", region_name=config["provider"]["region"])
+        (machine,) = ec2.create_instances(MinCount=1, MaxCount=1, ImageId="ami-12c6146b")
+        tags = {"ray-cluster-name": config["cluster_name"], "ray-node-type": "head", "ray-node-status": "up-to-date"}
+        machine.create_tags(Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+        machine.reload()
+        head = cluster.find_head(file)
+        assert (head.user, head.address) == ("ubuntu", machine.public_ip_address)
