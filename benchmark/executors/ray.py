@@ -1,11 +1,15 @@
 """Trials as Ray tasks, on this machine or a cluster. The only module that imports ray."""
 
+import contextlib
 import logging
 import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import yaml
 
 from benchmark.executors import USUAL, Finished, Loss, Room
 from benchmark.executors.local import gpu_ids, num_slots, preload
@@ -40,6 +44,7 @@ _OWN_CLUSTER = {
 }
 _OBJECT_STORE_BYTES = 150 * 2**20  # tasks pass keys; Ray's own floor is 75 MiB
 _GROWTH = 16
+_CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
 _LOOK_S = 1.0
 _NODE_LOSS_S = 6.0
 """A machine that goes down may end its workers some seconds before, or after, it is given up itself."""
@@ -225,12 +230,20 @@ def _init(ray: Any, settings: Settings, slots: int, address: str | None) -> None
 
 
 def _may_grow_gpus() -> bool:
-    """Can the cluster's autoscaler add nodes that have GPUs? Ray keeps what it read of the cluster's file."""
+    """Can the cluster's autoscaler add nodes that have GPUs?
+
+    The newer autoscaler says so to all drivers. The older one tells nobody: `ray up` leaves the cluster's file on the
+    head, where drivers run. Where neither is known, `--device cuda` says it.
+    """
     from ray._private.state import state
 
+    with contextlib.suppress(Exception):  # not a public call: another Ray may not have it
+        if (state.get_max_resources_from_cluster_config() or {}).get("GPU", 0) > 0:
+            return True
     try:
-        return (state.get_max_resources_from_cluster_config() or {}).get("GPU", 0) > 0
-    except Exception:  # not a public call: where it is another one, `--device cuda` says the same
+        kinds = yaml.safe_load(_CLUSTER_FILE.expanduser().read_text())["available_node_types"].values()
+        return any(kind.get("max_workers", 1) and kind["resources"].get("GPU", 0) > 0 for kind in kinds)
+    except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError):
         return False
 
 

@@ -74,6 +74,28 @@ def test_a_cluster_without_nodes_is_asked_for_gpus(
     assert executor._uses_gpus() is asks
 
 
+@pytest.mark.parametrize(
+    ("kinds", "grows"),
+    [
+        ({"head": {"resources": {"CPU": 0}}, "spot": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 8}}, True),
+        ({"head": {"resources": {"CPU": 0}}, "spot": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 0}}, False),
+        ({"head": {"resources": {"CPU": 0}}}, False),
+        ({"head": None}, False),
+        (None, False),
+    ],
+)
+def test_the_file_on_the_head_says_what_may_be_added(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: object, grows: bool
+) -> None:
+    """The older autoscaler tells drivers nothing."""
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    monkeypatch.setattr(executor_module, "_CLUSTER_FILE", file)
+    monkeypatch.setattr(ray._private.state.state, "get_max_resources_from_cluster_config", lambda: None)
+    assert not executor_module._may_grow_gpus()
+    file.write_text(json.dumps({"available_node_types": kinds}))
+    assert executor_module._may_grow_gpus() is grows
+
+
 def joined() -> RayExecutor:
     """An executor of a cluster that is not there."""
     executor = object.__new__(RayExecutor)
