@@ -1,6 +1,6 @@
 """`ray up`, a run over three hosts, one that loses power, one that loses its cable, and a driver that is killed.
 
-Measured on two busy cores: `ray up` 32 to 62 s, a lost host noticed in 4.1 to 4.5 s, back 30 to 35 s after
+Measured on two busy cores: `ray up` 32 to 71 s, a lost host noticed in 4.1 to 4.5 s, back 22 to 35 s after
 its cable was put back.
 """
 
