@@ -63,7 +63,8 @@ def main(folder: Path) -> None:
     given_up, kinds, reasons = threading.Event(), list[str](), list[str]()
 
     def note(event: Event) -> None:
-        kinds.append(event.kind)
+        if event.kind != "waiting":
+            kinds.append(event.kind)
         if event.kind == "retried":
             moments["told"] = time.time()
             reasons.append(event.message.partition(":")[0])
