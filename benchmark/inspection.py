@@ -2,99 +2,160 @@
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
 
-MARK = "trial.json"
+T, R = TypeVar("T"), TypeVar("R")
 KEY = re.compile(r"[0-9a-f]{64}")
+ROWS = "rows.parquet"
+_FILE = re.compile(r"[a-z0-9_]{1,100}\.(parquet|safetensors)")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON of an unknown hand may raise."""
 
 
 @dataclass(frozen=True)
 class Problem:
     """Something in the results folder that no run leaves there.
 
-    path: what to set aside. key: the trial that is lost with it, empty for a foreign file.
+    name: what to set aside, relative to the results folder. key: the trial that is lost with it, empty for a
+    foreign file.
     """
 
-    path: Path
+    name: str
     reason: str
     key: str = ""
 
 
-def fault(folder: Path) -> str:
-    """Why this is not the folder of a finished trial; empty if it is one.
+def place(key: str) -> str:
+    """The folder of a trial in the results folder. Raises ValueError for what is no key."""
+    if not KEY.fullmatch(key):
+        raise ValueError(f"trial {key[:80]!r}: no key; allowed: 64 digits 0-9 and a-f")
+    return f"trials/{key[:2]}/{key}"
 
-    Cheap, since a resume asks it for every trial: one listing, the sizes, the mark, the hash of
-    the rows. The hash stands for the footer, which was read back before the mark was written.
+
+def read_mark(storage: Storage, key: str) -> dict[str, Any]:
+    """The mark of a trial, checked: its key, its trial, and per file its size and hash. Raises as UNREADABLE says."""
+    mark = json.loads(storage.read(f"{place(key)}/{MARK}"))
+    trial, files = mark["trial"], mark["files"]
+    if mark["key"] != key or Trial.from_json(trial).key != key:
+        raise ValueError("its key is not that of the folder or of the trial in it")
+    for name, file in files.items():
+        size, sha256 = file["bytes"], file["sha256"]
+        if not _FILE.fullmatch(name) or type(size) is not int or size < 0 or not KEY.fullmatch(sha256):
+            raise ValueError(f"{name[:80]!r}: no name, size and hash of a trial's file")
+    if ROWS not in files:
+        raise ValueError(f"it names no {ROWS}")
+    return {"trial": trial, "files": files, "provenance": dict(mark["provenance"])}
+
+
+def fault(storage: Storage, key: str) -> str:
+    """Why this is not a finished trial; empty if it is one.
+
+    Cheap, since a resume asks it for every trial: one listing, the sizes, the mark, the hash of the rows where they
+    do not lie under their hash. The hash stands for the footer, which was read back before the mark was written.
     """
     try:
-        mark = json.loads((folder / MARK).read_bytes())
-        key, files = mark["key"], mark["files"]
-        if key != folder.name or Trial.from_json(mark["trial"]).key != key:
-            return f"{MARK}: its key is not that of the folder or of the trial in it"
-        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
-        for name, file in files.items():
-            if name not in sizes:
-                return f"{name}: missing"
-            if sizes[name] != file["bytes"]:
-                return f"{name}: truncated or foreign ({sizes[name]} bytes, written were {file['bytes']})"
-        rows = (folder / "rows.parquet").read_bytes()
-        if hashlib.sha256(rows).hexdigest() != files["rows.parquet"]["sha256"]:
-            return "rows.parquet: its sha256 is not the one that was written"
-    except FileNotFoundError:
-        return f"{MARK}: missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _examined(storage, key, storage.tree(place(key), 1))[0]
+    except (OSError, ValueError) as error:
         return f"{MARK}: cannot be read ({type(error).__name__}: {error})"
-    return ""
 
 
-def scan(root: Path) -> tuple[set[str], list[Problem]]:
+def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
+    """(what `fault` says, names that the trial's files have there)."""
+    name, known = MARK, {MARK}
+    try:
+        if MARK not in there:
+            return f"{MARK}: missing", known
+        for name, file in read_mark(storage, key)["files"].items():
+            stored = storage.file_name(name, file["sha256"])
+            known.add(stored)
+            leaf = there.get(stored)
+            if leaf is None:
+                return f"{name}: missing", known
+            if not isinstance(leaf, Leaf) or leaf.odd:
+                return f"{name}: foreign ({leaf.odd if isinstance(leaf, Leaf) else 'a folder'})", known
+            if leaf.bytes != file["bytes"]:
+                return f"{name}: truncated or foreign ({leaf.bytes} bytes, written were {file['bytes']})", known
+            if name == ROWS == stored:
+                content = storage.read(f"{place(key)}/{ROWS}")
+                if hashlib.sha256(content).hexdigest() != file["sha256"]:
+                    return f"{ROWS}: its sha256 is not the one that was written", known
+    except UNREADABLE as error:
+        return f"{name}: cannot be read ({type(error).__name__}: {error})", known
+    return "", known
+
+
+def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
     """(keys of the finished trials, problems) of a results folder, in one pass.
 
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
     done: set[str] = set()
     problems: list[Problem] = []
-    for prefix in _visible(root / "trials"):
-        if not re.fullmatch("[0-9a-f]{2}", prefix.name) or not prefix.is_dir():
-            problems.append(Problem(prefix, "foreign: not a folder of trials"))
-            continue
-        for folder in _visible(prefix):
-            if not KEY.fullmatch(folder.name) or folder.name[:2] != prefix.name or not folder.is_dir():
-                problems.append(Problem(folder, "foreign: not the folder of a trial"))
-            elif reason := fault(folder):
-                problems.append(Problem(folder, reason, folder.name))
-            else:
-                done.add(folder.name)
-                problems += _foreign_files(folder)
-    for kind in ("failures", "plans"):
-        for path in _visible(root / kind):
-            if record(path) is None:
-                problems.append(Problem(path, "foreign or truncated: not a record of a run"))
+    for prefix, kind in _visible(storage, storage.tree("trials", 1)):
+        if not re.fullmatch("[0-9a-f]{2}", prefix) or isinstance(kind, Leaf):
+            problems.append(Problem(f"trials/{prefix}", "foreign: not a folder of trials"))
+    prefixes = [prefix for prefix in sorted(storage.tree("trials", 1)) if re.fullmatch("[0-9a-f]{2}", prefix)]
+    for whole, wrong in side_by_side(storage, lambda prefix: _scan_prefix(storage, prefix), prefixes):
+        done |= whole
+        problems += wrong
+    for kind_name in ("failures", "plans"):
+        for name, _ in _visible(storage, storage.tree(kind_name, 1)):
+            if record(storage, f"{kind_name}/{name}") is None:
+                problems.append(Problem(f"{kind_name}/{name}", "foreign or truncated: not a record of a run"))
     return done, problems
 
 
-def record(path: Path) -> dict[str, Any] | None:
+def _scan_prefix(storage: Storage, prefix: str) -> tuple[set[str], list[Problem]]:
+    done: set[str] = set()
+    problems: list[Problem] = []
+    for key, files in _visible(storage, storage.tree(f"trials/{prefix}", 2)):
+        name = f"trials/{prefix}/{key}"
+        if not KEY.fullmatch(key) or key[:2] != prefix or isinstance(files, Leaf):
+            problems.append(Problem(name, "foreign: not the folder of a trial"))
+            continue
+        if files and all(storage.hidden(file) for file in files):  # being written
+            continue
+        reason, known = _examined(storage, key, files)
+        if reason:
+            problems.append(Problem(name, reason, key))
+            continue
+        done.add(key)
+        visible = [file for file, _ in _visible(storage, files) if file not in known]
+        problems += [Problem(f"{name}/{file}", "foreign: no file of this trial") for file in visible]
+    return done, problems
+
+
+def record(storage: Storage, name: str) -> dict[str, Any] | None:
     """The JSON object in a file of `failures/` or `plans/`; None if that is not what it holds."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(storage.read(name))
+    except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(value, dict) and value.get("record") == path.parent.name
-    return value if known and path.suffix == ".json" else None
+    known = isinstance(value, dict) and value.get("record") == name.split("/")[0]
+    return value if known and name.endswith(".json") else None
 
 
-def _foreign_files(folder: Path) -> list[Problem]:
-    known = {MARK, *json.loads((folder / MARK).read_bytes())["files"]}
-    return [Problem(path, "foreign: no file of this trial") for path in _visible(folder) if path.name not in known]
+def records(storage: Storage, kind: str) -> list[dict[str, Any]]:
+    """The records of a kind, by name. What cannot be read is left to `scan`."""
+    names = [f"{kind}/{name}" for name in sorted(storage.tree(kind, 1)) if name.endswith(".json")]
+    found = side_by_side(storage, lambda name: record(storage, name), names)
+    return [value for value in found if value is not None]
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def side_by_side(storage: Storage, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """`work` on each item, in order of the items; several at a time where the storage is far."""
+    if storage.parallel == 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(storage.parallel) as pool:
+        return list(pool.map(work, items))
+
+
+def _visible(storage: Storage, tree: Tree) -> Iterator[tuple[str, Tree | Leaf]]:
+    return ((name, tree[name]) for name in sorted(tree) if not storage.hidden(name))
