@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark import registry
+from benchmark.durable import existing
+from benchmark.storage import is_url, open_storage
 
 
 def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
@@ -28,11 +30,7 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
     yield "threads", f"{os.cpu_count()} processors: {num_slots(Settings(results))} trials side by side, one thread each"
     yield "faiss", neighbors.backend()
     yield "ray", _ray()
-    folder = Path(results).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    usage = shutil.disk_usage(folder)
-    yield "disk", f"{usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB at {folder}"
+    yield "results", _place(results)
     yield "cache", _cache()
     for name in registry.DATA:
         yield name, _data(name, data_root)
@@ -46,6 +44,19 @@ def _cache() -> str:
     kept = [path.stat().st_size for path in cache.held()]
     held = f"{sum(kept) / 2**20:.1f} MiB in {len(kept)} decoded or fetched files"
     return f"{held}, at most {cache.LIMIT_BYTES / 2**30:g} GiB, in {cache_folder()}"
+
+
+def _place(results: str) -> str:
+    """Room for results, or whether the bucket answers; writes nothing to a folder."""
+    if is_url(results):
+        try:
+            open_storage(results).prepare()
+        except ValueError as error:
+            return f"no: {error}"
+        return f"{results} can be written"
+    folder = existing(Path(results).absolute())
+    usage = shutil.disk_usage(folder)
+    return f"disk with {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB at {folder}"
 
 
 def _ray() -> str:

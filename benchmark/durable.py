@@ -10,8 +10,8 @@ from pathlib import Path
 class StoreFull(ValueError):
     """The disk of the results folder is full. `str()` is one line for the user."""
 
-    def __init__(self, folder: Path) -> None:
-        free = shutil.disk_usage(existing(folder)).free
+    def __init__(self, folder: Path | str) -> None:
+        free = shutil.disk_usage(existing(Path(folder))).free
         super().__init__(
             f"results: the disk of {str(folder)!r} is full ({free} bytes free, or the quota is used up); "
             "make room and run again: finished trials are kept"

@@ -7,10 +7,9 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from benchmark.durable import replace_file
-from benchmark.inspection import record
+from benchmark.inspection import records
+from benchmark.storage import Storage
 
 _PERIOD_S = 2.0
 STALE_S = 20.0
@@ -21,7 +20,7 @@ STALE_S = 20.0
 class Heartbeat:
     """The running trials of one driver, in results/running/. Use as a context manager."""
 
-    root: Path
+    storage: Storage
     _last: float = field(default=-_PERIOD_S, init=False)
 
     def beat(self, trials: Sequence[str]) -> None:
@@ -31,23 +30,22 @@ class Heartbeat:
             return
         self._last = now
         content = {"record": "running", "pid": os.getpid(), "time": time.time(), "trials": list(trials)}
-        replace_file(self._path, json.dumps(content).encode())
+        self.storage.write(self._name, json.dumps(content).encode())
 
     def __enter__(self) -> "Heartbeat":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._path.unlink(missing_ok=True)
+        self.storage.remove(self._name)
 
     @property
-    def _path(self) -> Path:
+    def _name(self) -> str:
         # Drivers on a shared folder may have equal process ids; host names are not for the results.
         host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-        return self.root / "running" / f"{host}-{os.getpid()}.json"
+        return f"running/{host}-{os.getpid()}.json"
 
 
-def running(root: Path) -> list[str]:
+def running(storage: Storage) -> list[str]:
     """Labels of the trials that live drivers run now."""
-    found = [record(path) for path in sorted((root / "running").glob("*.json"))]
-    alive = [one for one in found if one is not None and time.time() - one["time"] < STALE_S]
+    alive = [one for one in records(storage, "running") if time.time() - one["time"] < STALE_S]
     return [label for one in alive for label in one["trials"]]

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 KEY = re.compile(r"[0-9a-f]{64}")
 ROWS = "rows.parquet"
 _FILE = re.compile(r"[a-z0-9_]{1,100}\.(parquet|safetensors)")

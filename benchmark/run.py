@@ -38,9 +38,8 @@ def run(
     store.clear_stale()
     done, problems = store.scan()
     for problem in problems:
-        place = store.set_aside(problem.path, problem.reason)
-        name = problem.path.relative_to(store.root)
-        on_event(Event("problem", message=f"{name}: {problem.reason}; set aside in {place.relative_to(store.root)}"))
+        place = store.set_aside(problem.name, problem.reason)
+        on_event(Event("problem", message=f"{problem.name}: {problem.reason}; set aside in {place}"))
     sources = tuple(registry.source(file) if isinstance(file, str) else file for file in settings.include)
     settings = replace(settings, results=str(store.root), include=sources)
     todo = select(plan, done, store.failures(), rerun)
@@ -48,7 +47,7 @@ def run(
     interrupted = False
     if todo:
         try:
-            with executor_factory(settings) as executor, Heartbeat(store.root) as heartbeat:
+            with executor_factory(settings) as executor, Heartbeat(store.storage) as heartbeat:
                 schedule.drive(executor, heartbeat)
         except KeyboardInterrupt:  # the workers are gone, the store has what was finished
             interrupted = True

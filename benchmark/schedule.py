@@ -207,7 +207,7 @@ class Schedule:
             self._done.discard(parent)
             self._cached.discard(parent)
             self._left.add(parent)
-            self._tell("problem", parent, f"{reason}; set aside in {place.relative_to(self._store.root)}")
+            self._tell("problem", parent, f"{reason}; set aside in {place}")
             self._release(parent)
         self._release(key)
 

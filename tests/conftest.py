@@ -1,4 +1,7 @@
+import os
 import sys
+import urllib.request
+import uuid
 from collections.abc import Iterator
 
 import command
@@ -15,6 +18,36 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> command.Run:
     done = command.bench("run", command.TINY, "--executor", "local", *places, env=command.without_ray(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     return command.Run(folder / "results", folder / "site", done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A real S3 server on loopback, with the bucket `bench`."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bench", method="PUT")).close()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place of its own for results; the environment says how to reach it, to processes of the test too."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "name",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bench/{uuid.uuid4().hex[:8]}/results"
 
 
 @pytest.fixture

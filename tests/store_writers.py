@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-import benchmark.store
+import benchmark.storage.folder
 from benchmark.store import Store
 from benchmark.trial import Outcome, Row, Trial
 
@@ -34,7 +34,7 @@ def trial(seed: int = 0) -> Trial:
 
 def killed_at(root: str, step: int) -> None:
     """Write a trial and be killed in the middle of its `step`-th file."""
-    write_new, steps = benchmark.store.write_new, iter(range(step + 1))
+    write_new, steps = benchmark.storage.folder.write_new, iter(range(step + 1))
 
     def dying(path: Path, content: bytes) -> None:
         if next(steps) == step:
@@ -42,7 +42,7 @@ def killed_at(root: str, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write_new(path, content)
 
-    benchmark.store.write_new = dying
+    benchmark.storage.folder.write_new = dying
     Store(root).write(trial(), Outcome(rows=[ROW], tables={"scores": TABLE}), MADE)
 
 

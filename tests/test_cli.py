@@ -72,8 +72,8 @@ USAGE: list[tuple[list[str], str]] = [
     (["run", "TINY", "--only", "sotfmax"], "--only: unknown model 'sotfmax' (did you mean 'softmax'?); allowed: "),
     (["run", "TINY", "--include", "absent.py"], "--include: no file 'absent.py'"),
     (
-        ["run", "TINY", "--results", "s3://bucket/results"],
-        "--results: 's3://bucket/results' is a URL; allowed",
+        ["run", "TINY", "--results", "ftp://host/results"],
+        "results: 'ftp://host/results' is no place for results; allowed: a folder, s3://BUCKET/PREFIX",
     ),
     (["run", "TINY", "--site", "http://here"], "--site: 'http://here' is a URL; allowed"),
     (["status", "--results", "absent"], "--results: no suite was run in 'absent'; allowed: the results folder of a"),

@@ -159,11 +159,11 @@ def test_a_damaged_trial_is_found_and_set_aside(
     damage(store.folder(key) / name)
     assert not store.has(key) and store.has(trial(1).key)
     (problem,) = store.check()
-    assert problem == Problem(store.folder(key), problem.reason, key)
+    assert problem == Problem(f"trials/{key[:2]}/{key}", problem.reason, key)
     assert problem.reason.startswith(name)
     left = sorted(path.name for path in store.folder(key).iterdir())
 
-    place = store.set_aside(problem.path, problem.reason)
+    place = store.root / store.set_aside(problem.name, problem.reason)
     assert store.check() == [] and store.keys() == [trial(1).key]
     assert sorted(path.name for path in (place / key).iterdir()) == left  # nothing is deleted
     assert problem.reason in (place / "reason.txt").read_text()
@@ -200,8 +200,8 @@ def test_foreign_files_are_reported_and_harm_no_trial(store: Store, key: str, pl
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("not ours")
     (problem,) = store.check()
-    assert problem.path in (path, *path.parents)
-    store.set_aside(problem.path, problem.reason)
+    assert store.root / problem.name in (path, *path.parents)
+    store.set_aside(problem.name, problem.reason)
     assert store.check() == [] and store.has(key)
     assert [p.read_text() for p in (store.root / "set_aside").rglob(path.name)] == ["not ours"]
 

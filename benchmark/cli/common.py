@@ -55,12 +55,8 @@ def folder(context: click.Context, parameter: click.Parameter, value: str) -> st
     return value
 
 
-def given_folder(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    return value and folder(context, parameter, value)
-
-
 results_option = click.option(
-    "--results", default="results", show_default=True, callback=folder, help="Folder of the results."
+    "--results", default="results", show_default=True, help="Folder or URL (s3://BUCKET/PREFIX) of the results."
 )
 site_option = click.option("--site", default="site", show_default=True, callback=folder, help="Folder of the page.")
 data_option = click.option("--data-root", envvar="BENCH_DATA", help="Folder of the data sets.  [env: BENCH_DATA]")

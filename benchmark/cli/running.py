@@ -184,7 +184,7 @@ def status(context: click.Context, /, results: str, cluster: str | None) -> None
     from benchmark.results import SuiteResults
 
     store, console = existing_store(results), terminal()
-    now = running(store.root)
+    now = running(store.storage)
     for manifest in store.plans():
         console.print(*standing(SuiteResults(store, manifest), len(now)), sep="\n", highlight=False)
     for name in now:

@@ -12,7 +12,6 @@ from benchmark.cli.common import (
     SOME_FAILED,
     existing_store,
     folder,
-    given_folder,
     make_site,
     results_option,
     site_option,
@@ -41,7 +40,7 @@ def show(console: "Console", store: "Store", site: Path, suites: list[str], imag
                 board = summarise(store, site, images)
         except CorruptArtifact as error:  # found only now: a resume does not hash what is large
             whole, place = False, store.set_aside(error.key, str(error))
-            text = f"problem {error}; set aside in {place.relative_to(store.root)}, `bench run` computes it again"
+            text = f"problem {error}; set aside in {place}, `bench run` computes it again"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     page = build(site, images=images)
     passed = [("stage", "==", "control"), ("metric", "==", "passed")]
@@ -74,7 +73,7 @@ def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int
 
 
 @click.command()
-@click.option("--results", callback=given_folder, help="Make the page's tables anew from this folder of results.")
+@click.option("--results", help="Make the page's tables anew from this folder or URL of results.")
 @site_option
 @click.option("--out", default="figures", show_default=True, callback=folder, help="Folder for the files.")
 @click.option("--suite", multiple=True, help="Only this suite.")

@@ -69,7 +69,7 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
             names = ("stage", "method", "model", "replica")
             who = " ".join(str(status[name]) for name in names if status[name] not in ("", None))
             lines.append(Text(f"  failed {who}: {status['error']}"))
-            lines.append(Text(f"    traceback: {results.store.root / 'failures' / status['trial_key']}.json", "dim"))
+            lines.append(Text(f"    traceback: {results.store.root}/failures/{status['trial_key']}.json", "dim"))
     return lines
 
 

@@ -46,8 +46,11 @@ class Storage(Protocol):
     root: what the user named, a folder as an absolute path. parallel: calls that are worth making at the same time.
     """
 
-    root: Path | str
-    parallel: int
+    @property
+    def root(self) -> Path | str: ...
+
+    @property
+    def parallel(self) -> int: ...
 
     def prepare(self) -> None:
         """Create what need be and write a probe. Raises ValueError with one line where that fails, StoreFull."""

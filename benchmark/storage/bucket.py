@@ -54,7 +54,9 @@ class Bucket:
             _told(lambda: obstore.put(self._probe, ".probe.tmp", b"\0", use_multipart=False))
         except OSError as error:
             allowed = "an existing bucket that you may write to, see AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID"
-            raise ValueError(f"results: {self.root!r} cannot be written ({error.strerror}); allowed: {allowed}") from error
+            raise ValueError(
+                f"results: {self.root!r} cannot be written ({error.strerror}); allowed: {allowed}"
+            ) from error
 
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
@@ -81,15 +83,15 @@ class Bucket:
 
     def move(self, name: str, target: str) -> bool:
         """Not at once: all is copied before anything is removed."""
-        source = _checked(name)
+        source, goal = _checked(name), _checked(target)
         files = [meta["path"] for meta in self._list(source)]
         if not files:
             with contextlib.suppress(FileNotFoundError):
                 files = [_told(lambda: obstore.head(self._store, source))["path"]]
         for file in files:
-            goal = _checked(target) + file.removeprefix(source)
+            to = goal + file.removeprefix(source)
             with contextlib.suppress(FileNotFoundError):  # another run has just moved it
-                _told(lambda file=file, goal=goal: obstore.copy(self._store, file, goal))  # type: ignore[misc]
+                _told(lambda file=file, to=to: obstore.copy(self._store, file, to))  # type: ignore[misc]
         if files:
             _told(lambda: obstore.delete(self._store, files))
         return bool(files)
@@ -188,7 +190,7 @@ class Bucket:
 
 
 def _client(url: str, retry: "RetryConfig") -> "ObjectStore":
-    """A client of obstore. S3: from AWS_*, else from boto3's chain (profiles, roles of the machine) where it is there."""
+    """A client of obstore. S3: from AWS_*, else from boto3's chain (profiles, roles) if boto3 is there."""
     options: Any = {**_CLIENT, "allow_http": True}
     try:
         if not url.startswith("s3://"):
@@ -236,7 +238,9 @@ def _line(error: Exception) -> str:
     code, message = (re.search(f"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))
     if code:
         return f"{code[1]}: {message[1]}" if message and message[1] else code[1]
-    return re.sub(r"Error performing \S+ (\S+?)(\?\S*)? in .*? - ", r"\1: ", " ".join(text.split("\n\n")[0].split()))[:300]
+    return re.sub(r"Error performing \S+ (\S+?)(\?\S*)? in .*? - ", r"\1: ", " ".join(text.split("\n\n")[0].split()))[
+        :300
+    ]
 
 
 def _checked(name: str) -> str:
