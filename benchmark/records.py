@@ -1,7 +1,7 @@
 """What lies beside the trials in a results folder and is no result: a run can lose it, a reader need not trust it.
 
-    failures/<key>.json    plans/<suite>.json    progress/<key>.safetensors
-    files/ab/<sha256>      index/<name>
+failures/<key>.json    plans/<suite>.json    progress/<key>.safetensors
+files/ab/<sha256>      index/<name>
 """
 
 import contextlib
