@@ -145,8 +145,8 @@ class Folder:
             raise
 
     def clear_stale(self, older_than_s: float) -> None:
-        for prefix in os.scandir(self._path("trials")):
-            for hidden in Path(prefix).glob(".*.tmp") if prefix.is_dir(follow_symlinks=False) else ():
+        for prefix, kind in self.tree("trials", 1).items():
+            for hidden in self._path(f"trials/{prefix}").glob(".*.tmp") if not isinstance(kind, Leaf) else ():
                 with contextlib.suppress(FileNotFoundError):  # its writer has just put it in place
                     if time.time() - hidden.lstat().st_mtime > older_than_s:
                         shutil.rmtree(hidden, ignore_errors=True)  # refuses a link
