@@ -64,10 +64,10 @@ class Records:
         return found
 
     def progress(self, key: str) -> bytes | None:
-        """What `keep_progress` wrote last for a trial that is not finished; None if nothing. Raises OSError."""
+        """What `keep_progress` wrote last for a trial that is not finished; None if nothing that can be read."""
         try:
             return self.storage.read(_progress(key), most=_LARGEST_PROGRESS)
-        except FileNotFoundError:
+        except OSError:  # the training begins anew
             return None
 
     def keep_progress(self, key: str, content: bytes) -> None:
