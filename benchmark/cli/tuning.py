@@ -77,7 +77,9 @@ def tune(suite: str, **options: Any) -> None:
         threads=prepared.suite.threads,
         include=tuple(registry.source(path) for path in options["include"]),
         files=prepared.files,
-        decoded=send(store, *prepared.data(options["data_root"]), prepared.files, options["address"] is not None),
+        decoded=send(
+            store, *prepared.data(options["data_root"]), prepared.files, joined=options["address"] is not None
+        ),
         gpus=gpus,
     )
     try:
