@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from benchmark.index import Index, signature
+from benchmark.plan_record import sound
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
 
@@ -97,29 +99,37 @@ def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
 
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
-    done: set[str] = set()
-    problems: list[Problem] = []
-    for prefix, kind in _visible(storage, storage.tree("trials", 1)):
-        if not re.fullmatch("[0-9a-f]{2}", prefix) or isinstance(kind, Leaf):
-            problems.append(Problem(f"trials/{prefix}", "foreign: not a folder of trials"))
-    prefixes = [prefix for prefix in sorted(storage.tree("trials", 1)) if re.fullmatch("[0-9a-f]{2}", prefix)]
-    for whole, wrong in side_by_side(storage, lambda prefix: _scan_prefix(storage, prefix), prefixes):
-        done |= whole
-        problems += wrong
-    for kind_name in ("failures", "plans"):
+    index = Index(storage)
+    problems = [Problem(name, reason) for name, reason in index.problems]
+    for kind_name in ("failures", "plans"):  # first, since a plan needs memory while it is read
         for name, _ in _visible(storage, storage.tree(kind_name, 1)):
             if record(storage, f"{kind_name}/{name}") is None:
                 problems.append(Problem(f"{kind_name}/{name}", "foreign or truncated: not a record of a run"))
+    for prefix, kind in _visible(storage, storage.tree("trials", 1)):
+        if not re.fullmatch("[0-9a-f]{2}", prefix) or isinstance(kind, Leaf):
+            problems.append(Problem(f"trials/{prefix}", "foreign: not a folder of trials"))
+    done: set[str] = set()
+    for whole, wrong in side_by_side(storage, lambda prefix: _scan_prefix(storage, prefix, index), prefixes(storage)):
+        done |= whole
+        problems += wrong
     return done, problems
 
 
-def _scan_prefix(storage: Storage, prefix: str) -> tuple[set[str], list[Problem]]:
+def prefixes(storage: Storage) -> list[str]:
+    """The folders of trials, by the first two digits of their keys."""
+    return [prefix for prefix in sorted(storage.tree("trials", 1)) if re.fullmatch("[0-9a-f]{2}", prefix)]
+
+
+def _scan_prefix(storage: Storage, prefix: str, index: Index) -> tuple[set[str], list[Problem]]:
     done: set[str] = set()
     problems: list[Problem] = []
     for key, files in _visible(storage, storage.tree(f"trials/{prefix}", 2)):
         name = f"trials/{prefix}/{key}"
         if not KEY.fullmatch(key) or key[:2] != prefix or isinstance(files, Leaf):
             problems.append(Problem(name, "foreign: not the folder of a trial"))
+            continue
+        if signature(key, files) in index:
+            done.add(key)
             continue
         if files and all(storage.hidden(file) for file in files):  # being written
             continue
@@ -139,8 +149,8 @@ def record(storage: Storage, name: str) -> dict[str, Any] | None:
         value = json.loads(storage.read(name))
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(value, dict) and value.get("record") == name.split("/")[0]
-    return value if known and name.endswith(".json") else None
+    known = isinstance(value, dict) and value.get("record") == name.split("/")[0] and name.endswith(".json")
+    return value if known and (value["record"] != "plans" or sound(value)) else None
 
 
 def records(storage: Storage, kind: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ large and as slow.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,29 +65,42 @@ def unpack(manifest: Mapping[str, Any]) -> Json:
     """
     try:
         found = {name: manifest[name] for name in ("suite", "suite_hash", "about")}
-        nodes = manifest["nodes"]
-        if isinstance(nodes, list):
-            return {**found, "nodes": [{**node, "key": str(node["key"])} for node in nodes]}
-        return {**found, "nodes": _nodes(manifest, manifest["trials"], nodes)}
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(manifest["nodes"], list):
+            return {**found, "nodes": [{**node, "key": str(node["key"])} for node in manifest["nodes"]]}
+        keys, trials = manifest["keys"], list(_trials(manifest))
+        return {
+            **found,
+            "nodes": [
+                {"key": keys[at], **dict(zip(LABELS, labels, strict=True)), "trial": trials[at]}
+                for at, *labels in _labelled(manifest)
+            ],
+        }
+    except _NOT_ONE as error:
         raise ValueError(f"not the record of a plan ({type(error).__name__}: {error})") from error
 
 
-def _nodes(manifest: Mapping[str, Any], trials: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[Json]:
+def sound(manifest: Mapping[str, Any]) -> bool:
+    """Whether `unpack` can read it; without the memory for all of it."""
+    try:
+        if isinstance(manifest["nodes"], list):
+            unpack(manifest)
+            return True
+        keys = manifest["keys"]
+        return sum(1 for _ in _trials(manifest)) > max((at for at, *_ in _labelled(manifest) if keys[at]), default=-1)
+    except _NOT_ONE:
+        return False
+
+
+_NOT_ONE = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+
+
+def _trials(manifest: Mapping[str, Any]) -> Iterator[Json]:
     keys, stages, roles = manifest["keys"], manifest["stages"], manifest["roles"]
-    columns = (trials[name] for name in ("stage", "seed", "roles", "inputs"))
-    made = [
-        {
-            "stage": stages[stage],
-            "seed": seed,
-            "inputs": {
-                role: keys[at] if isinstance(at, int) else at for role, at in zip(roles[r], inputs, strict=True)
-            },
-        }
-        for stage, seed, r, inputs in zip(*columns, strict=True)
-    ]
-    labelled = (nodes["trial"], *(nodes[name] for name in LABELS))
-    return [
-        {"key": keys[at], **dict(zip(LABELS, labels, strict=True)), "trial": made[at]}
-        for at, *labels in zip(*labelled, strict=True)
-    ]
+    columns = (manifest["trials"][name] for name in ("stage", "seed", "roles", "inputs"))
+    for stage, seed, r, inputs in zip(*columns, strict=True):
+        found = (keys[at] if isinstance(at, int) else at for at in inputs)
+        yield {"stage": stages[stage], "seed": seed, "inputs": dict(zip(roles[r], found, strict=True))}
+
+
+def _labelled(manifest: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(manifest["nodes"][name] for name in ("trial", *LABELS)), strict=True)

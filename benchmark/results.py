@@ -18,7 +18,7 @@ Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 class Done:
     """A finished trial with its labels.
 
-    rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`. content: hash of all that the trial wrote.
+    rows: dicts of `schema.MEASURE`. made: columns of `schema.PROVENANCE`. content: hash of all that the trial wrote.
     """
 
     key: str

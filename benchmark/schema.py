@@ -32,7 +32,7 @@ def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
 
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
-_MEASURE: list[tuple[str, pa.DataType, str]] = [
+MEASURE: list[tuple[str, pa.DataType, str]] = [
     ("stage", _S, "step of the benchmark: train, import, predict, evade, leakage, infer_membership, control, ..."),
     ("method", _S, "method and settings in short, empty where the stage has none"),
     ("space", _S, "feature space: target, evaluator, evaluator_robust, pixel; empty where it has none"),
@@ -60,7 +60,7 @@ PROVENANCE: list[tuple[str, pa.DataType, str]] = [
     ("created_utc", _S, "ISO 8601 time of the end of the trial"),
 ]
 
-ROWS = _schema([*_MEASURE, *PROVENANCE, ("schema_version", _I, "version of these columns")])
+ROWS = _schema([*MEASURE, *PROVENANCE, ("schema_version", _I, "version of these columns")])
 """rows.parquet of one trial."""
 
 
@@ -80,7 +80,7 @@ RESULTS = _schema(
         ("suite", _S, "name of the suite"),
         ("model", _S, "name of the model in the suite"),
         ("replica", _I, "replica; empty for a value over all replicas"),
-        *_MEASURE,
+        *MEASURE,
         ("trial_key", _S, "sha256 identity of the trial; empty for a value over several trials"),
     ]
 )

@@ -10,15 +10,16 @@ A reader sees one execution of a trial or nothing, whoever else writes the same 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
+from benchmark.index import MADE, WHOLE, Index, Kept, signature
 from benchmark.inspection import KEY, UNREADABLE, Problem, fault, place, read_mark
 from benchmark.records import Records
-from benchmark.storage import MARK, open_storage
+from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.trial import Outcome, Trial
 
 if TYPE_CHECKING:
@@ -36,17 +37,6 @@ class CorruptArtifact(Exception):
     def __init__(self, key: str, file: str, reason: str) -> None:
         self.key, self.file, self.reason = key, file, reason
         super().__init__(f"trial {key}: {file}: {reason}")
-
-
-class Kept(NamedTuple):
-    """A finished trial without its artifacts.
-
-    rows: dicts of `schema.ROWS`. made: columns of `schema.PROVENANCE`. content: hash of all that it wrote.
-    """
-
-    rows: tuple[dict[str, Any], ...]
-    made: dict[str, Any]
-    content: str
 
 
 class Store(Records):
@@ -100,15 +90,52 @@ class Store(Records):
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
         self.storage.commit(place(key), {**files, MARK: _json(mark)}, MARK)
 
+    def examined(self, key: str) -> Kept | None:
+        """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
+        from benchmark.schema import MEASURE, PROVENANCE
+
+        if not self.has(key):
+            return None
+        mark, rows = self._mark(key), self.rows(key).select([name for name, _, _ in MEASURE])
+        made = {name: mark["provenance"].get(name) for name, _, _ in PROVENANCE if name != "trial_key"}
+        return Kept(tuple(rows.to_pylist()), made, mark["files"])
+
     def finished(self, keys: Iterable[str]) -> dict[str, Kept]:
-        """Those of `keys` that are finished, as `has` says, with their rows. Raises CorruptArtifact."""
-        found = {}
-        for key in keys:
-            if self.has(key):
-                mark = self._mark(key)
-                content = hashlib.sha256(json.dumps(mark["files"], sort_keys=True).encode()).hexdigest()
-                found[key] = Kept(tuple(self.rows(key).to_pylist()), mark["provenance"], content)
+        """Those of `keys` that are finished, from the index where it has them. Raises CorruptArtifact."""
+        wanted, index = set(keys), Index(self.storage, WHOLE)
+        signed = {signature(key, files): key for key, files in self.folders() if key in wanted}
+        found = {signed[one]: kept for one, kept in index.kept(signed.keys())}
+        left = [key for key in signed.values() if key not in found]
+        for key, kept in zip(left, inspection.side_by_side(self.storage, self.examined, left), strict=True):
+            if kept is not None:
+                found[key] = kept
         return found
+
+    def made(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Key -> provenance of those of `keys` that are finished. Raises CorruptArtifact."""
+        wanted, indexed = set(keys), Index(self.storage, MADE).made()
+        found: dict[str, dict[str, Any]] = {}
+        for key, files in self.folders():
+            if key in wanted:
+                known = indexed.get(signature(key, files))
+                if known is not None:
+                    found[key] = known
+                elif self.has(key):
+                    found[key] = self.provenance(key)
+        return found
+
+    def folders(self) -> Iterator[tuple[str, Tree]]:
+        """Every trial's folder with what lies in it, finished or not."""
+        names = inspection.prefixes(self.storage)
+        for start in range(0, len(names), self.storage.parallel):
+            part = names[start : start + self.storage.parallel]
+            for found in inspection.side_by_side(self.storage, self._trials_of, part):
+                for key, files in found.items():
+                    if KEY.fullmatch(key) and not isinstance(files, Leaf):
+                        yield key, files
+
+    def _trials_of(self, prefix: str) -> Tree:
+        return self.storage.tree(f"trials/{prefix}", 2)
 
     def keys(self) -> list[str]:
         """Keys of the trials that have a mark, sorted; `has` says whether they are whole."""

@@ -29,11 +29,10 @@ class Begun(Exception):
 
 def plan_command(path: str, results: str) -> dict[str, Any]:
     """All that `bench plan` does but print."""
-    from benchmark.cli.running import _walls
     from benchmark.live import planned
 
     prepared, store = prepare(path, None, ()), Store(results)
-    planned(prepared.plan, _walls(prepared.plan, store))
+    planned(prepared.plan, store.walls(node.key for node in prepared.plan.nodes))
     return {"trials": len(prepared.plan.nodes)}
 
 
@@ -61,6 +60,14 @@ def fill(path: str, results: str) -> dict[str, Any]:
     return {"MB": round(sum(filling.files(store.root)) / 1e6)}
 
 
+def compact(path: str, results: str) -> dict[str, Any]:
+    """`bench compact`."""
+    from benchmark.compaction import compact as gather
+
+    store = Store(results)
+    return {"new": gather(store).num_new, "index MB": round(sum(filling.files(Path(results) / "index")) / 1e6, 1)}
+
+
 def page(path: str, results: str) -> dict[str, Any]:
     """`bench leaderboard`."""
     from benchmark.summary import summarise
@@ -76,8 +83,10 @@ WORK: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "plan": plan_command,
     "resume": resume,
     "fill": fill,
+    "compact": compact,
     "page": page,
 }
+STEPS = ["plan", "resume", "fill", "plan", "resume", "compact", "plan", "resume", "page", "page"]
 
 
 def measured(what: str, path: Path, results: Path) -> dict[str, Any]:
@@ -92,7 +101,9 @@ def _do(what: str, path: str, results: str) -> None:
     found = WORK[what](path, results)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(
-        json.dumps({"user_s": usage.ru_utime, "system_s": usage.ru_stime, "peak_MB": usage.ru_maxrss // 1024, **found})
+        json.dumps(
+            {"user_s": usage.ru_utime, "system_s": usage.ru_stime, "peak_MB": usage.ru_maxrss * 1024 // 10**6, **found}
+        )
     )
 
 
@@ -101,7 +112,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000, help="of the suite; default: 100000")
     parser.add_argument("--inversions", type=int, default=4, choices=range(1, 5), help="inversion attacks; default: 4")
     parser.add_argument("--folder", type=Path, help="keep suite, results and page here; default: a temporary folder")
-    parser.add_argument("--only", nargs="+", choices=WORK, default=["plan", "resume", "fill", "plan", "resume", "page"])
+    parser.add_argument("--only", nargs="+", choices=WORK, default=STEPS)
     parser.add_argument("--do", nargs=3, metavar=("WHAT", "SUITE", "RESULTS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.do:

@@ -8,7 +8,7 @@ import pytest
 from test_plan import SIZES
 
 from benchmark.plan import build_plan
-from benchmark.plan_record import pack, unpack
+from benchmark.plan_record import pack, sound, unpack
 from benchmark.suite import parse_suite
 
 PLAN = build_plan(parse_suite(command.tiny(("replicas", 4))), "f" * 64, SIZES)
@@ -34,7 +34,7 @@ def test_part_of_a_plan_keeps_the_inputs_that_are_not_in_it() -> None:
 
 def test_the_older_form_still_reads() -> None:
     old = {"record": "plans", "suite": "tiny", "suite_hash": PLAN.suite_hash, "about": {}, "nodes": NODES}
-    assert unpack(old)["nodes"] == NODES
+    assert unpack(old)["nodes"] == NODES and sound(old)
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,6 @@ def test_the_older_form_still_reads() -> None:
 )
 def test_what_is_neither_form_is_said_to_be_none(edit: dict[str, Any]) -> None:
     damaged = {**json.loads(pack(PLAN, {})), **edit}
+    assert not sound(damaged) and sound(json.loads(pack(PLAN, {})))
     with pytest.raises(ValueError, match="not the record of a plan"):
         unpack(damaged)

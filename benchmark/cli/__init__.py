@@ -5,6 +5,7 @@ import click
 from benchmark.cli.asking import doctor, list_methods
 from benchmark.cli.clustering import on_head, stop
 from benchmark.cli.common import Commands
+from benchmark.cli.keeping import compact
 from benchmark.cli.running import plan, run, status
 from benchmark.cli.showing import figures, leaderboard
 from benchmark.cli.tuning import tune
@@ -16,5 +17,5 @@ def main() -> None:
     """Robust or private? Measure what adversarial robustness costs in training-data privacy."""
 
 
-for command in (run, plan, status, stop, tune, on_head, leaderboard, figures, list_methods, doctor):
+for command in (run, plan, status, stop, tune, on_head, leaderboard, figures, compact, list_methods, doctor):
     main.add_command(command)

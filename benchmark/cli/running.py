@@ -149,14 +149,8 @@ def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ..
 
     prepared, store = prepare(suite, data_root, include), Store(results)
     slots = num_slots(Settings(results, threads=prepared.suite.threads))
-    made = _made(prepared.plan, store)
+    made = store.made(node.key for node in prepared.plan.nodes)
     terminal().print(*planned(prepared.plan, made, slots, prepared.suite.prices), sep="\n", highlight=False)
-
-
-def _made(plan: "Plan", store: "Store") -> dict[str, dict[str, Any]]:
-    """Key -> provenance of the trials that are done."""
-    keys = {node.key for node in plan.nodes}
-    return {key: store.provenance(key) for key in keys if store.has(key)}
 
 
 def _sample(plan: "Plan", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:
