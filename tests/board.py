@@ -30,7 +30,7 @@ def share(metric: str, hits: int, n: int) -> Row:
 class Board:
     """Collects trials, written or missing; `finish` writes the suite's plan."""
 
-    def __init__(self, root: Path, models: Sequence[str], prices: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, root: Path | str, models: Sequence[str], prices: Mapping[str, Any] | None = None) -> None:
         self.store, self.models, self.prices = Store(root), models, prices
         self.nodes: list[Node] = []
 

@@ -8,7 +8,10 @@ import command
 import pytest
 from board import PROVENANCE, Board, share
 from command import Run, snapshot
+from rich.console import Console
 
+from benchmark import compaction
+from benchmark.cli.keeping import gather_if_many
 from benchmark.compaction import compact, num_loose
 from benchmark.index import Index
 from benchmark.plan import Node
@@ -171,3 +174,42 @@ def test_the_command_says_what_it_did(board: Board, tmp_path: Path) -> None:
     assert done.exit_code == 0 and done.stdout.startswith("8 trials in the index, 8 of them new; ")
     assert command.call("compact", "--results", board.store.root).stdout.startswith("8 trials in the index, 0 of")
     assert "no suite was run in" in command.refusal(command.call("compact", "--results", tmp_path / "nothing"))
+
+
+def test_in_a_bucket_it_is_the_same(s3_url: str) -> None:
+    board = Board(s3_url, ["one", "two"])
+    for model in ("one", "two"):
+        board.predicted(model, [80, 60], [100, 90])
+    store, node = board.finish(), predicted(board)
+    loose, scanned = store.finished(keys(board)), store.scan()
+    assert (compact(store).num_trials, num_loose(store)) == (8, 0)
+    assert store.finished(keys(board)) == loose and store.scan() == scanned
+    store.write(node.trial, Outcome([share("clean_accuracy", 30, 100)]), PROVENANCE)
+    assert num_loose(store) == 1 and accuracy(store, node.key) == 0.3
+    store.set_aside(node.key, "a test")
+    assert store.scan() == (keys(board) - {node.key}, [])
+    assert compact(store).num_trials == 7 and len(store.storage.tree("index", 1)) == 1
+    (name,) = store.storage.tree("index", 1)
+    store.storage.write(f"index/{name}", b"nothing")
+    done, (problem,) = store.scan()
+    assert done == keys(board) - {node.key} and problem.name == f"index/{name}"
+
+
+def test_a_run_with_many_loose_trials_compacts_by_itself(
+    board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(width=100)
+    gather_if_many(console, board.store)
+    assert not index_files(board.store)
+    monkeypatch.setattr(compaction, "MANY", 7)
+    gather_if_many(console, board.store)
+    assert len(index_files(board.store)) == 1 and num_loose(board.store) == 0
+    monkeypatch.setattr(compaction, "MANY", -1)
+
+    def full(name: str, content: bytes) -> None:
+        raise OSError(28, "the disk is full")
+
+    monkeypatch.setattr(board.store.storage, "write", full)
+    index_files(board.store)[0].unlink()
+    gather_if_many(console, board.store)
+    assert "problem index: " in capsys.readouterr().out

@@ -1,10 +1,28 @@
 """`bench compact`: care for a results folder."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from benchmark.cli.common import existing_store, results_option, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.store import Store
+
+
+def gather_if_many(console: "Console", store: "Store") -> None:
+    """After a run: compact where more than `compaction.MANY` trials are in no index. Trouble is told, no more."""
+    from benchmark import compaction
+
+    try:
+        if compaction.num_loose(store) > compaction.MANY:
+            with console.status("gathering the trials into the index"):
+                compaction.compact(store)
+    except (OSError, ValueError) as error:
+        console.print(f"problem index: {error}", markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()

@@ -21,6 +21,7 @@ from benchmark.cli.common import (
     site_option,
     terminal,
 )
+from benchmark.cli.keeping import gather_if_many
 from benchmark.cli.showing import show
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     """Run what is missing of SUITE, then build its page."""
     if cluster is not None:
         run_on_cluster(suite, cluster, {**options, **_for_a_cluster(context)})
+    from benchmark.compaction import MANY
     from benchmark.live import Follower, closing
     from benchmark.live.tracking import Tracker
     from benchmark.prepare import check_address, check_device, prepare
@@ -93,6 +95,8 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     tracker = Tracker(plan, prepared.suite.prices, _sample(plan, store), here)
     with Follower(console, tracker) as follower:
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
+    if report.num_total > MANY:
+        gather_if_many(console, store)
     whole = show(console, store, Path(options["site"]), [prepared.suite.name])
     console.print(closing(report, tracker.bill), highlight=False)
     sys.exit(_exit_code(report, whole))
