@@ -25,7 +25,7 @@ _INVERSIONS = (
     {"method": "gradient", "step": "adam"},
     {"method": "gradient", "start": "class_gaussian"},
 )
-_MADE = {
+MADE = {
     "git_commit": "0" * 40, "versions": "python 3.11.7, torch 2.14.0, numpy 2.4.0, pyarrow 25.0.0", "device": "made up",
     "host": "0" * 12, "threads": 1, "gpu_s": 0.0, "created_utc": "2026-01-01T00:00:00.000+00:00",
 }  # fmt: skip
@@ -143,7 +143,7 @@ def _write(part: tuple[str, list[Node]]) -> None:
     os.fsync = lambda descriptor: None  # in this process, which does nothing else
     store = Store(part[0])
     for node in part[1]:
-        store.write(node.trial, outcome(node), {**_MADE, "wall_s": 1.0})
+        store.write(node.trial, outcome(node), {**MADE, "wall_s": 1.0})
 
 
 def files(root: Path) -> Iterator[int]:
