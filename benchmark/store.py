@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
 from benchmark.index import MADE, WHOLE, Index, Kept, signature
-from benchmark.inspection import KEY, UNREADABLE, Problem, fault, place, read_mark
+from benchmark.inspection import KEY, ROWS, UNREADABLE, Problem, fault, place, read_mark
 from benchmark.records import Records
 from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.trial import Outcome, Trial
@@ -92,11 +92,12 @@ class Store(Records):
 
     def examined(self, key: str) -> Kept | None:
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
-        from benchmark.schema import MEASURE, PROVENANCE
+        from benchmark.schema import PROVENANCE
 
         if not self.has(key):
             return None
-        mark, rows = self._mark(key), self.rows(key).select([name for name, _, _ in MEASURE])
+        mark, rows = self._mark(key), self._verified(key, ROWS, _read_measure)
+        assert rows is not None, "no mark is without it"
         made = {name: mark["provenance"].get(name) for name, _, _ in PROVENANCE if name != "trial_key"}
         return Kept(tuple(rows.to_pylist()), made, mark["files"])
 
@@ -239,7 +240,19 @@ def _read_table(found: Path | bytes) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(found if isinstance(found, Path) else pa.BufferReader(found)).read()
+    return pq.ParquetFile(found if isinstance(found, Path) else pa.BufferReader(found)).read(use_threads=False)
+
+
+def _read_measure(found: Path | bytes) -> "pa.Table":
+    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from benchmark.schema import MEASURE, ROWS
+
+    columns = pa.schema([ROWS.field(name) for name, _, _ in MEASURE])
+    content = found.read_bytes() if isinstance(found, Path) else found
+    return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns.names, use_threads=False).cast(columns)
 
 
 def _read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":

@@ -32,7 +32,7 @@ def plan_command(path: str, results: str) -> dict[str, Any]:
     from benchmark.live import planned
 
     prepared, store = prepare(path, None, ()), Store(results)
-    planned(prepared.plan, store.walls(node.key for node in prepared.plan.nodes))
+    planned(prepared.plan, store.made(node.key for node in prepared.plan.nodes))
     return {"trials": len(prepared.plan.nodes)}
 
 
