@@ -31,11 +31,19 @@ def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
             trials["seed"].append(node.trial.seed)
             trials["roles"].append(roles.place(list(node.trial.inputs)))
             trials["inputs"].append([places.get(key, key) for key in node.trial.inputs.values()])
-    nodes = {name: [getattr(node, name) for node in plan.nodes] for name in LABELS}
-    nodes["trial"] = [places[node.key] for node in plan.nodes]
     manifest = {"record": "plans", "suite": plan.suite, "suite_hash": plan.suite_hash, "about": dict(about)}
-    manifest |= {"keys": list(places), "stages": stages.values, "roles": roles.values}
-    return _json({**manifest, "trials": trials, "nodes": nodes})
+    parts = [_part(name, value) for name, value in manifest.items()]
+    parts += [_part("stages", stages.values), _part("roles", roles.values), _part("trials", trials)]
+    trials.clear()  # one part at a time: the whole takes much memory
+    parts.append(_part("keys", list(places)))
+    columns = {name: [getattr(node, name) for node in plan.nodes] for name in LABELS}
+    parts.append(_part("nodes", {"trial": [places[node.key] for node in plan.nodes], **columns}))
+    return b"{" + b",\n".join(parts) + b"}"
+
+
+def _part(name: str, value: Any) -> bytes:
+    """A line of the record."""
+    return f"{json.dumps(name)}:{json.dumps(value, allow_nan=False, separators=(',', ':'))}".encode()
 
 
 class _Distinct:
@@ -50,12 +58,6 @@ class _Distinct:
         if place == len(self.values):
             self.values.append(value)
         return place
-
-
-def _json(manifest: Json) -> bytes:
-    """One line a key; a part at a time, since the whole text is large."""
-    parts = (f"{json.dumps(k)}:{json.dumps(v, allow_nan=False, separators=(',', ':'))}" for k, v in manifest.items())
-    return b"{" + b",\n".join(part.encode() for part in parts) + b"}"
 
 
 def unpack(manifest: Mapping[str, Any]) -> Json:
