@@ -20,7 +20,9 @@ def test_a_run_ends_with_the_ranking_and_the_page(tiny_run: Run) -> None:
     assert re.fullmatch(r"\[77/77\] .*  \d+\.\d s", lines[77])
     assert "suite tiny: most robust first" in lines[78] and any(line.startswith("controls: ") for line in lines)
     assert lines[-2] == f"page: {(tiny_run.site / 'index.html').as_uri()}"
-    assert re.fullmatch(r"77 trials run, 0 there before, 0 failed, 0 not run; .* s for .* s of compute", lines[-1])
+    assert re.fullmatch(
+        r"77 trials run, 0 there before, 0 failed, 0 not run; .* s for .* s of compute: .*-hours.*", lines[-1]
+    )
     for name in ("index.html", "leaderboard.csv", "leaderboard.parquet", "results.parquet", "gallery.parquet"):
         assert (tiny_run.site / name).is_file()
 
