@@ -1,51 +1,118 @@
-"""What runs at this moment, for `bench status`: a file a driver, renewed while it lives, never a result."""
+"""Which drivers live and what they run, for `bench status` and for leases: a file a driver, renewed while it lives."""
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from benchmark.inspection import records
+from benchmark.durable import StoreFull
+from benchmark.inspection import UNREADABLE, record
 from benchmark.storage import Storage
 
 _PERIOD_S = 2.0
 STALE_S = 20.0
-"""A driver that was silent for so long is dead: it renews its file every two seconds."""
+"""A driver that was silent for so long is dead: it renews its file every two seconds. Clocks may differ by the rest."""
+
+
+@cache
+def machine() -> str:
+    """A name for what has process ids of its own: a machine since it was started, or a container on it.
+
+    Hashed: host names are not for the results.
+    """
+    parts = [socket.gethostname()]
+    for place in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):  # not on Linux
+            path = Path(place)
+            parts.append(str(path.readlink()) if path.is_symlink() else path.read_text())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def driver() -> str:
+    """The name of this process among all that drive runs on a store."""
+    return f"{machine()}-{os.getpid()}"
+
+
+def alive(storage: Storage, name: str) -> bool:
+    """Whether the driver of this name still renews its file. One that was killed on this machine is known at once."""
+    try:
+        return _lives(name, json.loads(storage.read(f"running/{name}.json")))
+    except (*UNREADABLE, StoreFull):
+        return False
+
+
+def _lives(name: str, record: Any) -> bool:
+    where, _, process = name.rpartition("-")
+    if where == machine() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+        return False
+    return bool(time.time() - float(record["time"]) < STALE_S)
 
 
 @dataclass
 class Heartbeat:
-    """The running trials of one driver, in results/running/. Use as a context manager."""
+    """The running trials of this driver, in results/running/. Use as a context manager.
+
+    Renewed from a thread, so that a driver which is busy does not look dead.
+    """
 
     storage: Storage
+    _trials: Sequence[str] = field(default=(), init=False)
     _last: float = field(default=-_PERIOD_S, init=False)
+    _over: threading.Event = field(default_factory=threading.Event, init=False)
 
     def beat(self, trials: Sequence[str]) -> None:
-        """Renew the file, at most every two seconds. trials: labels for people."""
-        now = time.monotonic()
-        if now - self._last < _PERIOD_S:
-            return
-        self._last = now
-        content = {"record": "running", "pid": os.getpid(), "time": time.time(), "trials": list(trials)}
-        self.storage.write(self._name, json.dumps(content).encode())
+        """Say what runs; written at most every two seconds. trials: labels for people."""
+        self._trials = trials
+        if time.monotonic() - self._last >= _PERIOD_S:
+            self._last = time.monotonic()
+            self._write()
 
     def __enter__(self) -> "Heartbeat":
+        self._write()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
         self.storage.remove(self._name)
+
+    def _renew(self) -> None:
+        while not self._over.wait(_PERIOD_S):
+            with contextlib.suppress(OSError, StoreFull):  # the run itself will say what is wrong with the store
+                self._write()
+
+    def _write(self) -> None:
+        content = {"record": "running", "pid": os.getpid(), "time": time.time(), "trials": list(self._trials)}
+        self.storage.write(self._name, json.dumps(content).encode())
 
     @property
     def _name(self) -> str:
-        # Drivers on a shared folder may have equal process ids; host names are not for the results.
-        host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-        return f"running/{host}-{os.getpid()}.json"
+        return f"running/{driver()}.json"
+
+
+def drivers(storage: Storage) -> dict[str, dict[str, Any]]:
+    """Name -> record of each driver that lives."""
+    found = {}
+    for file in sorted(storage.tree("running", 1)):
+        name, value = file.removesuffix(".json"), record(storage, f"running/{file}")
+        with contextlib.suppress(*UNREADABLE):
+            if value is not None and _lives(name, value):
+                found[name] = value
+    return found
 
 
 def running(storage: Storage) -> list[str]:
     """Labels of the trials that live drivers run now."""
-    alive = [one for one in records(storage, "running") if time.time() - one["time"] < STALE_S]
-    return [label for one in alive for label in one["trials"]]
+    return [
+        str(label) for one in drivers(storage).values() for label in one["trials"] if isinstance(one["trials"], list)
+    ]

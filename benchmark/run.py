@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark import registry
 from benchmark.executors import ExecutorFactory
-from benchmark.heartbeat import Heartbeat
+from benchmark.heartbeat import Heartbeat, driver
 from benchmark.schedule import Event, Report, Schedule
 from benchmark.store import Store
 from benchmark.trial import Settings
@@ -41,7 +41,7 @@ def run(
         place = store.set_aside(problem.name, problem.reason)
         on_event(Event("problem", message=f"{problem.name}: {problem.reason}; set aside in {place}"))
     sources = tuple(registry.source(file) if isinstance(file, str) else file for file in settings.include)
-    settings = replace(settings, results=str(store.root), include=sources)
+    settings = replace(settings, results=str(store.root), include=sources, driver=driver(), again=rerun == "all")
     todo = select(plan, done, store.failures(), rerun)
     schedule = Schedule(plan, store, done - todo, todo, on_event)
     interrupted = False

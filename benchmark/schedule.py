@@ -1,6 +1,7 @@
 """What a run does next: which trials are ready, which run, and what comes of those that end."""
 
 import heapq
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,11 @@ from benchmark.store import Store
 if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
 
-EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting"]
+EventKind = Literal[
+    "problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"
+]
+LOOK_AGAIN_S = 3.0
+"""How long a trial is left alone that another driver runs."""
 RETRIES: Mapping[Loss, int] = {"worker": 2, "node": 20, "memory": 4, "gpu_memory": 1}
 """How often a trial is tried again after each kind of loss. A machine's end says nothing about the trial."""
 
@@ -26,8 +31,8 @@ class Event:
     """One step of a run, for progress and logs.
 
     kind: "problem" (something foreign or truncated was set aside), "begun" (the run knows what it
-    has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped"; "waiting" comes at
-    least once a second or two, whatever happens.
+    has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped", "elsewhere" (another
+    driver runs it, or has finished it); "waiting" comes at least once a second or two, whatever happens.
     made: what a finished trial ran on, see `executors.REPORTED`. slots: trials that can run side by side now.
     left: keys of the trials to run, when the run has begun.
     num_done of num_total trials of the plan have results; num_left are still to be computed.
@@ -104,6 +109,7 @@ class Schedule:
         self._attempts: Counter[str] = Counter()
         self._losses: Counter[tuple[str, Loss]] = Counter()
         self._healed: set[str] = set()
+        self._elsewhere: dict[str, float] = {}  # key -> when to look again
         self._failed: set[str] = set()
         self._skipped: set[str] = set()
         self._num_executed, self._trial_wall_s, self._full, self._slots = 0, 0.0, False, 0
@@ -114,12 +120,16 @@ class Schedule:
         """Keep the executor busy until nothing is left. Raises StoreFull, after what runs has ended."""
         for key in [key for key in self._nodes if key in self._left]:
             self._release(key)
-        while self._feed(executor) or self._running:
+        while self._feed(executor) or self._running or self._elsewhere:
             self._slots = executor.slots
             self._tell("waiting")
             heartbeat.beat([f"{self._label(key)} since {self._since[key]}" for key in sorted(self._running)])
-            for finished in executor.wait(timeout=1.0):  # a growing cluster may have more slots by then
+            if not self._running:
+                time.sleep(0.1)  # all that is left runs elsewhere
+            # A growing cluster may have more slots after a second.
+            for finished in executor.wait(timeout=1.0) if self._running else ():
                 self._settle(finished)
+            self._look_again()
         if self._full:
             raise StoreFull(self._store.root)
         for key in [key for key in self._nodes if key in self._left]:
@@ -168,7 +178,7 @@ class Schedule:
         )
 
     def _can_run(self, key: str) -> bool:
-        waiting = key in self._left and key not in self._running
+        waiting = key in self._left and key not in self._running and key not in self._elsewhere
         return waiting and self._done.issuperset(self._nodes[key].trial.inputs.values())
 
     def _release(self, key: str) -> None:
@@ -178,17 +188,22 @@ class Schedule:
     def _settle(self, finished: Finished) -> None:
         key = finished.key
         self._running.discard(key)
-        if finished.ok:
-            self._left.discard(key)
-            self._done.add(key)
+        if finished.elsewhere == "running":
+            self._attempts[key] -= 1
+            self._elsewhere[key] = time.monotonic() + LOOK_AGAIN_S
+            self._tell("elsewhere", key)
+        elif finished.elsewhere == "done":
+            self._cached.add(key)
+            self._count_done(key)
+            self._tell("elsewhere", key)
+        elif finished.ok:
             self._num_executed += 1
             self._trial_wall_s += finished.wall_s
-            self._store.clear_failure(key)
+            self._count_done(key)
             self._tell("finished", key, wall_s=finished.wall_s, made=finished.made)
-            for child in self._children[key]:
-                self._release(child)
         elif finished.full:
             self._full = True
+            self._elsewhere.clear()
         elif finished.corrupt in self._nodes and key not in self._healed:
             self._heal(key, finished.corrupt)
         elif finished.loss and self._losses[key, finished.loss] < RETRIES[finished.loss]:
@@ -197,6 +212,19 @@ class Schedule:
             self._release(key)
         else:
             self._fail(key, finished)
+
+    def _count_done(self, key: str) -> None:
+        self._left.discard(key)
+        self._done.add(key)
+        self._store.clear_failure(key)
+        for child in self._children[key]:
+            self._release(child)
+
+    def _look_again(self) -> None:
+        """Let workers see whether what ran elsewhere is done there, or was given up."""
+        for key in [key for key, due in self._elsewhere.items() if time.monotonic() >= due]:
+            del self._elsewhere[key]
+            self._release(key)
 
     def _heal(self, key: str, parent: str) -> None:
         """The trial could not read its parent: compute the parent again, then the trial, once."""

@@ -83,7 +83,7 @@ class Settings:
     checkpoint. decoded: sha256 of the decoded data set in the store, for machines that have no files of it. gpus:
     (stage, GPUs that its trials hold), see `resources`. share: of a GPU that the trial at hand holds, and of its
     memory; more than 1 are whole GPUs. keep_every_s: seconds after which a training keeps its state at the end of an
-    epoch.
+    epoch. driver: whose leases the trial is computed under, see `leases`. again: compute it though the store has it.
     """
 
     results: str
@@ -96,6 +96,8 @@ class Settings:
     gpus: tuple[tuple[str, float], ...] = ()
     share: float = 1.0
     keep_every_s: float = EVERY_S
+    driver: str = ""
+    again: bool = False
 
 
 class Reader(Keeper, Protocol):

@@ -41,8 +41,14 @@ def diamonds(count: int = 3, seconds: float = 0.0) -> Plan:
     return plan(*nodes)
 
 
-def settings(store: Store) -> Settings:
-    return Settings(str(store.root), device="cpu", include=(STAGES,))
+def counted(count: Path, seconds: float) -> Plan:
+    """One root and twelve trials that use it; each appends its key to `count` when it begins."""
+    root = node("count", file=str(count), seconds=seconds)
+    return plan(root, *(node("count", root, file=str(count), seconds=seconds, seed=seed) for seed in range(1, 13)))
+
+
+def settings(store: Store, **changes: Any) -> Settings:
+    return Settings(str(store.root), device="cpu", include=(STAGES,), **changes)
 
 
 def content(store: Store) -> dict[str, tuple[pa.Table, bytes, bytes]]:

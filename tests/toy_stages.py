@@ -109,5 +109,18 @@ class Peak(Stage):
         )
 
 
-for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker, Peak):
+class Count(Stage):
+    """Appends its key to a file, then sleeps."""
+
+    file: str
+    seconds: float = 0.0
+
+    def run(self, context: Context) -> Outcome:
+        with Path(self.file).open("a") as file:
+            file.write(f"{context.trial.key}\n")
+        time.sleep(self.seconds)
+        return Outcome(rows=[{"metric": "total", "value": 1.0}], tensors={"total": torch.tensor(1.0)})
+
+
+for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker, Peak, Count):
     register("stage", f"toy_{stage.__name__.lower()}", stage)

@@ -37,6 +37,7 @@ class Finished:
     loss: why it may be tried again, else empty.
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
+    elsewhere: another driver runs it now, or has just finished it; it was not computed, and nothing went wrong.
     host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
     made: what else of the provenance is for the bill and for people (`REPORTED`); empty if it did not go well.
     """
@@ -48,6 +49,7 @@ class Finished:
     loss: Loss = ""
     corrupt: str = ""
     full: bool = False
+    elsewhere: Literal["", "running", "done"] = ""
     host: str = ""
     made: Mapping[str, Any] = field(default_factory=dict)
 

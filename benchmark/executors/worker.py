@@ -1,5 +1,6 @@
 """One trial in a worker process: run it, write it to the store, report in a few bytes."""
 
+import contextlib
 import sys
 import time
 import traceback
@@ -8,6 +9,7 @@ from dataclasses import replace
 from benchmark.durable import StoreFull
 from benchmark.executors import REPORTED, Finished, Loss
 from benchmark.executors.metering import Meter
+from benchmark.leases import Leases
 from benchmark.provenance import provenance
 from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Settings, Trial, execute
@@ -16,18 +18,24 @@ from benchmark.trial import Settings, Trial, execute
 def run_trial(trial: Trial, settings: Settings) -> Finished:
     """Execute `trial` and commit its outcome. Never raises: what the trial raised is in the report."""
     key, begin = trial.key, time.perf_counter()
-    device = settings.device
+    device, leases, held = settings.device, None, False
     try:
         device = resolve_device(device)
         limit_memory(device, settings.share)
         store = Store(settings.results)
+        leases = Leases(store.storage, settings.driver)
+        if not leases.take(key):
+            return Finished(key, elsewhere="running")
+        held = True
+        if not settings.again and store.has(key):  # another driver was here since ours looked
+            return Finished(key, elsewhere="done")
         with Meter(device) as meter:
             outcome = execute(trial, store, replace(settings, device=device))
             synchronize(device)
         wall_s = time.perf_counter() - begin
         gpu_s, gpus = (0.0, 0.0) if device == "cpu" else (wall_s, settings.share)
-        held = {"wall_s": wall_s, "gpu_s": gpu_s, "gpus": gpus, **meter.usage().columns()}
-        made = {**provenance(device, settings.threads), **held}
+        spent = {"wall_s": wall_s, "gpu_s": gpu_s, "gpus": gpus, **meter.usage().columns()}
+        made = {**provenance(device, settings.threads), **spent}
         store.write(trial, outcome, made)
         store.clear_progress(key)
         return Finished(key, wall_s, gpu_s, host=made["host"], made={name: made[name] for name in REPORTED})
@@ -40,6 +48,9 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         loss: Loss = "gpu_memory" if out_of_gpu_memory(error) else ""
         return Finished(key, time.perf_counter() - begin, error=traceback.format_exc(), loss=loss)
     finally:
+        if leases is not None and held:
+            with contextlib.suppress(OSError, StoreFull):  # it ends with its driver
+                leases.release(key)
         give_memory_back(device)
 
 
