@@ -17,9 +17,7 @@ from benchmark.store import Store
 if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
 
-EventKind = Literal[
-    "problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"
-]
+EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"]
 LOOK_AGAIN_S = 3.0
 """How long a trial is left alone that another driver runs."""
 RETRIES: Mapping[Loss, int] = {"worker": 2, "node": 20, "memory": 4, "gpu_memory": 1}
@@ -32,7 +30,7 @@ class Event:
 
     kind: "problem" (something foreign or truncated was set aside), "begun" (the run knows what it
     has to do), "started" (handed to the executor), "finished", "failed", "retried", "skipped", "elsewhere" (another
-    driver runs it, or has finished it); "waiting" comes at least once a second or two, whatever happens.
+    driver runs it now); "waiting" comes at least once a second or two, whatever happens.
     made: what a finished trial ran on, see `executors.REPORTED`. slots: trials that can run side by side now.
     left: keys of the trials to run, when the run has begun.
     num_done of num_total trials of the plan have results; num_left are still to be computed.
@@ -195,7 +193,7 @@ class Schedule:
         elif finished.elsewhere == "done":
             self._cached.add(key)
             self._count_done(key)
-            self._tell("elsewhere", key)
+            self._tell("finished", key, "by another run")
         elif finished.ok:
             self._num_executed += 1
             self._trial_wall_s += finished.wall_s

@@ -55,7 +55,8 @@ class Follower:
     def _report(self, event: Event, name: str) -> None:
         if event.kind == "finished":
             if not self._console.is_terminal:
-                self._say(f"[{event.num_done}/{event.num_total}] {name}  {event.wall_s:.1f} s", markup=False)
+                took = event.message or f"{event.wall_s:.1f} s"
+                self._say(f"[{event.num_done}/{event.num_total}] {name}  {took}", markup=False)
         else:
             last = event.message.strip().splitlines()[-1:] or [""]
             colour = "red" if event.kind == "failed" else "yellow"

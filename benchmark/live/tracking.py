@@ -97,7 +97,7 @@ class Tracker:
             return
         if event.kind == "started":
             self.running[node.key] = (label(node), self._clock())
-        elif event.kind in (*ENDED, "retried"):
+        elif event.kind in (*ENDED, "retried", "elsewhere"):
             self.running.pop(node.key, None)
         if event.kind == "problem":  # a finished trial was set aside, and is computed again
             self._left = {key: self.works[key] for key in self.works if key in self._left or key == node.key}
