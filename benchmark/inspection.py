@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmark.index import Index, signature
 from benchmark.plan_record import sound
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
+
+if TYPE_CHECKING:
+    from benchmark.index import Index
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,6 +101,8 @@ def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
 
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
+    from benchmark.index import Index  # with pyarrow, which a driver's start need not wait for
+
     index = Index(storage)
     problems = [Problem(name, reason) for name, reason in index.problems]
     for kind_name in ("failures", "plans"):  # first, since a plan needs memory while it is read
@@ -120,7 +124,9 @@ def prefixes(storage: Storage) -> list[str]:
     return [prefix for prefix in sorted(storage.tree("trials", 1)) if re.fullmatch("[0-9a-f]{2}", prefix)]
 
 
-def _scan_prefix(storage: Storage, prefix: str, index: Index) -> tuple[set[str], list[Problem]]:
+def _scan_prefix(storage: Storage, prefix: str, index: "Index") -> tuple[set[str], list[Problem]]:
+    from benchmark.index import signature
+
     done: set[str] = set()
     problems: list[Problem] = []
     for key, files in _visible(storage, storage.tree(f"trials/{prefix}", 2)):

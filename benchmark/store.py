@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
-from benchmark.index import MADE, WHOLE, Index, Kept, signature
 from benchmark.inspection import KEY, ROWS, UNREADABLE, Problem, fault, place, read_mark
 from benchmark.records import Records
 from benchmark.storage import MARK, Leaf, Tree, open_storage
@@ -25,6 +24,8 @@ from benchmark.trial import Outcome, Trial
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
+
+    from benchmark.index import Kept
 
 T = TypeVar("T")
 _STALE_S = 3600.0
@@ -90,8 +91,9 @@ class Store(Records):
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
         self.storage.commit(place(key), {**files, MARK: _json(mark)}, MARK)
 
-    def examined(self, key: str) -> Kept | None:
+    def examined(self, key: str) -> "Kept | None":
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
+        from benchmark.index import Kept
         from benchmark.schema import PROVENANCE
 
         if not self.has(key):
@@ -101,8 +103,10 @@ class Store(Records):
         made = {name: mark["provenance"].get(name) for name, _, _ in PROVENANCE if name != "trial_key"}
         return Kept(tuple(rows.to_pylist()), made, mark["files"])
 
-    def finished(self, keys: Iterable[str]) -> dict[str, Kept]:
+    def finished(self, keys: Iterable[str]) -> "dict[str, Kept]":
         """Those of `keys` that are finished, from the index where it has them. Raises CorruptArtifact."""
+        from benchmark.index import WHOLE, Index, signature
+
         wanted, index = set(keys), Index(self.storage, WHOLE)
         signed = {signature(key, files): key for key, files in self.folders() if key in wanted}
         found = {signed[one]: kept for one, kept in index.kept(signed.keys())}
@@ -114,6 +118,8 @@ class Store(Records):
 
     def made(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Key -> provenance of those of `keys` that are finished. Raises CorruptArtifact."""
+        from benchmark.index import MADE, Index, signature
+
         wanted, indexed = set(keys), Index(self.storage, MADE).made()
         found: dict[str, dict[str, Any]] = {}
         for key, files in self.folders():
