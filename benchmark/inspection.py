@@ -3,11 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmark.about import is_about
 from benchmark.plan_record import sound
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
@@ -19,6 +20,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 KEY = re.compile(r"[0-9a-f]{64}")
 ROWS = "rows.parquet"
+_NUMBERS = frozenset(
+    ["threads", "wall_s", "gpu_s", "gpus", "gpu_utilisation", "gpu_memory_bytes", "host_memory_bytes", "schema_version"]
+)
+"""Columns of `schema.PROVENANCE` that are numbers; the others are texts."""
 _FILE = re.compile(r"[a-z0-9_]{1,100}\.(parquet|safetensors)")
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading JSON of an unknown hand may raise."""
@@ -56,7 +61,11 @@ def read_mark(storage: Storage, key: str) -> dict[str, Any]:
             raise ValueError(f"{name[:80]!r}: no name, size and hash of a trial's file")
     if ROWS not in files:
         raise ValueError(f"it names no {ROWS}")
-    return {"trial": trial, "files": files, "provenance": dict(mark["provenance"])}
+    made = dict(mark["provenance"])
+    for name, value in made.items():
+        if value is not None and not isinstance(value, int | float if name in _NUMBERS else str):
+            raise ValueError(f"provenance {name[:80]!r}: {type(value).__name__}")
+    return {"trial": trial, "files": files, "provenance": made}
 
 
 def fault(storage: Storage, key: str) -> str:
@@ -121,7 +130,8 @@ def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
 
 def prefixes(storage: Storage) -> list[str]:
     """The folders of trials, by the first two digits of their keys."""
-    return [prefix for prefix in sorted(storage.tree("trials", 1)) if re.fullmatch("[0-9a-f]{2}", prefix)]
+    found = sorted(storage.tree("trials", 1).items())
+    return [prefix for prefix, kind in found if re.fullmatch("[0-9a-f]{2}", prefix) and not isinstance(kind, Leaf)]
 
 
 def _scan_prefix(storage: Storage, prefix: str, index: "Index") -> tuple[set[str], list[Problem]]:
@@ -155,8 +165,21 @@ def record(storage: Storage, name: str) -> dict[str, Any] | None:
         value = json.loads(storage.read(name))
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(value, dict) and value.get("record") == name.split("/")[0] and name.endswith(".json")
-    return value if known and (value["record"] != "plans" or sound(value)) else None
+    kind = name.split("/")[0]
+    known = isinstance(value, dict) and value.get("record") == kind and name.endswith(".json")
+    return value if known and (kind not in _SHAPES or _SHAPES[kind](value)) else None
+
+
+def _is_failure(value: Mapping[str, Any]) -> bool:
+    texts = (value.get("key"), value.get("traceback"))
+    return all(isinstance(text, str) for text in texts) and bool(KEY.fullmatch(value["key"]))
+
+
+_SHAPES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "plans": lambda value: sound(value) and is_about(value.get("about")),
+    "failures": _is_failure,
+    "running": lambda value: isinstance(value.get("time"), int | float) and isinstance(value.get("trials"), list),
+}
 
 
 def records(storage: Storage, kind: str) -> list[dict[str, Any]]:

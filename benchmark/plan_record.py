@@ -5,6 +5,7 @@ large and as slow.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +85,25 @@ def unpack(manifest: Mapping[str, Any]) -> Json:
 def sound(manifest: Mapping[str, Any]) -> bool:
     """Whether `unpack` can read it; without the memory for all of it."""
     try:
+        if not isinstance(manifest["suite"], str) or not isinstance(manifest["suite_hash"], str):
+            return False
         if isinstance(manifest["nodes"], list):
-            unpack(manifest)
-            return True
-        keys = manifest["keys"]
-        return sum(1 for _ in _trials(manifest)) > max((at for at, *_ in _labelled(manifest) if keys[at]), default=-1)
+            found = ((node["key"], *(node[name] for name in LABELS)) for node in unpack(manifest)["nodes"])
+            return all(_is_node(*node) for node in found)
+        keys, number = manifest["keys"], sum(1 for _ in _trials(manifest))
+        return all(at < number and _is_node(keys[at], *labels) for at, *labels in _labelled(manifest))
     except _NOT_ONE:
         return False
 
 
+def _is_node(key: Any, stage: Any, method: Any, model: Any, replica: Any, cost: Any) -> bool:
+    """Whether a node's key and labels are of the types that `pack` writes."""
+    texts = isinstance(stage, str) and isinstance(method, str) and isinstance(model, str)
+    numbers = (replica is None or type(replica) is int) and type(cost) in (int, float)
+    return texts and numbers and isinstance(key, str) and bool(_KEY.fullmatch(key))
+
+
+_KEY = re.compile(r"[0-9a-f]{64}")
 _NOT_ONE = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 
 

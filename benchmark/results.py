@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.stages.samples import cubes
-from benchmark.store import Store
+from benchmark.store import CorruptArtifact, Store
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 
@@ -75,11 +75,18 @@ class SuiteResults:
 
     def cubes(self, model: str, method: str) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.float64]]]:
         """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model."""
-        replicas = [cubes(self.store.table(done.key, "samples")) for done in self.of(model, "leakage", method).values()]
+        replicas = [self._samples(done.key) for done in self.of(model, "leakage", method).values()]
         for place in dict.fromkeys(place for replica in replicas for place in replica):
             parts = [replica[place] for replica in replicas if place in replica]
             shape = np.max([part.shape for part in parts], axis=0)
             yield place, np.stack([_padded(part, shape) for part in parts])
+
+    def _samples(self, key: str) -> Cubes:
+        table = self.store.table(key, "samples")
+        try:
+            return cubes(table)
+        except (KeyError, ValueError, TypeError) as error:
+            raise CorruptArtifact(key, "samples.parquet", f"no table of samples ({error})") from error
 
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""

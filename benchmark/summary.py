@@ -12,7 +12,7 @@ from benchmark import schema, stats
 from benchmark.aggregated import Aggregated
 from benchmark.prices import bill, prices_of
 from benchmark.results import SuiteResults
-from benchmark.store import Store
+from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Row
 
 _SPECIFIC = {
@@ -194,6 +194,9 @@ def _shown(results: SuiteResults) -> dict[str, list[pa.Table]]:
         labels = {"suite": results.name, "model": done.model, "replica": done.replica, "method": done.method}
         for name, columns in schema.SHOWN.items():
             table = results.store.table(done.key, name)
+            lacking = set(schema.unlabelled(name).names) - set(table.column_names)
+            if lacking:
+                raise CorruptArtifact(done.key, f"{name}.parquet", f"it has no column {min(lacking)!r}")
             if name == "pictures":
                 ids = table["image_id"].to_pylist()
                 table = table.filter(pa.array([image not in seen for image in ids], pa.bool_()))

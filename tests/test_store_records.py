@@ -10,6 +10,17 @@ from benchmark.plan import Plan
 from benchmark.store import Store
 from benchmark.trial import Trial
 
+ABOUT = {
+    "yaml": "a: 1\n",
+    "path": "suite.yaml",
+    "data": "a card",
+    "replicas": 2,
+    "models": [{"name": "m", "architecture": "a", "regime": "r", "train_norm": None, "train_epsilon": None}],
+    "evasion": [{"label": "pgd", "kind": "pgd", "norm": "linf", "epsilon": 0.1}],
+    "inversion": ["gradient"],
+    "membership": ["loss_threshold"],
+}
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -28,12 +39,12 @@ def test_failures_are_kept_beside_results(store: Store) -> None:
 
 
 def test_plans_are_kept_a_suite_each(store: Store) -> None:
-    store.write_plan(PLAN, {"yaml": "a: 1\n"})
-    store.write_plan(PLAN, {"yaml": "a: 2\n"})
-    store.write_plan(Plan("other", "e" * 64, ()), {})
+    store.write_plan(PLAN, ABOUT)
+    store.write_plan(PLAN, {**ABOUT, "yaml": "a: 2\n"})
+    store.write_plan(Plan("other", "e" * 64, ()), ABOUT)
     plans = {plan["suite"]: plan for plan in store.plans()}
     assert plans.keys() == {"../<b>", "other"}
-    assert plans["../<b>"]["about"] == {"yaml": "a: 2\n"} and plans["../<b>"]["suite_hash"] == "d" * 64
+    assert plans["../<b>"]["about"] == {**ABOUT, "yaml": "a: 2\n"} and plans["../<b>"]["suite_hash"] == "d" * 64
     (node,) = plans["../<b>"]["nodes"]
     assert Trial.from_json(node["trial"]).key == node["key"] == NODE.key
     assert (node["stage"], node["replica"], node["cost"]) == ("evade", 1, 2.5)
