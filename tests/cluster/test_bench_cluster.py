@@ -59,7 +59,8 @@ def test_a_closed_laptop_loses_nothing(cluster: Cluster, undisturbed: command.Me
     assert code == 0, output + errors
     assert "suite tiny: most robust first" not in errors and "lossy: most robust first" in output
     assert (tmp_path / "site" / "index.html").exists() and f"page, here: {(tmp_path / 'site').as_uri()}" in output
-    assert len({Store(results).provenance(key)["host"] for key in Store(results).keys()}) == 3
+    # Trials are short, so that the last host's worker may come too late for any.
+    assert len({Store(results).provenance(key)["host"] for key in Store(results).keys()}) >= 2
 
     assert command.measured(results) == undisturbed and Store(results).check() == []
     code, output, errors = call(cluster, "stop", "lossy", *where)
