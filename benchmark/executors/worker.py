@@ -27,7 +27,7 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         if not leases.take(key):
             return Finished(key, elsewhere="running")
         held = True
-        if not settings.again and store.has(key):  # another driver was here since ours looked
+        if settings.driver and not settings.again and store.has(key):  # another driver was here since ours looked
             return Finished(key, elsewhere="done")
         with Meter(device) as meter:
             outcome = execute(trial, store, replace(settings, device=device))

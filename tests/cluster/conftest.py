@@ -10,7 +10,7 @@ import onprem
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[onprem.Cluster]:
     """Three hosts, `ray up`."""
     reason = hosts.missing()
@@ -24,7 +24,7 @@ def cluster() -> Iterator[onprem.Cluster]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> command.Measured:
     """What a local run of the lossy suite measures: `command.measured`."""
     folder = tmp_path_factory.mktemp("undisturbed")

@@ -56,7 +56,9 @@ def test_a_node_that_freezes_and_comes_back(environment: dict[str, str], tmp_pat
     assert found["kinds"] == ["begun", "started", "retried", "started", "finished"]
     assert found["reasons"] == ["NodeDiedError"]
     assert found["detected_s"] < 8  # 3 to 5 on a quiet machine; by Ray's own settings until it is back, or minutes
-    assert (found["num_done"], found["attempts"], found["rows"], found["problems"]) == (1, 2, [1.0], [])
+    # The worker that was frozen may have finished before the second attempt begins, which then finds the result.
+    assert found["attempts"] in (1, 2)
+    assert (found["num_done"], found["rows"], found["problems"]) == (1, [1.0], [])
 
 
 @pytest.mark.parametrize(
