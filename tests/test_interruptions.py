@@ -63,7 +63,9 @@ def look(folder: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_kill_9_of_the_driver_again_and_again(tmp_path: Path, tiny_run: Run) -> None:
-    done = [kill("ray", tmp_path, 3), kill("local", tmp_path, 0), kill("local", tmp_path, 8, look)]
+    done = [kill("ray", tmp_path, 3), kill("local", tmp_path, 0)]
+    call("status", "--results", tmp_path / "results")  # loads what it needs: the rest of the run takes seconds only
+    done.append(kill("local", tmp_path, 8, look))
     assert done == sorted(done) and done[0] >= 3 and done[2] >= 8, "nothing that was finished is lost"
     with start("local", tmp_path, uuid.uuid4().hex) as run:
         output, errors = run.communicate()
