@@ -79,6 +79,6 @@ def methods() -> Table:
             continue
         for name in names:
             method = registry.lookup(kind, name)
-            what = (method.__doc__ or "").strip().splitlines()[0]
+            what = (method.__doc__ or "").strip().partition("\n")[0]
             table.add_row(kind, name, Text(what), Text(method.SOURCE))
     return table
