@@ -18,9 +18,10 @@ if sys.argv[1] == "kept":
 def step():
     return [torch.ones(n, 1 << 18) for n in (3, 5, 7, 11, 13)]  # 3 to 13 MiB, all freed together
 
-step(), step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -31,9 +32,11 @@ def page_faults(mode: str) -> int:
     return int(found.stdout)
 
 
-ENV = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+# What glibc begins with; set, it stays, where it would otherwise grow with what happens to be freed.
+ENV = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's mallopt is tested; this is another C library")
 def test_steps_of_equal_size_touch_no_new_pages() -> None:
-    assert 20 * page_faults("kept") < page_faults("default")
+    # Not none: once in a while the heap grows by one of the pieces, where they came to lie otherwise.
+    assert 10 * page_faults("kept") < page_faults("given back")

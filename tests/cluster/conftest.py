@@ -1,6 +1,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import command
@@ -25,9 +26,14 @@ def cluster() -> Iterator[onprem.Cluster]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> command.Measured:
-    """What a local run of the lossy suite measures: `command.measured`."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Future[command.Measured]]":
+    """What a local run of the lossy suite measures: `command.measured`. It runs while the cluster comes up."""
     folder = tmp_path_factory.mktemp("undisturbed")
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(_measured_here, folder)
+
+
+def _measured_here(folder: Path) -> command.Measured:
     places = ("--results", folder / "results", "--site", folder / "site")
     include = ("--include", napping.__file__)
     done = command.bench("run", onprem.lossy_suite(folder), *include, "--executor", "local", *places, timeout=900)
