@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from benchmark.encoding import parquet
 from benchmark.index import SCHEMA, WHOLE, Index, Kept, encode, signature
 from benchmark.inspection import side_by_side
+from benchmark.seen import Seen
 from benchmark.store import CorruptArtifact, Store
 
 MANY = 10_000
@@ -30,7 +31,7 @@ def compact(store: Store) -> Compacted:
 
     Runs may go on beside it: a trial that is written meanwhile is in the next one. Raises OSError, StoreFull.
     """
-    index = Index(store.storage, WHOLE)
+    index, seen = Index(store.storage, WHOLE), Seen(store.storage)
     current = {signature(key, files): key for key, files in store.folders()}
     new = [(one, key) for one, key in current.items() if one not in index]
     held = list(_held(index, set(current)))
@@ -39,6 +40,7 @@ def compact(store: Store) -> Compacted:
     num_new = sum(len(part) for part in made)
     if num_new or len(index.names) != 1 or len(table) != len(index):
         _replace(store, index, table)
+    seen.forget()
     return Compacted(len(table), num_new)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.about import is_about
@@ -15,6 +16,7 @@ from benchmark.trial import Trial
 
 if TYPE_CHECKING:
     from benchmark.index import Index
+    from benchmark.seen import Seen
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -105,15 +107,17 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
     return "", known
 
 
-def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
+def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
     """(keys of the finished trials, problems) of a results folder, in one pass.
 
+    seen: told of the trials that had to be looked at and are whole.
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
     from benchmark.index import Index  # with pyarrow, which a driver's start need not wait for
+    from benchmark.seen import Seen
 
-    index = Index(storage)
-    problems = [Problem(name, reason) for name, reason in index.problems]
+    index, seen = Index(storage), seen or Seen(storage)
+    problems = [Problem(name, reason) for name, reason in (*index.problems, *seen.problems)]
     for kind_name in ("failures", "plans"):  # first, since a plan needs memory while it is read
         for name, _ in _visible(storage, storage.tree(kind_name, 1)):
             if record(storage, f"{kind_name}/{name}") is None:
@@ -122,7 +126,8 @@ def scan(storage: Storage) -> tuple[set[str], list[Problem]]:
         if not re.fullmatch("[0-9a-f]{2}", prefix) or isinstance(kind, Leaf):
             problems.append(Problem(f"trials/{prefix}", "foreign: not a folder of trials"))
     done: set[str] = set()
-    for whole, wrong in side_by_side(storage, lambda prefix: _scan_prefix(storage, prefix, index), prefixes(storage)):
+    look = partial(_scan_prefix, storage, index, seen)
+    for whole, wrong in side_by_side(storage, look, prefixes(storage)):
         done |= whole
         problems += wrong
     return done, problems
@@ -134,7 +139,7 @@ def prefixes(storage: Storage) -> list[str]:
     return [prefix for prefix, kind in found if re.fullmatch("[0-9a-f]{2}", prefix) and not isinstance(kind, Leaf)]
 
 
-def _scan_prefix(storage: Storage, prefix: str, index: "Index") -> tuple[set[str], list[Problem]]:
+def _scan_prefix(storage: Storage, index: "Index", seen: "Seen", prefix: str) -> tuple[set[str], list[Problem]]:
     from benchmark.index import signature
 
     done: set[str] = set()
@@ -144,7 +149,8 @@ def _scan_prefix(storage: Storage, prefix: str, index: "Index") -> tuple[set[str
         if not KEY.fullmatch(key) or key[:2] != prefix or isinstance(files, Leaf):
             problems.append(Problem(name, "foreign: not the folder of a trial"))
             continue
-        if signature(key, files) in index:
+        signed = signature(key, files)
+        if signed in index or seen.holds(signed):
             done.add(key)
             continue
         if files and all(storage.hidden(file) for file in files):  # being written
@@ -155,6 +161,8 @@ def _scan_prefix(storage: Storage, prefix: str, index: "Index") -> tuple[set[str
             continue
         done.add(key)
         visible = [file for file, _ in _visible(storage, files) if file not in known]
+        if not visible:
+            seen.add(signed)
         problems += [Problem(f"{name}/{file}", "foreign: no file of this trial") for file in visible]
     return done, problems
 

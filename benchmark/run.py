@@ -1,14 +1,17 @@
 """Plan x Store x Executor: what is missing is computed, what fails is kept apart, nothing is lost."""
 
+import contextlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from benchmark import registry
+from benchmark.durable import StoreFull
 from benchmark.executors import ExecutorFactory
 from benchmark.heartbeat import Heartbeat, driver
 from benchmark.schedule import Event, Report, Schedule
+from benchmark.seen import Seen
 from benchmark.store import Store
 from benchmark.trial import Settings
 
@@ -36,14 +39,17 @@ def run(
     begin = time.monotonic()
     store.writable()
     store.clear_stale()
-    done, problems = store.scan()
+    seen = Seen(store.storage)
+    done, problems = store.scan(seen)
+    with contextlib.suppress(OSError, StoreFull):
+        seen.gather()
     for problem in problems:
         place = store.set_aside(problem.name, problem.reason)
         on_event(Event("problem", message=f"{problem.name}: {problem.reason}; set aside in {place}"))
     sources = tuple(registry.source(file) if isinstance(file, str) else file for file in settings.include)
     settings = replace(settings, results=str(store.root), include=sources, driver=driver(), again=rerun == "all")
     todo = select(plan, done, store.failures(), rerun)
-    schedule = Schedule(plan, store, done - todo, todo, on_event)
+    schedule = Schedule(plan, store, done - todo, todo, on_event, seen)
     interrupted = False
     if todo:
         try:

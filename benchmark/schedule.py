@@ -1,5 +1,6 @@
 """What a run does next: which trials are ready, which run, and what comes of those that end."""
 
+import contextlib
 import heapq
 import time
 from collections import Counter, defaultdict
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.durable import StoreFull
 from benchmark.executors import Executor, Finished, Loss, Room
 from benchmark.heartbeat import Heartbeat
+from benchmark.seen import Seen
 from benchmark.store import Store
 
 if TYPE_CHECKING:
@@ -89,9 +91,15 @@ class Schedule:
     """The state of one run: what is done, ready, running; decides what comes next."""
 
     def __init__(
-        self, plan: "Plan", store: Store, done: set[str], todo: set[str], on_event: Callable[[Event], None]
+        self,
+        plan: "Plan",
+        store: Store,
+        done: set[str],
+        todo: set[str],
+        on_event: Callable[[Event], None],
+        seen: Seen,
     ) -> None:
-        self._store, self._on_event = store, on_event
+        self._store, self._on_event, self._seen = store, on_event, seen
         self._nodes = {node.key: node for node in plan.nodes}
         self._children: dict[str, list[str]] = defaultdict(list)
         for node in plan.nodes:
@@ -128,6 +136,8 @@ class Schedule:
             for finished in executor.wait(timeout=1.0) if self._running else ():
                 self._settle(finished)
             self._look_again()
+            with contextlib.suppress(OSError, StoreFull):  # the next run looks at these trials itself
+                self._seen.keep()
         if self._full:
             raise StoreFull(self._store.root)
         for key in [key for key in self._nodes if key in self._left]:
@@ -198,6 +208,7 @@ class Schedule:
             self._num_executed += 1
             self._trial_wall_s += finished.wall_s
             self._count_done(key)
+            self._seen.add(finished.signature)
             self._tell("finished", key, wall_s=finished.wall_s, made=finished.made)
         elif finished.full:
             self._full = True

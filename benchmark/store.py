@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from benchmark.index import Kept
+    from benchmark.seen import Seen
 
 T = TypeVar("T")
 _STALE_S = 3600.0
@@ -216,9 +217,18 @@ class Store(Records):
         """What does not belong in the results folder; see `set_aside`."""
         return self.scan()[1]
 
-    def scan(self) -> tuple[set[str], list[Problem]]:
-        """(keys of the finished trials, what `check` finds), in one pass."""
-        return inspection.scan(self.storage)
+    def scan(self, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
+        """(keys of the finished trials, what `check` finds), in one pass. seen: see `inspection.scan`."""
+        return inspection.scan(self.storage, seen)
+
+    def signature(self, key: str) -> bytes:
+        """Of a trial and what is in its folder now, see `index.signature`; empty where that cannot be told."""
+        from benchmark.index import signature
+
+        try:
+            return signature(key, self.storage.tree(place(key), 1))
+        except OSError:
+            return b""
 
     def set_aside(self, name: str, reason: str) -> str:
         """Move a trial (by key) or a file or folder (by its relative name) out of the way; nothing is deleted.

@@ -86,7 +86,7 @@ WORK: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "compact": compact,
     "page": page,
 }
-STEPS = ["plan", "resume", "fill", "plan", "resume", "compact", "plan", "resume", "page", "page"]
+STEPS = ["plan", "resume", "fill", "plan", "resume", "resume", "compact", "plan", "resume", "page", "page"]
 
 
 def measured(what: str, path: Path, results: Path) -> dict[str, Any]:

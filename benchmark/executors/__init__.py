@@ -40,6 +40,7 @@ class Finished:
     elsewhere: another driver runs it now, or has just finished it; it was not computed, and nothing went wrong.
     host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
     made: what else of the provenance is for the bill and for people (`REPORTED`); empty if it did not go well.
+    signature: of the trial's folder as it was written, see `index.signature`; empty if unknown.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Finished:
     elsewhere: Literal["", "running", "done"] = ""
     host: str = ""
     made: Mapping[str, Any] = field(default_factory=dict)
+    signature: bytes = b""
 
     @property
     def ok(self) -> bool:

@@ -38,7 +38,8 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         made = {**provenance(device, settings.threads), **spent}
         store.write(trial, outcome, made)
         store.clear_progress(key)
-        return Finished(key, wall_s, gpu_s, host=made["host"], made={name: made[name] for name in REPORTED})
+        reported = {name: made[name] for name in REPORTED}
+        return Finished(key, wall_s, gpu_s, host=made["host"], made=reported, signature=store.signature(key))
     except StoreFull as error:
         return Finished(key, time.perf_counter() - begin, error=str(error), full=True)
     except CorruptArtifact as error:

@@ -1,0 +1,83 @@
+"""Trials that a run has seen whole, so that the next one need not look at them again, even if this one is killed.
+
+    index/<hash of its content>.seen: signatures of trials, 16 bytes each
+
+Derived, as the index is: a signature holds while the trial's folder is what it was. It says less than a line of the
+index and costs a run nothing, since a worker has the trial's folder at hand when it has written it.
+"""
+
+import hashlib
+import re
+
+from benchmark.storage import Storage
+
+SIZE = 16
+"""Bytes of a signature, see `index.signature`."""
+MANY = 1_000
+"""Signatures in a file: what a killed run has to look at again takes a third of a second."""
+_FILE = re.compile(r"[0-9a-f]{16}\.seen")
+
+
+class Seen:
+    """What runs have seen in a store. problems: name and reason of files that say nothing."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.problems: list[tuple[str, str]] = []
+        self._storage, self._names = storage, list[str]()
+        self._before: set[bytes] = set()
+        self._holding: set[bytes] = set()  # of those before, what the store still has
+        self._new: set[bytes] = set()
+        for name in sorted(name for name in storage.tree("index", 1) if _FILE.fullmatch(name)):
+            try:
+                content = storage.read(f"index/{name}")
+            except FileNotFoundError:  # another run has just gathered it
+                continue
+            except OSError as error:
+                self.problems.append((f"index/{name}", f"cannot be read ({type(error).__name__}: {error})"))
+                continue
+            if _name(content) == name and len(content) % SIZE == 0:
+                self._names.append(name)
+                self._before.update(content[i : i + SIZE] for i in range(0, len(content), SIZE))
+            else:
+                self.problems.append((f"index/{name}", "damaged: its content is not the one that was written"))
+
+    def holds(self, one: bytes) -> bool:
+        """Was this trial seen whole, as it is now?"""
+        if one in self._before:
+            self._holding.add(one)
+            return True
+        return False
+
+    def add(self, one: bytes) -> None:
+        """A trial is whole now."""
+        if len(one) == SIZE:
+            self._new.add(one)
+
+    def gather(self) -> None:
+        """After a look at the whole store: one file of what holds, in place of those there were. Raises OSError."""
+        if len(self._names) > 1 or len(self._new) >= MANY:
+            self._new |= self._holding
+            old, self._names = self._names, []
+            self._write()
+            for name in set(old) - set(self._names):
+                self._storage.remove(f"index/{name}")
+
+    def keep(self) -> None:
+        """Write what is new, where it is much. Raises OSError."""
+        if len(self._new) >= MANY:
+            self._write()
+
+    def forget(self) -> None:
+        """Remove the files, once the index says more."""
+        for name in self._names:
+            self._storage.remove(f"index/{name}")
+
+    def _write(self) -> None:
+        content = b"".join(sorted(self._new))
+        self._storage.write(f"index/{_name(content)}", content)
+        self._names.append(_name(content))
+        self._new.clear()
+
+
+def _name(content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.seen"
