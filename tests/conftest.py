@@ -22,14 +22,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> command.Run:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """A real S3 server on loopback, with the bucket `bench`."""
+    """A real S3 server on loopback."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bench", method="PUT")).close()
         yield f"http://{host}:{port}"
     finally:
         server.stop()
@@ -47,6 +46,8 @@ def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
+    # Each time: moto's mocks in other tests empty this server too, since it is in this process.
+    urllib.request.urlopen(urllib.request.Request(f"{s3_endpoint}/bench", method="PUT")).close()
     return f"s3://bench/{uuid.uuid4().hex[:8]}/results"
 
 

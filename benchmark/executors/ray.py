@@ -18,6 +18,7 @@ from benchmark.trial import Settings, Trial
 
 ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # it would print of trials that Ctrl-C gave up; the others are looked at
     # Workers see every GPU and pick the one they were given: a process that serves another GPU
     # next could not change its CUDA_VISIBLE_DEVICES any more once CUDA has started.
     "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
