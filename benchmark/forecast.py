@@ -76,10 +76,10 @@ class Measured:
                 return work.operations * rate.seconds / rate.operations
         return work.operations / ASSUMED_GPU_FLOPS
 
-    def expected(self, left: "Forecast") -> Bill:
-        """The bill at the end, if a second of what is left costs what one of its stage, or else of all, did so far."""
+    def expected(self, *others: "Forecast") -> Bill:
+        """The bill with other trials, if a second of theirs costs what one of its stage, or else of all, did so far."""
         found = self.bill.times(1.0)
-        for stage, seconds in left.by_stage.items():
+        for stage, seconds in (item for other in others for item in other.by_stage.items()):
             done = self.bills.get(stage, self.bill)
             if done.seconds:
                 found += done.times(seconds / done.seconds)

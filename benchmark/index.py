@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
     metadata={"index_version": "1"},
 )
 
-WHOLE, MADE = tuple(SCHEMA.names), ("signature", "made")
+WHOLE = tuple(SCHEMA.names)
 
 
 class Kept(NamedTuple):
@@ -81,13 +81,6 @@ class Index:
 
     def __len__(self) -> int:
         return len(self._known)
-
-    def made(self) -> dict[bytes, dict[str, Any]]:
-        """Signature -> provenance of the trial; of an index with the columns `MADE`."""
-        found: dict[bytes, dict[str, Any]] = {}
-        for table in self.tables:
-            found |= zip(table["signature"].to_pylist(), _dicts(table["made"].combine_chunks()), strict=True)
-        return found
 
     def kept(self, wanted: Collection[bytes]) -> Iterator[tuple[bytes, Kept]]:
         """The lines of these signatures; of an index with the columns `WHOLE`."""

@@ -3,7 +3,7 @@
     index/<hash of its content>.seen: signatures of trials, 16 bytes each
 
 Derived, as the index is: a signature holds while the trial's folder is what it was. It says less than a line of the
-index and costs a run nothing, since a worker has the trial's folder at hand when it has written it.
+index and costs a run little: a worker lists a trial's folder when it has written it.
 """
 
 import hashlib
@@ -74,9 +74,9 @@ class Seen:
 
     def _write(self) -> None:
         content = b"".join(sorted(self._new))
+        self._new.clear()  # also where it cannot be written: a run must not try that with every trial
         self._storage.write(f"index/{_name(content)}", content)
         self._names.append(_name(content))
-        self._new.clear()
 
 
 def _name(content: bytes) -> str:

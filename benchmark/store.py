@@ -117,21 +117,6 @@ class Store(Records):
                 found[key] = kept
         return found
 
-    def made(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Key -> provenance of those of `keys` that are finished. Raises CorruptArtifact."""
-        from benchmark.index import MADE, Index, signature
-
-        wanted, indexed = set(keys), Index(self.storage, MADE).made()
-        found: dict[str, dict[str, Any]] = {}
-        for key, files in self.folders():
-            if key in wanted:
-                known = indexed.get(signature(key, files))
-                if known is not None:
-                    found[key] = known
-                elif self.has(key):
-                    found[key] = self.provenance(key)
-        return found
-
     def folders(self) -> Iterator[tuple[str, Tree]]:
         """Every trial's folder with what lies in it, finished or not."""
         names = inspection.prefixes(self.storage)

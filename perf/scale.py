@@ -28,12 +28,11 @@ class Begun(Exception):
 
 
 def plan_command(path: str, results: str) -> dict[str, Any]:
-    """All that `bench plan` does but print."""
-    from benchmark.live import planned
+    """`bench plan`."""
+    from benchmark.cli.running import plan
 
-    prepared, store = prepare(path, None, ()), Store(results)
-    planned(prepared.plan, store.made(node.key for node in prepared.plan.nodes))
-    return {"trials": len(prepared.plan.nodes)}
+    plan.main([path, "--results", results], standalone_mode=False)
+    return {}
 
 
 def resume(path: str, results: str) -> dict[str, Any]:

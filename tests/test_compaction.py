@@ -8,6 +8,7 @@ import command
 import pytest
 from board import PROVENANCE, Board, share
 from command import Run, snapshot
+from looking import DAMAGES, damaged, reads
 from rich.console import Console
 
 from benchmark import compaction
@@ -58,13 +59,7 @@ def test_what_is_in_the_index_is_what_the_trials_say(board: Board) -> None:
 
 def test_a_resume_of_indexed_trials_opens_no_file_of_theirs(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     compact(board.store)
-    read, names = board.store.storage.read, []
-
-    def told(name: str, most: int = 2**26) -> bytes:
-        names.append(name)
-        return read(name, most)
-
-    monkeypatch.setattr(board.store.storage, "read", told)
+    names = reads(board.store, monkeypatch)
     assert board.store.scan()[0] == keys(board) and len(board.store.finished(keys(board))) == 8
     assert names and not [name for name in names if name.startswith("trials/")]
 
@@ -111,17 +106,11 @@ def test_a_trial_that_was_set_aside_is_gone(board: Board) -> None:
     assert board.store.scan()[0] == keys(board) - {node.key} == board.store.finished(keys(board)).keys()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "same size", "missing", "foreign"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_of_an_indexed_trial_is_found(board: Board, damage: str) -> None:
     node = predicted(board)
     compact(board.store)
-    path = board.store.folder(node.key) / "rows.parquet"
-    if damage == "foreign":
-        (path.parent / "mine.txt").write_text("foreign")
-    elif damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(b"" if damage == "truncated" else b"\0" * path.stat().st_size)
+    damaged(board.store, node.key, damage)
     done, (problem,) = board.store.scan()
     assert problem.name.startswith(f"trials/{node.key[:2]}/{node.key}")
     assert (node.key in done) == (damage == "foreign")

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.costs import ASSUMED_GPU_FLOPS
 from benchmark.forecast import Measured, Work, forecast, of_plan
+from benchmark.live import planned
 from benchmark.prices import Prices
 
 
@@ -81,6 +82,23 @@ def test_the_bill_at_the_end(measured: Measured) -> None:
     # 20 + 10 + half of 40 s with half a GPU
     assert whole.gpu_hours == pytest.approx((20 + 10 + 10) / 3600)
     assert measured.bill.money == pytest.approx(0.24)
+
+
+def test_a_plan_tells_the_same_from_some_of_the_trials_that_are_done() -> None:
+    import toy
+
+    plan = toy.diamonds(6)
+    works = of_plan(plan.nodes)
+    done = [work for i, work in enumerate(works) if i % 4]
+    # Every trial of a stage at the same rate, each stage at its own.
+    rates = {stage: 1e7 * (i + 1) for i, stage in enumerate(dict.fromkeys(work.stage for work in works))}
+    made = {work.key: {"wall_s": work.operations / rates[work.stage], "threads": 1} for work in done}
+    first = {work.stage: work.key for work in done}
+    *_, rate, money = planned(plan, made.keys(), made)
+    *_, some_rate, some_money = planned(plan, made.keys(), {key: made[key] for key in first.values()})
+    assert len(first) < len(done) and str(rate).endswith(f"; at the rates of the {len(done)} trials done")
+    assert str(some_rate) == str(rate).replace("the rates of the", f"the rates of {len(first)} of the")
+    assert str(some_money) == str(money).replace("spent: ", "spent: about ") and "about" not in str(money).split(";")[0]
 
 
 def test_a_plan_counts_each_trial_once() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,13 @@ from benchmark.cli.showing import show
 
 if TYPE_CHECKING:
     from benchmark.executors import ExecutorFactory
-    from benchmark.plan import Plan
+    from benchmark.plan import Node
     from benchmark.schedule import Report
     from benchmark.store import Store
     from benchmark.trial import Settings
 
 _LOOKED_AT = 40
-"""Trials of each kind whose time a run looks up before it begins."""
+"""Trials of each kind whose time is looked up before a run begins."""
 
 
 @click.command()
@@ -92,7 +92,7 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     )
     store.write_plan(prepared.plan, prepared.about)
     here = host() if options["address"] is None else ""
-    tracker = Tracker(plan, prepared.suite.prices, _sample(plan, store), here)
+    tracker = Tracker(plan, prepared.suite.prices, _sample(plan.nodes, store), here)
     with Follower(console, tracker) as follower:
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
     if report.num_total > MANY:
@@ -153,14 +153,15 @@ def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ..
 
     prepared, store = prepare(suite, data_root, include), Store(results)
     slots = num_slots(Settings(results, threads=prepared.suite.threads))
-    made = store.made(node.key for node in prepared.plan.nodes)
-    terminal().print(*planned(prepared.plan, made, slots, prepared.suite.prices), sep="\n", highlight=False)
+    done = store.scan()[0]
+    made = dict(_sample((node for node in prepared.plan.nodes if node.key in done), store))
+    terminal().print(*planned(prepared.plan, done, made, slots, prepared.suite.prices), sep="\n", highlight=False)
 
 
-def _sample(plan: "Plan", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:
+def _sample(nodes: "Iterable[Node]", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, provenance) of some trials of each kind that are done: enough for rates, few enough to be read at once."""
     looked: Counter[tuple[str, str]] = Counter()
-    for key, node in {node.key: node for node in plan.nodes}.items():
+    for key, node in {node.key: node for node in nodes}.items():
         kind = (node.stage, node.method)
         looked[kind] += 1
         if looked[kind] <= _LOOKED_AT and store.has(key):

@@ -1,7 +1,7 @@
 """What `bench plan` and `bench status` say: what is there, what is left, how long that takes and what it costs."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -18,14 +18,19 @@ from benchmark.results import SuiteResults
 
 
 def planned(
-    plan: Plan, made: Mapping[str, Mapping[str, Any]], slots: int = 1, prices: Prices | None = None
+    plan: Plan,
+    done: Collection[str],
+    made: Mapping[str, Mapping[str, Any]],
+    slots: int = 1,
+    prices: Prices | None = None,
 ) -> list[RenderableType]:
     """`bench plan`: trials by stage, and what the missing ones will cost at the rate of those done.
 
-    made: key -> provenance of the trials that are done. slots: trials side by side on this machine.
+    done: keys. made: key -> provenance of some of them. slots: trials side by side on this machine.
     """
     works = of_plan(plan.nodes)
-    measured, left = _measured(works, made, prices)
+    measured = _measured(works, made, prices)
+    left = [work for work in works if work.key not in done]
     found = forecast(left, measured, slots)
     table = Table(title=f"suite {plan.suite}: {len(works)} trials", title_justify="left")
     for name in ("stage", "trials", "done", "to run", "work left (TFLOP)", "time left"):
@@ -43,7 +48,10 @@ def planned(
         hours, work = found.work_s / 3600, sum(operations.values())
         assumed = f"{hours:.2g} GPU-hours at an assumed {ASSUMED_GPU_FLOPS / 1e12:.0f} TFLOP/s"
         return [table, Text(f"about {work:.1f} TFLOP: {assumed}; none of these trials was measured here yet")]
-    return [table, Text(f"{_left(found)}; at the rates of the {len(made)} trials done"), Text(_money(measured, found))]
+    unread = forecast([work for work in works if work.key in done and work.key not in made], measured, slots)
+    of_those = f"{len(made)} of the {sum(totals.values()) - len(left)}" if unread.work_s else f"the {len(made)}"
+    rates = f"{_left(found)}; at the rates of {of_those} trials done"
+    return [table, Text(rates), Text(_money(measured, found, unread))]
 
 
 def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType]:
@@ -57,7 +65,8 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     lines: list[RenderableType] = [Text(f"suite {results.name}: {len(states)} trials, {told}")]
     works = of_manifest(results.manifest["nodes"])
     made = {done.key: done.made for done in results.done}
-    measured, left = _measured(works, made, prices_of(results.about))
+    measured = _measured(works, made, prices_of(results.about))
+    left = [work for work in works if work.key not in made]
     found = forecast(left, measured, max(1, num_running))
     lines += [_kinds(works, states, measured, found), _machines(made.values())] if made else []
     if not left:
@@ -73,15 +82,13 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     return lines
 
 
-def _measured(
-    works: Sequence[Work], made: Mapping[str, Mapping[str, Any]], prices: Prices | None
-) -> tuple[Measured, list[Work]]:
-    """What the trials that are done took, and those that are left."""
+def _measured(works: Sequence[Work], made: Mapping[str, Mapping[str, Any]], prices: Prices | None) -> Measured:
+    """What trials took."""
     measured = Measured(prices)
     for work in works:
         if work.key in made:
             measured.add(work, made[work.key])
-    return measured, [work for work in works if work.key not in made]
+    return measured
 
 
 def _left(found: Forecast) -> str:
@@ -89,8 +96,11 @@ def _left(found: Forecast) -> str:
     return text + f"{duration(found.work_s)} of compute left, of which {duration(found.chain_s)} in a row"
 
 
-def _money(measured: Measured, found: Forecast) -> str:
-    return f"spent: {measured.bill.text()}; in the end about {measured.expected(found).text()}"
+def _money(measured: Measured, left: Forecast, *unread: Forecast) -> str:
+    """unread: trials that are done, and whose cost nobody looked up."""
+    about = "about " if any(done.work_s for done in unread) else ""
+    spent, end = measured.expected(*unread), measured.expected(left, *unread)
+    return f"spent: {about}{spent.text()}; in the end about {end.text()}"
 
 
 def _plain_table(*names: str) -> Table:
