@@ -9,6 +9,7 @@ help:
 	@echo 'make test   run every test; make test ARGS="tests/test_store.py -x" runs some'
 	@echo 'make lint   ruff, mypy and the import layers'
 	@echo 'make perf   time our loops against other libraries'
+	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
 	@echo 'make clean  remove what make made; results are kept'
 
 demo: $(VENV)/.installed
@@ -25,6 +26,10 @@ lint: $(VENV)/.installed-dev
 
 perf: perf/.venv/.installed
 	perf/.venv/bin/python -m perf $(ARGS)
+
+# On the machine that has the GPU, with whatever torch it has; no install.
+gpu:
+	$(PYTHON) -m perf.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) perf/.venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -55,4 +60,4 @@ define venv
 @echo 'Installing into $(1): about 7 GB, some minutes at the first time ...'
 endef
 
-.PHONY: help demo test lint perf clean
+.PHONY: help demo test lint perf gpu clean
