@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.images import ImageData
+from benchmark.text import printable
 
 Array = npt.NDArray[np.generic]
 TEST_SHARE = 0.2
@@ -75,9 +76,18 @@ def image_data(
 ) -> ImageData:
     """train, test: images (N, C, H, W) uint8 and labels (N,); no test: a share of the training images is held out.
 
-    statistics: published mean and standard deviation a channel; default: those of the training images.
-    Raises ValueError for classes without images, and for test images of another size.
+    statistics: published mean and standard deviation a channel; default: those of the training images. Names are made
+    safe to show: those of folders may be no text at all.
+    Raises ValueError for classes without images, for test images of another size, and for pixels that are nearly black
+    since they were meant as 0 to 1.
     """
+    class_names = tuple(map(printable, class_names))
+    for what, part in (("training", train), ("test", test)):
+        if part is not None and len(part[0]) and int(part[0].max()) <= 1:
+            raise ValueError(
+                f"{where}: no pixel of the {what} images is above {int(part[0].max())} of 255: are these in [0, 1]? "
+                "allowed: uint8 from 0 to 255, or float in [0, 1]"
+            )
     images, labels = train
     if test is None:
         held_out = held_out_for_test(labels)
