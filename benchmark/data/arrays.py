@@ -82,12 +82,9 @@ def image_data(
     since they were meant as 0 to 1.
     """
     class_names = tuple(map(printable, class_names))
-    for what, part in (("training", train), ("test", test)):
-        if part is not None and len(part[0]) and int(part[0].max()) <= 1:
-            raise ValueError(
-                f"{where}: no pixel of the {what} images is above {int(part[0].max())} of 255: are these in [0, 1]? "
-                "allowed: uint8 from 0 to 255, or float in [0, 1]"
-            )
+    _refuse_black(f"{where}: no pixel of the training images", train[0])
+    if test is not None:
+        _refuse_black(f"{where}: no pixel of the test images", test[0])
     images, labels = train
     if test is None:
         held_out = held_out_for_test(labels)
@@ -103,6 +100,14 @@ def image_data(
             raise ValueError(f"{where}: {len(empty)} classes have no {what} image: {names}; allowed: at least one each")
     mean, std = statistics or channel_statistics(images)
     return ImageData(images, labels, *test, class_names=class_names, mean=mean, std=std, card=card)
+
+
+def _refuse_black(no_pixel: str, images: Tensor) -> None:
+    if len(images) and int(images.max()) <= 1:
+        raise ValueError(
+            f"{no_pixel} is above {int(images.max())} of 255: are these in [0, 1]? allowed: uint8 from 0 to 255, or "
+            "float in [0, 1]"
+        )
 
 
 def held_out_for_test(labels: Tensor) -> Tensor:
