@@ -1,5 +1,7 @@
 """Arrays of images and labels, checked, as an `ImageData`."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,6 +12,8 @@ from benchmark.data.images import ImageData
 from benchmark.text import printable
 
 Array = npt.NDArray[np.generic]
+Part = tuple[Tensor, Tensor]
+"""Images (N, C, H, W) uint8 and their labels (N,)."""
 TEST_SHARE = 0.2
 """Of each class, held out where a data set has no test images of its own."""
 _ROUNDING = 1e-6
@@ -68,8 +72,8 @@ def to_labels(where: str, labels: Array, num_images: int, num_classes: int | Non
 
 def image_data(
     where: str,
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor] | None,
+    train: Part,
+    test: Part | None,
     class_names: tuple[str, ...],
     card: str,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
@@ -128,6 +132,19 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     mean = shares @ levels
     std = (shares @ levels.square() - mean.square()).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1 / 255).tolist())
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of classes that have none."""
+    return tuple(f"class {i}" for i in range(count))
+
+
+def size_card(path: Path, train: Part, test: Part | None, names: tuple[str, ...]) -> str:
+    """A line on a user's own data set."""
+    _, channels, height, width = train[0].shape
+    colour = "RGB" if channels == 3 else "grey"
+    count = len(train[1]) + (len(test[1]) if test else 0)
+    return f"{path.name}, {count:,} images of {width} x {height} {colour} pixels in {len(names)} classes"
 
 
 def resized(images: Tensor, size: int) -> Tensor:

@@ -21,12 +21,12 @@ def split_of(name: str) -> str | None:
 
 def split_words(name: str) -> set[str]:
     """The SPLITS that are named by a word of the name, as in `seg_test` or `x-train-2`."""
-    return {_OF_NAME[word] for word in _words(name) if word in _OF_NAME}
+    return {_OF_NAME[word] for word in words(name) if word in _OF_NAME}
 
 
 def is_left_aside(name: str) -> bool:
     """Whether the name says that these are images without a part in training or test, as `unlabeled` does."""
-    return not _LEFT_ASIDE.isdisjoint(_words(name))
+    return not _LEFT_ASIDE.isdisjoint(words(name))
 
 
 def not_read(names: Iterable[str]) -> str:
@@ -36,5 +36,11 @@ def not_read(names: Iterable[str]) -> str:
     return f"; not read: {', '.join(listed[:_SHOWN])}{more}" if listed else ""
 
 
-def _words(name: str) -> list[str]:
+def is_unlabelled(labels: Iterable[object]) -> bool:
+    """Whether nothing in it is a label: empty cells, or the -1 that often stands for them."""
+    return all(label is None or label == -1 or label != label for label in labels)  # NaN is not even itself
+
+
+def words(name: str) -> list[str]:
+    """Its words in lower case, without digits and whatever else is between them."""
     return re.findall("[a-z]+", name.casefold())
