@@ -8,15 +8,16 @@ from typing import Any
 from benchmark.data.arrays import numbered
 from benchmark.text import printable, shown
 
+Label = int | float | str | None
 _LISTED = 5
 
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """Labels of one part of a file. values: whole numbers or names; None is no label. names: of the whole numbers."""
+    """Labels of one part of a file. values: numbers or names; None is no label. names: of the whole numbers."""
 
     file: str
-    values: list[int | str | None]
+    values: list[Label]
     names: tuple[str, ...] | None = None
 
     @classmethod
@@ -29,8 +30,8 @@ def class_names(train: Sequence[LabelColumn], others: Sequence[LabelColumn]) -> 
     """All classes, and those that whole numbers mean: all, or none where labels are texts.
 
     Those that a file publishes, the first for training before all others; else the training labels themselves: whole
-    numbers name the classes 0 to the largest; texts are sorted. Raises ValueError for empty training labels, and
-    where some are numbers and others texts.
+    numbers name the classes 0 to the largest; texts, and numbers with a point, are sorted. Raises ValueError for empty
+    training labels, and where some are numbers and others texts.
     """
     for column in train:
         num_empty = sum(value is None for value in column.values)
@@ -40,16 +41,17 @@ def class_names(train: Sequence[LabelColumn], others: Sequence[LabelColumn]) -> 
     if published is not None:
         return published, published
     values = [value for column in train for value in column.values]
-    numbers = [value for value in values if isinstance(value, int)]
-    if not numbers:
-        return tuple(sorted({str(value) for value in values})), ()
-    if len(numbers) < len(values):
+    texts = {value for value in values if isinstance(value, str)}
+    numbers = {value for value in values if isinstance(value, int | float)}
+    if texts and numbers:
         raise ValueError(f"{train[0].file}: some labels are numbers and others are names; allowed: one of them")
-    if max(numbers) >= len(numbers):
+    if not any(isinstance(value, int) for value in values):
+        return tuple(sorted(texts)) or tuple(map(str, sorted(numbers))), ()
+    if max(numbers) >= len(values):
         raise ValueError(
-            f"{train[0].file}: holds label {max(numbers)} among {len(numbers)} images; allowed: one class an image"
+            f"{train[0].file}: holds label {max(numbers)} among {len(values)} images; allowed: one class an image"
         )
-    names = numbered(max(numbers) + 1)
+    names = numbered(max(0, int(max(numbers))) + 1)
     return names, names
 
 
@@ -62,26 +64,27 @@ def codes(column: LabelColumn, names: tuple[str, ...], numbers_mean: tuple[str, 
     place = {name: i for i, name in enumerate(names)}
     found = []
     for value in column.values:
-        name = value
-        if isinstance(value, int) and 0 <= value < len(own):
+        name = str(float(value)) if isinstance(value, int | float) else value
+        number = int(value) if isinstance(value, int | float) and float(value).is_integer() else -1
+        if 0 <= number < len(own):
             if own == names:  # where two classes have one name, the number still tells them apart
-                found.append(value)
+                found.append(number)
                 continue
-            name = own[value]
-        code = place.get(name) if isinstance(name, str) else None
+            name = own[number]
+        code = None if name is None else place.get(name)
         if code is None:
-            held = shown(value) + (f", which is {shown(name)}" if name != value else "")
+            held = shown(value) + (f", which is {shown(name)}" if name in own else "")
             allowed = printable(", ".join(names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
             raise ValueError(f"{column.file}: holds label {held}; allowed: {allowed}")
         found.append(code)
     return found
 
 
-def _label(file: str, value: Any) -> int | str | None:
+def _label(file: str, value: Any) -> Label:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    if isinstance(value, float | list | dict):
-        raise ValueError(f"{file}: holds label {shown(value)}; allowed: whole numbers, or names")
+    if isinstance(value, list | dict):
+        raise ValueError(f"{file}: holds label {shown(value)}; allowed: numbers, or names")
+    if isinstance(value, int | float):
+        return value
     return str(value) if str(value).strip() else None

@@ -180,15 +180,34 @@ def test_labels_that_are_none_are_no_class(tmp_path: Path, empty: float | None) 
     assert "2 labels are empty" in refusal(Parquet(path=str(file)))
 
 
-def test_whole_numbers_may_be_kept_as_floats(tmp_path: Path) -> None:
-    parquet(tmp_path / "v.parquet", LABELS + 0.5)
-    parquet(tmp_path / "d" / "train.parquet", np.arange(11.0))
-    parquet(tmp_path / "d" / "test.parquet", np.arange(11.0)[::-1])
-    found = load(tmp_path / "d")
-    assert found.labels.tolist() == list(range(11)) and found.class_names[10] == "class 10"
-    assert found.test_labels.tolist() == list(range(11))[::-1]
-    said = refusal(Parquet(path=str(tmp_path / "v.parquet")))
-    assert "v.parquet: holds label 0.5; allowed: whole numbers, or names" in said
+def test_numbers_with_a_point_are_sorted_as_numbers(tmp_path: Path) -> None:
+    parquet(tmp_path / "train.parquet", np.arange(12.0)[::-1] + 1)
+    parquet(tmp_path / "test.parquet", np.arange(12) + 1)  # the same without a point
+    data = load(tmp_path)
+    assert data.class_names == tuple(f"{i}.0" for i in range(1, 13))
+    assert data.labels.tolist() == list(range(12))[::-1] and data.test_labels.tolist() == list(range(12))
+    parquet(tmp_path / "train.parquet", LABELS + 0.5)
+    assert "test.parquet: holds label 1; allowed: 0.5, 1.5, 2.5" in refusal(Parquet(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("names", [(), ("x", "y", "z")])
+def test_a_point_in_one_file_does_not_make_other_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    parquet(tmp_path / "train-0.parquet", LABELS, names)
+    parquet(tmp_path / "train-1.parquet", LABELS + 0.0, names)
+    parquet(tmp_path / "test.parquet", LABELS[:6] + 0.0)
+    data = load(tmp_path)
+    assert len(data.class_names) == 3
+    assert data.labels.tolist() == [*LABELS, *LABELS] and data.test_labels.tolist() == LABELS[:6].tolist()
+
+
+def test_training_images_without_labels_are_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "t.parquet", [-1] * 6)
+    assert "t.parquet: holds label -1; allowed: class 0" in refusal(Parquet(path=str(tmp_path / "t.parquet")))
+
+
+def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "t.parquet", [[0], [1], [0]])
+    assert "holds label [0]; allowed: numbers, or names" in refusal(Parquet(path=str(tmp_path / "t.parquet")))
 
 
 @pytest.mark.parametrize("label", [[-1] * 3, pa.array([None] * 3, pa.int64())])
