@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator, Field
 
-from benchmark.data.declared import SMALLEST, read_members
+from benchmark.data.declared import SMALLEST
 from benchmark.data.images import ImageData
+from benchmark.data.members import read_members
 from benchmark.evasion.norms import NormName
 from benchmark.models import checkpoint
 from benchmark.models.classifier import Architecture, Classifier, InputInfo

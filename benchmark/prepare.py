@@ -46,6 +46,7 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     suite, text = load_suite(path)
     images = data.load(suite.data, data_root)
     pools.check(images, suite.pools, suite.replicas)
+    pools.check_repeats(images, suite.pools)
     sizes = _sizes(images, suite.pools)
     _check_samples(suite, images, sizes)
     given = _given(suite, Path(path).parent, images, sizes.info)

@@ -31,8 +31,8 @@ DATA = {
     "lfw": "benchmark.data.faces:LFW",
     "lfw_subset": "benchmark.data.faces:LFWSubset",
     "imagefolder": "benchmark.data.imagefolder:ImageFolder",
-    "npz": "benchmark.data.tables:NPZ",
-    "parquet": "benchmark.data.tables:Parquet",
+    "npz": "benchmark.data.npz:NPZ",
+    "parquet": "benchmark.data.parquet:Parquet",
 }
 ARCHITECTURE = {
     "softmax_regression": "benchmark.models.softmax_regression:SoftmaxRegression",

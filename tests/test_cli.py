@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import command
+import numpy as np
 import pytest
 from command import bench, call, refusal, tiny
 
@@ -186,6 +187,7 @@ def test_list_and_doctor_on_an_empty_machine(tmp_path: Path) -> None:
 
 def test_plan_runs_nothing(tmp_path: Path, tiny_run: command.Run) -> None:
     empty = call("plan", command.TINY, "--results", tmp_path / "results")
+    assert empty.stdout.startswith("data: Fashion-MNIST")
     assert empty.exit_code == 0 and "77 trials" in empty.stdout and "GPU-hours at an assumed" in empty.stdout
     assert not (tmp_path / "results").exists()
     full = call("plan", command.TINY, "--results", tiny_run.results)
@@ -193,6 +195,16 @@ def test_plan_runs_nothing(tmp_path: Path, tiny_run: command.Run) -> None:
     more = command.write(tmp_path, tiny(("models.0.regime.epochs", 2)))
     part = call("plan", more, "--results", tiny_run.results)
     assert part.exit_code == 0 and "s of compute left" in part.stdout
+
+
+def test_a_test_set_of_training_images_is_refused_in_the_plan(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    labels = np.arange(120) % 3
+    np.savez(tmp_path / "x.npz", images=images, labels=labels, test_images=images, test_labels=labels)
+    data = {"method": "npz", "path": str(tmp_path / "x.npz")}
+    suite = command.write(tmp_path, tiny(("data", data), ("pools", {}), ("evaluation", {"num_images": 20})))
+    said = "pools: 120 of 120 training images repeat test images, which leaves class 0 with 0 different auxiliary"
+    assert refusal(call("plan", suite)).startswith(said)
 
 
 def test_status_says_what_is_there(tiny_run: command.Run) -> None:

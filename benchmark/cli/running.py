@@ -91,6 +91,7 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
         gpus=gpus,
     )
     store.write_plan(prepared.plan, prepared.about)
+    console.print(f"data: {prepared.about['data']}", highlight=False, markup=False)
     here = host() if options["address"] is None else ""
     tracker = Tracker(plan, prepared.suite.prices, _sample(plan.nodes, store), here)
     with Follower(console, tracker) as follower:
@@ -155,7 +156,8 @@ def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ..
     slots = num_slots(Settings(results, threads=prepared.suite.threads))
     done = store.scan()[0]
     made = dict(_sample((node for node in prepared.plan.nodes if node.key in done), store))
-    terminal().print(*planned(prepared.plan, done, made, slots, prepared.suite.prices), sep="\n", highlight=False)
+    shown = planned(prepared.plan, done, made, slots, prepared.suite.prices)
+    terminal().print(f"data: {prepared.about['data']}", *shown, sep="\n", highlight=False, markup=False)
 
 
 def _sample(nodes: "Iterable[Node]", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:

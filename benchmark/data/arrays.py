@@ -1,5 +1,7 @@
 """Arrays of images and labels, checked, as an `ImageData`."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,8 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.data.images import ImageData
+from benchmark.text import printable
 
 Array = npt.NDArray[np.generic]
+Part = tuple[Tensor, Tensor]
+"""Images (N, C, H, W) uint8 and their labels (N,)."""
 TEST_SHARE = 0.2
 """Of each class, held out where a data set has no test images of its own."""
 _ROUNDING = 1e-6
@@ -67,17 +72,23 @@ def to_labels(where: str, labels: Array, num_images: int, num_classes: int | Non
 
 def image_data(
     where: str,
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor] | None,
+    train: Part,
+    test: Part | None,
     class_names: tuple[str, ...],
     card: str,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> ImageData:
     """train, test: images (N, C, H, W) uint8 and labels (N,); no test: a share of the training images is held out.
 
-    statistics: published mean and standard deviation a channel; default: those of the training images.
-    Raises ValueError for classes without images, and for test images of another size.
+    statistics: published mean and standard deviation a channel; default: those of the training images. Names are made
+    safe to show: those of folders may be no text at all.
+    Raises ValueError for classes without images, for test images of another size, and for pixels that are nearly black
+    since they were meant as 0 to 1.
     """
+    class_names = tuple(map(printable, class_names))
+    _refuse_black(f"{where}: no pixel of the training images", train[0])
+    if test is not None:
+        _refuse_black(f"{where}: no pixel of the test images", test[0])
     images, labels = train
     if test is None:
         held_out = held_out_for_test(labels)
@@ -93,6 +104,14 @@ def image_data(
             raise ValueError(f"{where}: {len(empty)} classes have no {what} image: {names}; allowed: at least one each")
     mean, std = statistics or channel_statistics(images)
     return ImageData(images, labels, *test, class_names=class_names, mean=mean, std=std, card=card)
+
+
+def _refuse_black(no_pixel: str, images: Tensor) -> None:
+    if len(images) and int(images.max()) <= 1:
+        raise ValueError(
+            f"{no_pixel} is above {int(images.max())} of 255: are these in [0, 1]? allowed: uint8 from 0 to 255, or "
+            "float in [0, 1]"
+        )
 
 
 def held_out_for_test(labels: Tensor) -> Tensor:
@@ -113,6 +132,19 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     mean = shares @ levels
     std = (shares @ levels.square() - mean.square()).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1 / 255).tolist())
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of classes that have none."""
+    return tuple(f"class {i}" for i in range(count))
+
+
+def size_card(path: Path, train: Part, test: Part | None, names: tuple[str, ...]) -> str:
+    """A line on a user's own data set."""
+    _, channels, height, width = train[0].shape
+    colour = "RGB" if channels == 3 else "grey"
+    count = len(train[1]) + (len(test[1]) if test else 0)
+    return f"{path.name}, {count:,} images of {width} x {height} {colour} pixels in {len(names)} classes"
 
 
 def resized(images: Tensor, size: int) -> Tensor:

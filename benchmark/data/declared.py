@@ -1,13 +1,5 @@
 """Pools of a model that was trained elsewhere: its declared members against images that it never saw."""
 
-import csv
-import re
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -15,71 +7,8 @@ from benchmark.data.duplicates import near_duplicate_groups
 from benchmark.data.images import ImageData
 from benchmark.data.pools import draw, proportional
 
-FORMATS = (".txt", ".csv", ".npy", ".npz")
-_INDEX = re.compile(r"[+-]?[0-9]{1,18}")  # so that it fits 64 bits
 SMALLEST = 2
 """Images of a class in each gallery: with one, its mean and its nearest neighbour are the same image."""
-
-
-def read_members(path: Path, num_train: int) -> Tensor:
-    """(M,) ascending ids of the training images that a file lists.
-
-    .txt, .csv: an index a line; a csv may have a header and more columns, of which the first counts. .npy: a (M,)
-    array of integers; .npz: one such array, or one named `members`. num_train: training images of the data set.
-    Raises ValueError, in one line, for a file that cannot be read or lists what is no set of training images.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{str(path)!r} is not a list of members; allowed: {', '.join(FORMATS)}")
-    try:
-        arrays = path.suffix.lower() in (".npy", ".npz")
-        ids = _of_arrays(path) if arrays else torch.tensor(list(_of_lines(path)), dtype=torch.int64)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    return _checked(ids, str(path), num_train)
-
-
-def _of_lines(path: Path) -> Iterator[int]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, cells in enumerate(csv.reader(file), start=1):
-            text = cells[0].strip() if cells else ""
-            if not text:
-                continue
-            if _INDEX.fullmatch(text):
-                yield int(text)
-            elif number > 1 or path.suffix.lower() != ".csv":  # a csv may begin with the names of its columns
-                raise ValueError(f"{str(path)!r} holds {text[:40]!r} in line {number}; allowed: an integer a line")
-
-
-def _of_arrays(path: Path) -> Tensor:
-    try:
-        with path.open("rb") as file:
-            found: Any = np.load(file, allow_pickle=False)
-            if isinstance(found, np.lib.npyio.NpzFile):
-                names = found.files
-                if "members" not in names and len(names) != 1:
-                    listed = ", ".join(names) or "none"
-                    raise ValueError(f"it holds the arrays {listed}; allowed: one array, or one named members")
-                found = found["members" if "members" in names else names[0]]
-            array: np.ndarray[Any, Any] = found
-    except ValueError as error:  # a pickle, a foreign file
-        raise ValueError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        shape = f"an array of {array.dtype} and shape {array.shape}"
-        raise ValueError(f"{str(path)!r} holds {shape}; allowed: integers of shape (number of members,)")
-    return torch.as_tensor(array.astype(np.int64))
-
-
-def _checked(ids: Tensor, name: str, num_train: int) -> Tensor:
-    if not len(ids):
-        raise ValueError(f"{name!r} lists no members; allowed: at least one")
-    outside = ids[(ids < 0) | (ids >= num_train)]
-    if len(outside):
-        raise ValueError(f"{name!r} lists {int(outside[0])}, which is no training image; allowed: 0 to {num_train - 1}")
-    ordered = ids.sort().values
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(again):
-        raise ValueError(f"{name!r} lists {int(again[0])} twice; allowed: each member once")
-    return ordered
 
 
 def declared_pools(

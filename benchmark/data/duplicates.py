@@ -1,6 +1,7 @@
 """Near-duplicate images: which ones show the same thing."""
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -32,6 +33,16 @@ def near_duplicate_groups(images: Tensor, mean_image: Tensor, threshold: float) 
     _, component = connected_components(graph, directed=False)
     _, smallest, inverse = np.unique(component, return_index=True, return_inverse=True)
     return torch.from_numpy(smallest[inverse].astype(np.int64))
+
+
+def exact_repeats(images: Tensor, others: Tensor) -> Tensor:
+    """(N,) bool: which images (N, C, H, W) uint8 are among the others (M, C, H, W), pixel for pixel."""
+    known = set(map(_hash, others.numpy()))
+    return torch.tensor([_hash(image) in known for image in images.numpy()], dtype=torch.bool)
+
+
+def _hash(image: npt.NDArray[np.uint8]) -> int:
+    return hash(image.tobytes())
 
 
 def _sketch(units: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmark.data.arrays import image_data, resized, to_uint8
 from benchmark.data.files import Files, locate
-from benchmark.data.imagefolder import class_folders, decoded, square
+from benchmark.data.folders import class_folders
+from benchmark.data.imagefolder import decoded, square
 from benchmark.data.images import Dataset, DownloadField, ImageData
 from benchmark.data.unpickle import joblib_array
 

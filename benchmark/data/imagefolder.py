@@ -12,9 +12,11 @@ from torch import Tensor
 
 from benchmark.data.arrays import image_data
 from benchmark.data.files import MALFORMED, cache_folder, one_line, roots
+from benchmark.data.folders import SUFFIXES, class_folders, class_names, parts, pictures
 from benchmark.data.images import Dataset, ImageData
+from benchmark.data.splits import not_read
+from benchmark.text import printable
 
-SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .tif .tiff .webp .pgm .ppm".split())
 _LARGEST = 5
 """Bad files that an error names; it counts them all."""
 
@@ -22,10 +24,11 @@ _LARGEST = 5
 class ImageFolder(Dataset):
     """`path`/CLASS/picture, or `path`/train/CLASS/picture with `path`/test (or val) beside it.
 
-    Files as of torchvision's ImageFolder: class folders sorted by name, pictures at any depth in them.
+    Files as of torchvision's ImageFolder: class folders sorted by name, pictures at any depth in them, also behind
+    links. Splits may have any name of `benchmark.data.splits`; pictures of no split and no class are named on the card.
     path: absolute, or below a data root. size: pictures are cut to their middle square and resized to it. mode: `RGB`
     or `L` (grey). Without a test folder a fixed fifth of each class is the test set.
-    skip_unreadable: leave out files that are no pictures, instead of refusing the folder.
+    skip_unreadable: leave out files that are no pictures, or pictures under a foreign suffix, instead of refusing them.
     """
 
     SOURCE = "the user's own"
@@ -40,34 +43,30 @@ class ImageFolder(Dataset):
     def load(self, root: Path | None) -> ImageData:
         (folder,) = self.locate(root)
         where = f"imagefolder: {folder}"
-        parts = _parts(folder)
-        names = _class_names(where, parts[0])
-        for part in parts[1:]:
-            strangers = sorted({p.name for p in class_folders(part)} - set(names))
-            if strangers:
-                allowed = f"allowed: those of {parts[0]}: {', '.join(names[:_LARGEST])}, ..."
-                raise ValueError(f"{where}: {part} holds the class folder {strangers[0]!r}; {allowed}")
-        loaded = [self._read(where, part, names) for part in parts]
-        images, bad = [part[:2] for part in loaded], [path for part in loaded for path in part[2]]
-        if bad and not self.skip_unreadable:
-            shown = ", ".join(str(path.relative_to(folder)) for path in bad[:_LARGEST])
-            more = f" and {len(bad) - _LARGEST} more" if len(bad) > _LARGEST else ""
-            raise ValueError(
-                f"{where}: {len(bad)} files cannot be read as pictures: {shown}{more}; "
-                "mend or remove them, or set `skip_unreadable: true`"
-            )
-        left_out = f", {len(bad)} unreadable files left out" if bad else ""
+        train, test, unread = parts(where, folder)
+        names = class_names(where, train)
+        strangers = sorted({p.name for p in class_folders(test)} - set(names)) if test else []
+        if strangers:
+            allowed = printable(f"allowed: those of {train}: {', '.join(names[:_LARGEST])}, ...")
+            raise ValueError(f"{where}: {test} holds the class folder {strangers[0]!r}; {allowed}")
+        bad: list[Path] = []
+        images = self._read(where, train, names, bad)
+        test_images = self._read(where, test, names, bad) if test else None
+        left_out = self._left_out(where, folder, bad)
+        num = len(images[1]) + (len(test_images[1]) if test_images else 0)
         card = (
-            f"image folder {folder.name}, {sum(len(y) for _, y in images):,} pictures in {len(names)} classes at "
-            f"{self.size} x {self.size} pixels{left_out}"
+            f"image folder {folder.name}, {num:,} pictures in {len(names)} classes at "
+            f"{self.size} x {self.size} pixels{left_out}{not_read(unread)}"
         )
-        return image_data(where, images[0], images[1] if len(images) > 1 else None, names, card)
+        return image_data(where, images, test_images, names, card)
 
-    def _read(self, where: str, folder: Path, names: tuple[str, ...]) -> tuple[Tensor, Tensor, list[Path]]:
-        """Images, labels, and the files that are no pictures."""
-        found, labels, bad = [], [], []
+    def _read(self, where: str, folder: Path, names: tuple[str, ...], bad: list[Path]) -> tuple[Tensor, Tensor]:
+        """Images and labels; files that are no pictures, or have no picture's suffix, are added to `bad`."""
+        found, labels = [], []
         for label, name in enumerate(names):
-            for path in _pictures(folder / name):
+            called, foreign = pictures(folder / name)
+            bad += foreign
+            for path in called:
                 picture = self._picture(path)
                 if picture is None:
                     bad.append(path)
@@ -75,8 +74,22 @@ class ImageFolder(Dataset):
                     found.append(picture)
                     labels.append(label)
         if not found:
-            raise ValueError(f"{where}: {folder} has no picture of the classes {', '.join(names)}")
-        return torch.cat(found), torch.tensor(labels), bad
+            raise ValueError(f"{where}: {folder} has no picture of the classes {printable(', '.join(names))}")
+        return torch.cat(found), torch.tensor(labels)
+
+    def _left_out(self, where: str, folder: Path, bad: list[Path]) -> str:
+        """What the card says of files that were left out. Raises ValueError if none may be."""
+        if not bad:
+            return ""
+        if self.skip_unreadable:
+            return f", {len(bad)} unreadable files left out"
+        shown = printable(", ".join(str(path.relative_to(folder)) for path in bad[:_LARGEST]))
+        more = f" and {len(bad) - _LARGEST} more" if len(bad) > _LARGEST else ""
+        renamed = "" if all(path.suffix.lower() in SUFFIXES for path in bad) else ", give them a suffix that is read"
+        raise ValueError(
+            f"{where}: {len(bad)} files cannot be read as pictures: {shown}{more}; "
+            f"mend or remove them{renamed}, or set `skip_unreadable: true`"
+        )
 
     def _picture(self, path: Path) -> Tensor | None:
         """(1, C, size, size) uint8, or None if the file is no picture."""
@@ -126,36 +139,3 @@ def find_folder(data_set: str, path: str, root: Path | None) -> Path:
             return place
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
     raise ValueError(f"{data_set}: path {path!r} is not there; looked at {looked}; name its root with `--data-root`")
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The folder of the training images and, if there is one, of the test images."""
-    train = folder / "train"
-    if not train.is_dir() or not class_folders(train):  # none, or a class called so
-        return [folder]
-    return [train, *(folder / name for name in ("test", "val") if (folder / name).is_dir())][:2]
-
-
-def class_folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _class_names(where: str, folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        raise ValueError(f"{where}: is no folder; allowed: a folder of class folders")
-    names = tuple(path.name for path in class_folders(folder))
-    if len(names) < 2:
-        raise ValueError(f"{where}: holds {len(names)} class folders; allowed: at least 2")
-    empty = [name for name in names if not _pictures(folder / name)]
-    if empty:
-        raise ValueError(
-            f"{where}: {len(empty)} class folders hold no picture: {', '.join(empty[:_LARGEST])}; "
-            f"allowed: at least one file ending in {', '.join(sorted(SUFFIXES))}"
-        )
-    return names
-
-
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))

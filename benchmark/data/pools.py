@@ -8,9 +8,11 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from benchmark import trial
-from benchmark.data.duplicates import near_duplicate_groups
+from benchmark.data.duplicates import exact_repeats, near_duplicate_groups
 from benchmark.data.images import ImageData
 from benchmark.spec import Fraction, Spec
+
+_ADVICE = "take them out of the data, or do not look for them (duplicate_cosine: null)"
 
 
 class PoolsSpec(Spec):
@@ -44,13 +46,33 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
     counts = data.labels.bincount(minlength=num_classes)[:num_classes]
     auxiliary = (counts * spec.auxiliary).round().long()
     private = counts - auxiliary
-    _check_sizes(spec, auxiliary, private)
+    _check_classes(spec, auxiliary, private)
+    _check_num_members(spec, private)
     if spec.num_members is not None:
         proportional(spec.num_members, private, "num_members")
     # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
     num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
     if num_replicas > num_halves:
         raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
+
+
+def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
+    """Raise ValueError if training images that equal test images are so many that the rest gives no pools.
+
+    As far as this can be seen without comparing all pairs: `make_pools`, which does that, leaves near-duplicates out.
+    """
+    if spec.duplicate_cosine is None:
+        return
+    num_classes = _num_classes(data, spec)
+    test = data.test_images[data.test_labels < num_classes]
+    train = data.labels < num_classes
+    repeats = exact_repeats(data.images, test) & train
+    num_repeats = int(repeats.sum())
+    if num_repeats:
+        counts = data.labels[train & ~repeats].bincount(minlength=num_classes)
+        auxiliary = (counts * spec.auxiliary).round().long()
+        why = f"{num_repeats} of {int(train.sum())} training images repeat test images, which leaves"
+        _check_different(why, auxiliary, counts - auxiliary)
 
 
 def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:
@@ -73,9 +95,15 @@ def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[s
         own, of_test = found[: len(train)], found[len(train) :]
         group[train] = train[own]
         usable = train[~torch.isin(own, of_test)]
+    num_alike = len(train) - len(usable)
+    why = f"{num_alike} of {len(train)} training images are near-duplicates of test images, which leaves"
+    why = why if num_alike else "near-duplicates among the training images leave"
+    left = _different(data.labels[usable], group[usable], num_classes)
+    _check_different(why, left.clamp(max=1), left - left.clamp(max=1))  # whatever the cut
     in_auxiliary = cut(data.labels[usable], group[usable], spec.auxiliary, generator)
     auxiliary, private = usable[in_auxiliary], usable[~in_auxiliary]
-    _check_sizes(spec, *(data.labels[pool].bincount(minlength=num_classes) for pool in (auxiliary, private)))
+    _check_different(why, *(_different(data.labels[pool], group[pool], num_classes) for pool in (auxiliary, private)))
+    _check_num_members(spec, data.labels[private].bincount(minlength=num_classes))
     if spec.num_test is not None:
         quotas = proportional(spec.num_test, data.test_labels[test].bincount(minlength=num_classes), "num_test")
         test = test[draw(data.test_labels[test], quotas, generator)]
@@ -160,7 +188,13 @@ class Pools:
         if pair not in self._pairs:
             generator = trial.generator(self._key, f"pair-{pair}")
             labels, groups = self._label[self.private], self.group[self.private]
-            self._pairs[pair] = split_pair(self.private, labels, groups, generator, self._num_members)
+            halves = split_pair(self.private, labels, groups, generator, self._num_members)
+            missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
+            if len(missing):
+                raise ValueError(
+                    f"pools: near-duplicates leave half a pair without images of class {int(missing.min())}; {_ADVICE}"
+                )
+            self._pairs[pair] = halves
         return self._pairs[pair]
 
 
@@ -171,7 +205,7 @@ def _num_classes(data: ImageData, spec: PoolsSpec) -> int:
     return spec.num_classes or available
 
 
-def _check_sizes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
+def _check_classes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
     """auxiliary, private: (K,) images of each class."""
     if int(auxiliary.min()) < 1 or int(private.min()) < 2:
         label = int(auxiliary.argmin() if int(auxiliary.min()) < 1 else private.argmin())
@@ -179,12 +213,32 @@ def _check_sizes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
             f"auxiliary: {spec.auxiliary} is not allowed; it leaves class {label} with {int(auxiliary[label])} "
             f"auxiliary and {int(private[label])} private images, and needs 1 and 2"
         )
+
+
+def _check_num_members(spec: PoolsSpec, private: Tensor) -> None:
+    """private: (K,) images of each class."""
     available = int((private // 2).sum())
     if spec.num_members is not None and spec.num_members > available:
         raise ValueError(
             f"num_members: {spec.num_members} is not allowed; the private pool of {int(private.sum())} images "
             f"has {available} in each half"
         )
+
+
+def _check_different(why: str, auxiliary: Tensor, private: Tensor) -> None:
+    """Raise ValueError if near-duplicates took too much. auxiliary, private: (K,) different images of each class."""
+    short = ((auxiliary < 1) | (private < 2)).nonzero()[:, 0].tolist()
+    if short:
+        raise ValueError(
+            f"pools: {why} class {short[0]} with {int(auxiliary[short[0]])} different auxiliary and "
+            f"{int(private[short[0]])} private images; needed: 1 and 2; {_ADVICE}"
+        )
+
+
+def _different(labels: Tensor, groups: Tensor, num_classes: int) -> Tensor:
+    """(K,) images of each class, those of one group counted once. labels, groups: (N,)."""
+    codes: Tensor = torch.unique(groups * num_classes + labels)
+    return (codes % num_classes).bincount(minlength=num_classes)
 
 
 def proportional(total: int, counts: Tensor, field: str) -> Tensor:

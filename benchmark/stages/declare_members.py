@@ -4,8 +4,9 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from benchmark.data.declared import declared_pools, read_members
+from benchmark.data.declared import declared_pools
 from benchmark.data.images import ImageData
+from benchmark.data.members import read_members
 from benchmark.memorization.sides import compare_sides
 from benchmark.registry import DataField
 from benchmark.stages.inputs import load_data, named_file
@@ -21,6 +22,8 @@ class DeclareMembers(Stage):
     first `first` training images, or those that the file of this sha256 lists; without either, all.
     """
 
+    VERSION = 2
+    """1 took the first column of a csv, whatever it was called, and lost a first line with a byte order mark."""
     data: DataField
     first: int | None = Field(default=None, ge=1)
     sha256: str | None = None

@@ -1,13 +1,10 @@
 """Members that a user declares, and the pools cut for them; expected pools are worked out by hand."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from benchmark.data.declared import declared_pools, read_members
+from benchmark.data.declared import declared_pools
 from benchmark.data.images import ImageData
 from benchmark.data.pools import PoolsSpec, make_pools
 
@@ -109,54 +106,3 @@ def test_too_few_of_a_class_is_one_line() -> None:
     with pytest.raises(ValueError, match="members: class 1 has 0 declared members in the private pool, and") as error:
         declared(image_data(), torch.arange(0, 80, 4))
     assert "\n" not in str(error.value)
-
-
-def test_lists_of_members_are_read_in_every_format(tmp_path: Path) -> None:
-    ids = [7, 3, 11]
-    (tmp_path / "a.txt").write_text("7\n 3 \n\n11\n")
-    (tmp_path / "a.csv").write_text("index,label\n7,cat\n3,dog\n11,cat\n")
-    (tmp_path / "b.csv").write_text("7\n3\n11")
-    np.save(tmp_path / "a.npy", np.array(ids, dtype=np.int32))
-    np.savez(tmp_path / "a.npz", np.array(ids, dtype=np.uint64))
-    np.savez(tmp_path / "b.npz", labels=np.zeros(3), members=np.array(ids))
-    for name in ("a.txt", "a.csv", "b.csv", "a.npy", "a.npz", "b.npz"):
-        assert read_members(tmp_path / name, 12).tolist() == [3, 7, 11], name
-
-
-WRONG = [
-    ("text.txt", b"1\ntwo\n", "holds 'two' in line 2; allowed: an integer a line"),
-    ("header.txt", b"index\n1\n", "holds 'index' in line 1"),
-    ("real.csv", b"1.5\n2.5\n", "holds '2.5' in line 2"),
-    ("empty.txt", b"\n", "lists no members; allowed: at least one"),
-    ("negative.txt", b"-1\n", "lists -1, which is no training image; allowed: 0 to 11"),
-    ("large.txt", b"1\n12\n", "lists 12, which is no training image; allowed: 0 to 11"),
-    ("huge.txt", b"99999999999999999999\n", "holds '99999999999999999999' in line 1"),
-    ("twice.txt", b"4\n5\n4\n", "lists 4 twice; allowed: each member once"),
-    ("binary.txt", b"\xff\xfe\x00", "cannot be read"),
-    ("broken.npy", b"\x93NUMPY\x01", "cannot be read"),
-    ("broken.npz", b"PK\x03\x04", "cannot be read"),
-    ("pickle.npy", b"cposix\nsystem\n(S'true'\ntR.", "cannot be read"),
-    ("list.json", b"[1]", "is not a list of members; allowed: .txt, .csv, .npy, .npz"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "said"), WRONG, ids=[name for name, _, _ in WRONG])
-def test_a_list_that_is_none_is_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError) as error:
-        read_members(tmp_path / name, 12)
-    assert said in str(error.value) and name in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("array", "said"),
-    [(np.array([True, False]), "an array of bool"), (np.array([1.0]), "of float64"), (np.ones((2, 2), int), "(2, 2)")],
-)
-def test_an_array_that_is_no_list_is_one_line(tmp_path: Path, array: "np.ndarray", said: str) -> None:
-    np.save(tmp_path / "a.npy", array)
-    with pytest.raises(ValueError) as error:
-        read_members(tmp_path / "a.npy", 12)
-    assert said in str(error.value) and "allowed: integers of shape (number of members,)" in str(error.value)
-    np.savez(tmp_path / "a.npz", first=array, second=array)
-    with pytest.raises(ValueError, match="it holds the arrays first, second; allowed: one array, or one named members"):
-        read_members(tmp_path / "a.npz", 12)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.data.duplicates import near_duplicate_groups
+from benchmark.data.duplicates import exact_repeats, near_duplicate_groups
 
 
 def by_definition(images: Tensor, mean_image: Tensor, threshold: float) -> list[int]:
@@ -66,3 +66,11 @@ def test_more_copies_than_are_fetched_at_first_are_one_group() -> None:
 def test_images_that_equal_the_mean_are_like_nothing() -> None:
     images = torch.full((4, 1, 2, 2), 9, dtype=torch.uint8)
     assert near_duplicate_groups(images, torch.full((1, 2, 2), 9.0), 0.5).tolist() == [0, 1, 2, 3]
+
+
+def test_exact_repeats_are_equal_to_the_last_pixel() -> None:
+    images = random_images(20, 5, torch.Generator().manual_seed(2))
+    others = torch.cat([images[3:5], random_images(9, 5, torch.Generator().manual_seed(3)), images[7:9]])
+    others[1, 0, 4, 4] ^= 1
+    assert exact_repeats(images, others).nonzero()[:, 0].tolist() == [3, 7, 8]
+    assert not exact_repeats(images.transpose(2, 3), others).any()

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.data import ImageData
 from benchmark.data.embedded import FashionMNIST13k
-from benchmark.data.pools import Pools, PoolsSpec, check, cut, make_pools, split_pair
+from benchmark.data.pools import Pools, PoolsSpec, check, check_repeats, cut, make_pools, split_pair
 from benchmark.spec import SpecError
 from benchmark.stages.pools import MakePools
 from benchmark.trial import Settings, Trial, execute
@@ -226,6 +227,66 @@ def test_make_pools_refuses_what_near_duplicates_take_away() -> None:
     check(data, PoolsSpec(num_members=76), 2)
     with pytest.raises(ValueError, match="num_members: 76 is not allowed; the private pool of"):
         make_pools(data, PoolsSpec(num_members=76), seeded(0))
+
+
+def with_images(data: ImageData, images: Tensor, test_images: Tensor) -> ImageData:
+    return replace(data, images=images, test_images=test_images)
+
+
+def test_test_images_that_are_the_training_images_are_refused_before_any_trial() -> None:
+    data = image_data(num=40, num_test=40)
+    data = with_images(data, data.images, data.images)
+    check(data, PoolsSpec(), 2)  # labels alone say nothing
+    said = re.escape(
+        "pools: 40 of 40 training images repeat test images, which leaves class 0 with 0 different auxiliary and 0 "
+        "private images; needed: 1 and 2; take them out of the data, or do not look for them (duplicate_cosine: null)"
+    )
+    with pytest.raises(ValueError, match=said):
+        check_repeats(data, PoolsSpec())
+    with pytest.raises(ValueError, match="^pools: 40 of 40 training images are near-duplicates of test images, which"):
+        make_pools(data, PoolsSpec(), seeded(0))
+    check_repeats(data, PoolsSpec(duplicate_cosine=None))
+    assert len(make_pools(data, PoolsSpec(duplicate_cosine=None), seeded(0))["private"]) == 32
+
+
+def test_repeats_that_eat_one_class_are_counted() -> None:
+    data = image_data(num=40, num_test=40)
+    test_images = torch.where((data.test_labels == 2)[:, None, None, None], data.images, data.test_images)
+    data = with_images(data, data.images, test_images)
+    with pytest.raises(ValueError, match="10 of 40 training images repeat test images, which leaves class 2 with"):
+        check_repeats(data, PoolsSpec())
+    check_repeats(data, PoolsSpec(num_classes=2))  # of other classes
+    with pytest.raises(ValueError, match="pools: 10 of 40 training images are near-duplicates of test .* class 2 with"):
+        make_pools(data, PoolsSpec(), seeded(0))
+
+
+def test_a_few_repeats_are_left_out_and_no_reason_to_stop() -> None:
+    data = image_data()
+    data = with_images(data, data.images, torch.cat([data.images[:4], data.test_images[4:]]))
+    check_repeats(data, PoolsSpec())
+    assert len(make_pools(data, PoolsSpec(), seeded(0))["auxiliary"]) == 48
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_of_near_duplicates_is_named_whatever_pool_it_falls_into(seed: int) -> None:
+    data = image_data(num=80)
+    alike = (data.labels == 1)[:, None, None, None]
+    noise = torch.randint(0, 3, data.images.shape, generator=seeded(5), dtype=torch.uint8)
+    images = torch.where(alike, data.images[1].clamp(max=250) + noise, data.images)
+    data = with_images(data, images, data.test_images)
+    check_repeats(data, PoolsSpec())
+    with pytest.raises(ValueError, match="^pools: near-duplicates among the training images leave class 1 ") as error:
+        make_pools(data, PoolsSpec(), seeded(seed))
+    assert "auxiliary: 0.25" not in str(error.value)
+
+
+def test_a_half_without_a_class_is_refused() -> None:
+    tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
+    private = tensors["private"]
+    of_class = private[tensors["label"][private] == 3]
+    tensors["group"][of_class] = of_class[0]
+    with pytest.raises(ValueError, match="pools: near-duplicates leave half a pair without images of class 3; take"):
+        Pools(tensors, "key").members(0)
 
 
 @pytest.mark.parametrize(

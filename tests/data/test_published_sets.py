@@ -219,6 +219,47 @@ def test_broken_rows_of_fer2013_are_named(tmp_path: Path, line: str, why: str) -
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["", " , , ", ",,"])
+@pytest.mark.parametrize("place", [0, 5, -1])
+def test_empty_lines_of_fer2013_are_passed_over(tmp_path: Path, line: str, place: int) -> None:
+    path = write_fer(tmp_path / "fer2013.csv")
+    before = FER2013().load(tmp_path).fingerprint
+    lines = path.read_text().splitlines()
+    lines.insert(place if place >= 0 else len(lines), line)
+    path.write_text("\n".join(lines) + "\n\n")
+    assert FER2013().load(tmp_path).fingerprint == before
+
+
+@pytest.mark.parametrize("no_label", ["-1", "", " -1"])
+def test_a_test_part_of_fer2013_without_labels_gives_way_to_the_other(tmp_path: Path, no_label: str) -> None:
+    path = write_fer(tmp_path / "fer2013.csv")
+    rows = path.read_text().splitlines()
+
+    def unlabel(usages: tuple[str, ...]) -> None:
+        cells = [row.split(",") for row in rows]
+        path.write_text("\n".join(",".join([no_label if c[-1] in usages else c[0], *c[1:]]) for c in cells))
+
+    unlabel(("PrivateTest",))
+    data = FER2013().load(tmp_path)
+    assert (len(data.images), len(data.test_images)) == (7, 7) and data.card.endswith("; not read: PrivateTest")
+    unlabel(("PrivateTest", "PublicTest"))
+    with pytest.raises(ValueError, match=r"fer2013.csv has no emotion for 14 test images, the first in line \d+;"):
+        FER2013().load(tmp_path)
+    unlabel(("Training",))
+    with pytest.raises(ValueError, match="has the emotion ' ?(-1)?'; allowed: 0, 1"):
+        FER2013().load(tmp_path)
+
+
+def test_one_test_image_of_fer2013_without_a_label_is_named(tmp_path: Path) -> None:
+    path = write_fer(tmp_path / "fer2013.csv")
+    lines = path.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.endswith("PublicTest"))
+    lines[place] = "-1" + lines[place][1:]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=f"no emotion for 1 test images, the first in line {place + 1}; allowed"):
+        FER2013().load(tmp_path)
+
+
 def test_a_csv_without_the_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_text("pixels\n1 2 3\n")
     with pytest.raises(ValueError, match="has the columns pixels; emotion missing"):

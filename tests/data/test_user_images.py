@@ -13,7 +13,8 @@ from PIL import Image
 
 from benchmark.data.arrays import TEST_SHARE, channel_statistics, held_out_for_test, resized
 from benchmark.data.imagefolder import ImageFolder, decoded, square
-from benchmark.data.tables import NPZ, Parquet
+from benchmark.data.npz import NPZ
+from benchmark.data.parquet import Parquet
 from benchmark.spec import SpecError
 
 RNG = np.random.default_rng(0)
