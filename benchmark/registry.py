@@ -202,6 +202,11 @@ def included() -> dict[str, ModuleType]:
     return {Path(str(sys.modules[name].__file__)).stem: sys.modules[name] for name in _INCLUDED}
 
 
+def included_file(spec: Spec) -> str:
+    """The user's file that decides what a method does; "" for a method that the benchmark brings."""
+    return _INCLUDED[spec.origin].path if spec.origin in _INCLUDED else ""
+
+
 def blame(error: BaseException) -> str:
     """What an error is, if it came up in a file of the user's: "'mine.py' line 3: KeyError: 'x'"; else ""."""
     for given in _INCLUDED.values():

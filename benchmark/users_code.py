@@ -34,7 +34,10 @@ def running(what: str, file: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and pressed:
             raise KeyboardInterrupt(f"{what}{line(error, file)} was running") from None
-        raise SpecError(f"{what}{line(error, file)}: {described(error)}") from error
+        where = line(error, file)
+        if isinstance(error, SpecError) and not where:  # of a check of ours
+            raise
+        raise SpecError(f"{what}{where}: {described(error)}") from error
     finally:
         ended.set()
 
