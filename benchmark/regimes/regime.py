@@ -180,7 +180,7 @@ def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]
 
 @torch.no_grad()
 def _why(model: Classifier, images: Tensor) -> str:
-    """What to do about a loss that is no number. Overwrites the weights: fresh ones show whether training is at fault."""
+    """What to do about a loss that is no number. Overwrites the weights: fresh ones show whether they were at fault."""
     model.initialise(torch.Generator().manual_seed(0))
     model.eval()
     logits = torch.cat([model(to_float(batch)) for batch in images.split(_LOOKED_AT)])
