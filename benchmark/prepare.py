@@ -19,7 +19,8 @@ from benchmark.manifest import describe
 from benchmark.models.classifier import InputInfo
 from benchmark.plan import Plan, build_plan
 from benchmark.spec import SpecError
-from benchmark.suite import ExternalModel, Suite, load_suite
+from benchmark.stages.network_check import check_users_network
+from benchmark.suite import ExternalModel, Recipe, Suite, load_suite
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     pools.check_repeats(images, suite.pools)
     sizes = _sizes(images, suite.pools)
     _check_samples(suite, images, sizes)
+    _check_networks(suite, sizes.info)
     given = _given(suite, Path(path).parent, images, sizes.info)
     plan = build_plan(suite, images.fingerprint, sizes, given)
     files = tuple(sorted({file for found in given.values() for file in found.files}))
@@ -65,6 +67,21 @@ def _given(suite: Suite, folder: Path, images: ImageData, info: InputInfo) -> di
             except SpecError as error:
                 raise SpecError(error.message, ("models", index, "checkpoint", *error.path)) from error
     return found
+
+
+def _check_networks(suite: Suite, info: InputInfo) -> None:
+    """Networks of the user's own are tried before anything is trained; a checkpoint is, with its weights, when it is
+    imported.
+    """
+    recipes: dict[tuple[str | int, ...], Recipe] = {
+        ("models", index): model for index, model in enumerate(suite.models) if isinstance(model, Recipe)
+    }
+    recipes |= {("evaluators", name): getattr(suite.evaluators, name) for name in ("standard", "robust")}
+    for place, recipe in recipes.items():
+        try:
+            check_users_network(recipe.architecture, recipe.regime, info)
+        except SpecError as error:
+            raise SpecError(error.message, (*place, "architecture", *error.path)) from error
 
 
 def check_device(name: str) -> None:

@@ -9,7 +9,6 @@ import importlib
 import json
 import linecache
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from benchmark import users_code
 from benchmark.spec import Spec, SpecError, suggest
 
 DATA = {
@@ -177,7 +177,7 @@ def include(file: str | Source) -> None:
     """Import the user's file, so that it can call `register`. Runs the user's code.
 
     file: its path, or its text, whose path need not exist here. Raises SpecError, with the file and the line, for
-    whatever it raises.
+    whatever it raises, and KeyboardInterrupt, with both, for Ctrl-C.
     """
     given = _read(file) if isinstance(file, str) else file
     name = f"bench_include_{given.sha256[:16]}"
@@ -189,11 +189,12 @@ def include(file: str | Source) -> None:
     linecache.cache[given.path] = (len(given.text), None, lines, given.path)  # so that tracebacks show it anywhere
     sys.modules[name], _INCLUDED[name] = module, given
     try:
-        exec(compile(given.text, given.path, "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:  # the user's code may raise anything; the user mends it
-        del sys.modules[name], _INCLUDED[name]
-        shown = file if isinstance(file, str) else given.path
-        raise SpecError(f"--include: {shown!r}{problem(error, given.path)}") from error
+        with users_code.running(f"--include: {(file if isinstance(file, str) else given.path)!r}", given.path):
+            exec(compile(given.text, given.path, "exec", dont_inherit=True), module.__dict__)
+    except BaseException:  # the next import must not take it for a done one
+        sys.modules.pop(name, None)
+        _INCLUDED.pop(name, None)
+        raise
 
 
 def included() -> dict[str, ModuleType]:
@@ -201,23 +202,17 @@ def included() -> dict[str, ModuleType]:
     return {Path(str(sys.modules[name].__file__)).stem: sys.modules[name] for name in _INCLUDED}
 
 
-def problem(error: Exception, file: str) -> str:
-    """What the user's code in this file raised, and where: " line 3: ZeroDivisionError: division by zero"."""
-    return f"{_line(error, file)}: {_what(error)}"
+def included_file(spec: Spec) -> str:
+    """The user's file that decides what a method does; "" for a method that the benchmark brings."""
+    return _INCLUDED[spec.origin].path if spec.origin in _INCLUDED else ""
 
 
-def _line(error: Exception, file: str) -> str:
-    """Where in the file an error came up."""
-    if isinstance(error, SyntaxError):
-        return f" line {error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f" line {lines[-1]}" if lines else ""
-
-
-def _what(error: Exception) -> str:
-    if isinstance(error, SpecError):
-        return str(error)
-    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+def blame(error: BaseException) -> str:
+    """What an error is, if it came up in a file of the user's: "'mine.py' line 3: KeyError: 'x'"; else ""."""
+    for given in _INCLUDED.values():
+        if where := users_code.line(error, given.path):
+            return f"{given.path!r}{where}: {users_code.described(error)}"
+    return ""
 
 
 def parse(kind: str, value: Any) -> Spec:

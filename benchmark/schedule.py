@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"]
 LOOK_AGAIN_S = 3.0
 """How long a trial is left alone that another driver runs."""
-RETRIES: Mapping[Loss, int] = {"worker": 2, "node": 20, "memory": 4, "gpu_memory": 1}
+RETRIES: Mapping[Loss, int] = {"worker": 2, "exit": 0, "node": 20, "memory": 4, "gpu_memory": 1}
 """How often a trial is tried again after each kind of loss. A machine's end says nothing about the trial."""
 
 
@@ -251,6 +251,8 @@ class Schedule:
     def _fail(self, key: str, finished: Finished) -> None:
         if finished.loss == "gpu_memory":
             finished = replace(finished, error=f"{finished.error.rstrip()}\n{self._too_large(key)}")
+        elif finished.loss in ("worker", "exit"):
+            finished = replace(finished, error=f"{finished.error.rstrip()}\n{self._process_lost(key, finished)}")
         self._store.write_failure(self._nodes[key], finished.error, self._attempts[key])
         self._left.discard(key)
         self._failed.add(key)
@@ -266,6 +268,11 @@ class Schedule:
         sizes = [f"{name} (now {size})" for name, size in batch_sizes(self._nodes[key].trial.stage)]
         lower = f"lower {' or '.join(sizes)}, or " if sizes else ""
         return f"{self._label(key)} ran out of GPU memory, with a GPU of its own: {lower}use a GPU with more memory"
+
+    def _process_lost(self, key: str, finished: Finished) -> str:
+        times = self._losses[key, finished.loss] + 1
+        what = f"lost its process {times} times" if finished.loss == "worker" else "ended its process"
+        return f"{self._label(key)} {what}: {' '.join(finished.error.split())}"
 
     def _skip(self, key: str, message: str) -> None:
         self._left.discard(key)

@@ -51,13 +51,13 @@ def test_a_lost_machine_is_not_the_trials_fault(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_loss_has_its_bound(tmp_path: Path) -> None:
-    plan = toy.plan(*(toy.node("add", seed=seed) for seed in range(5)))
-    causes: list[Loss] = ["worker", "node", "memory", "gpu_memory"]
+    plan = toy.plan(*(toy.node("add", seed=seed) for seed in range(6)))
+    causes: list[Loss] = ["worker", "node", "memory", "gpu_memory", "exit"]
     losses = {seed: [cause] * (RETRIES[cause] + 1) for seed, cause in enumerate(causes)}
     report, _, _, store = lost(tmp_path, plan, losses)
-    assert (report.num_done, report.num_failed) == (1, 4)
+    assert (report.num_done, report.num_failed) == (1, 5)
     found = {failure["replica"]: failure["attempts"] for failure in store.failures().values()}
-    assert found == {seed: RETRIES[cause] + 1 for seed, cause in enumerate(causes)} == {0: 3, 1: 21, 2: 5, 3: 2}
+    assert found == {seed: RETRIES[cause] + 1 for seed, cause in enumerate(causes)} == {0: 3, 1: 21, 2: 5, 3: 2, 4: 1}
 
 
 def test_who_ran_out_of_memory_gets_more_room(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Every method is found by its name, says what it is, and comes back from its JSON."""
 
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
 
+import command
 import pytest
 
-from benchmark import registry
+from benchmark import registry, users_code
 from benchmark.spec import Spec, SpecError
 
 EVERY = [(kind, name) for kind, names in registry.KINDS.items() for name in names]
@@ -86,6 +88,16 @@ def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None
         (MINE.replace("(Evasion)", ""), "allowed: a subclass of Evasion at the top of its file"),
         (MINE.replace(", Mine)", ", 3)"), "evasion 'mine' is 3; allowed: a subclass of Evasion"),
         ("a\0b", "null bytes"),
+        ("\nraise SystemExit", " line 2: SystemExit"),
+        ("import sys\nsys.exit(3)", " line 2: SystemExit: 3"),
+        ("raise KeyboardInterrupt", " line 1: KeyboardInterrupt"),
+        ("class Odd(BaseException): pass\nraise Odd('a\\nb\\x1b[31m')", r" line 2: Odd: a b\x1b[31m"),
+        ("raise ValueError", " line 1: ValueError"),
+        (
+            "class Mute(Exception):\n    def __str__(self):\n        raise SystemExit\nraise Mute",
+            " line 4: Mute: (its text cannot be made)",
+        ),
+        ("\nimport ast\nast.parse('x = (', 'other.py')", " line 3: SyntaxError: '(' was never closed"),
     ],
 )
 def test_a_broken_file_is_refused_each_time(tmp_path: Path, text: str, said: str) -> None:
@@ -93,6 +105,67 @@ def test_a_broken_file_is_refused_each_time(tmp_path: Path, text: str, said: str
         with pytest.raises(SpecError) as error:
             include(tmp_path, text)
         assert str(error.value).startswith(f"--include: {str(tmp_path / 'mine.py')!r}") and said in str(error.value)
+
+
+@pytest.mark.usefixtures("registered")
+def test_whatever_a_file_raises_is_one_line_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys\n\nsys.exit()")
+    line = command.refusal(command.call("list", "--include", tmp_path / "mine.py"))
+    assert line == f"--include: {str(tmp_path / 'mine.py')!r} line 3: SystemExit"
+
+
+LEAVING = """
+import sys
+
+class Leaving(Evasion):
+    'Ends whoever asks for its label.'
+
+    @property
+    def label(self):
+        sys.exit(5)
+
+register("evasion", "leaving", Leaving)
+"""
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_a_method_raises_while_the_plan_is_made_is_one_line(tmp_path: Path) -> None:
+    file, broken = tmp_path / "leaving.py", tmp_path / "broken.py"
+    imports = MINE.partition("class")[0]
+    file.write_text(imports + LEAVING)
+    broken.write_text(imports + LEAVING.replace("sys.exit(5)", "return 1 / 0").replace('"leaving"', '"broken"'))
+    for path, said in ((file, "SystemExit: 5"), (broken, "ZeroDivisionError: division by zero")):
+        attack = {"method": path.stem, "epsilon": 0.5}
+        suite = command.write(tmp_path, command.tiny(("evasion", [attack])), f"{path.stem}.yaml")
+        line = command.refusal(command.call("plan", suite, "--include", path, "--results", tmp_path / "r"))
+        assert line == f"--include: {str(path)!r} line 13: {said}"
+
+
+@pytest.mark.usefixtures("registered")
+def test_ctrl_c_says_which_line_was_running(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = command.call("list", "--include", file)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.exit_code == 130
+    assert done.stderr.strip() == f"bench: interrupted, --include: {str(file)!r} line 3 was running"
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_file_that_does_not_return_is_not_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(users_code, "SAY_AFTER_S", 0.1)
+    include(tmp_path, "import time\n\ntime.sleep(0.3)")
+    said = [
+        f"bench: --include: {str(tmp_path / 'mine.py')!r} line 3 still runs after {s} s; Ctrl-C ends it"
+        for s in (0.1, 0.2)
+    ]
+    assert caplog.messages[:2] == said and len(caplog.messages) <= 2
 
 
 @pytest.mark.usefixtures("registered")

@@ -124,7 +124,19 @@ def test_a_lost_worker_is_replaced_twice(bench: Bench, lost: int) -> None:
     assert len(bench.told("retried")) == min(lost, 2)
     assert counts(report) == ((4, 0, 4, 0, 0) if lost <= 2 else (2, 0, 2, 1, 1))
     failures = {k: (f["attempts"], f["traceback"]) for k, f in bench.store.failures().items()}
-    assert failures == ({} if lost <= 2 else {key: (3, "the worker is gone")})
+    said = "the worker is gone\ntoy_add model 0 0 lost its process 3 times: the worker is gone"
+    assert failures == ({} if lost <= 2 else {key: (3, said)})
+
+
+@pytest.mark.parametrize(("how", "said"), [("sys.exit", "SystemExit: 3"), ("raise", "KeyboardInterrupt")])
+def test_a_method_that_exits_fails_as_any_other_and_once(bench: Bench, tmp_path: Path, how: str, said: str) -> None:
+    (tmp_path / how).mkdir()
+    leaving, well = toy.node("leave", how=how, folder=str(tmp_path / how)), toy.node("add", seed=1)
+    report = bench.run(toy.plan(leaving, well))
+    assert counts(report) == (1, 0, 1, 1, 0) and not report.interrupted
+    (failure,) = bench.store.failures().values()
+    assert (failure["stage"], failure["attempts"], len(list((tmp_path / how).iterdir()))) == ("toy_leave", 1, 1)
+    assert failure["traceback"].splitlines()[-1] == said and "toy_stages.py" in failure["traceback"]
 
 
 def test_rerun_failed_leaves_other_missing_trials_alone(bench: Bench, tmp_path: Path) -> None:

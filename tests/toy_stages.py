@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -66,6 +67,19 @@ class DieTimes(Stage):
         return Outcome(rows=[{"metric": "total", "value": float(attempt)}])
 
 
+class Leave(Stage):
+    """Ends, in one of several ways, the process that it runs in; notes each attempt in `folder`."""
+
+    how: str
+    folder: str
+
+    def run(self, context: Context) -> Outcome:
+        (Path(self.folder) / uuid.uuid4().hex).touch()
+        ways = {"sys.exit": lambda: sys.exit(3), "os._exit": lambda: os._exit(3), "os.abort": os.abort}
+        ways.get(self.how, lambda: None)()
+        raise KeyboardInterrupt
+
+
 class Worker(Stage):
     """Reports the worker's threads and process, as rows."""
 
@@ -122,5 +136,5 @@ class Count(Stage):
         return Outcome(rows=[{"metric": "total", "value": 1.0}], tensors={"total": torch.tensor(1.0)})
 
 
-for stage in (Add, Batch, Fail, NotFinite, DieTimes, Worker, Peak, Count):
+for stage in (Add, Batch, Fail, NotFinite, DieTimes, Leave, Worker, Peak, Count):
     register("stage", f"toy_{stage.__name__.lower()}", stage)

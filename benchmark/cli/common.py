@@ -38,15 +38,26 @@ class Commands(click.Group):
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.UsageError as error:
             fail(error.format_message())
-        except click.Abort:
-            click.echo("bench: interrupted", err=True)
+        except click.Abort as error:
+            said = str(error.__cause__ or "")
+            click.echo(f"bench: interrupted{said and ', '}{said}", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:  # `bench list | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(SOME_FAILED)
-        except (ValueError, OSError) as error:
-            fail(str(error))
+        except BaseException as error:
+            if message := _in_users_code(error):
+                fail(message)
+            if isinstance(error, ValueError | OSError):
+                fail(str(error))
+            raise
         sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _in_users_code(error: BaseException) -> str:
+    """What went wrong in a method of the user's, such as in one of its properties; "" if it was elsewhere."""
+    registry = sys.modules.get("benchmark.registry")  # not loaded: nothing of the user's was run
+    return f"--include: {found}" if registry and (found := registry.blame(error)) else ""
 
 
 def folder(context: click.Context, parameter: click.Parameter, value: str) -> str:

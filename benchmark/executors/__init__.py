@@ -7,9 +7,10 @@ from typing import Any, Literal, Protocol, Self
 
 from benchmark.trial import Settings, Trial
 
-Loss = Literal["", "worker", "node", "memory", "gpu_memory"]
-"""Why a trial may be tried again: its process died; its whole machine did, which is not the trial's fault; the machine
-had no memory left, and Ray ended the trial; the GPU, or the trial's share of it, had none left."""
+Loss = Literal["", "worker", "exit", "node", "memory", "gpu_memory"]
+"""Why a trial gave no report: its process died; its process left by itself, as it would each time; its whole machine
+died, which is not the trial's fault; the machine had no memory left, and Ray ended the trial; the GPU, or the trial's
+share of it, had none left."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Finished:
 
     wall_s: seconds of the trial's own work. gpu_s: the part of it that held a GPU.
     error: traceback or reason, empty if it went well.
-    loss: why it may be tried again, else empty.
+    loss: why it may be tried again, see `schedule.RETRIES`, else empty.
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
     elsewhere: another driver runs it now, or has just finished it; it was not computed, and nothing went wrong.

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmark.executors import USUAL, Finished, Room
+from benchmark.executors import USUAL, Finished, Loss, Room
 from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
@@ -159,7 +159,8 @@ class LocalExecutor:
         code = worker.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-        report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", loss="worker")
+        loss: Loss = "worker" if code < 0 else "exit"
+        report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", loss=loss)
         worker.process.close()
         return report
 

@@ -45,7 +45,9 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
     except CorruptArtifact as error:
         text = traceback.format_exc()
         return Finished(key, time.perf_counter() - begin, error=text, corrupt=error.key)
-    except Exception as error:  # a user's method may raise anything; the driver records it
+    except BaseException as error:  # a user's method may raise anything, or exit; the driver records it
+        if _ray_ends_this_process(error):
+            raise
         loss: Loss = "gpu_memory" if out_of_gpu_memory(error) else ""
         return Finished(key, time.perf_counter() - begin, error=traceback.format_exc(), loss=loss)
     finally:
@@ -55,7 +57,13 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
         give_memory_back(device)
 
 
-def out_of_gpu_memory(error: Exception) -> bool:
+def _ray_ends_this_process(error: BaseException) -> bool:
+    """SystemExit comes from Ray, which raises it where a signal tells a worker to go; the trial did nothing."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, SystemExit) and any(f.f_globals.get("__name__", "").startswith("ray.") for f in frames)
+
+
+def out_of_gpu_memory(error: BaseException) -> bool:
     """CUDA has no memory left: torch says so in its own error, its libraries, and a new context, in a RuntimeError."""
     if "torch" not in sys.modules or not isinstance(error, RuntimeError):
         return False

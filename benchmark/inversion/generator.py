@@ -138,6 +138,8 @@ class GeneratorInversion(Inversion):
                 best = torch.where(better[:, None], z, best)
                 lowest = torch.where(better, loss, lowest)
             adam.step()
+        if not bool(loss.isfinite().all()):  # NaN is no better than what was found before it
+            raise FloatingPointError("generator: the loss is NaN or infinite; does the network give numbers?")
         return best.view_as(latents), lowest.view(latents.shape[:2])
 
     def loss(self, model: nn.Module, sampler: Sampler, latents: Tensor, targets: Tensor) -> Tensor:

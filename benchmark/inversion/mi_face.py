@@ -69,6 +69,8 @@ class MIFace(Descent):
                 x = x.detach().requires_grad_(step < self.steps)
                 costs = self._costs(model, x, targets[active])
             now = costs.detach()
+            if not bool(now.isfinite().all()):  # no cost is lower than NaN: the sample would stop as if it were done
+                raise FloatingPointError("mi_face: the cost is NaN or infinite; does the network give numbers?")
             better = now < best_cost[active]
             best[active[better]], best_cost[active[better]] = x.detach()[better], now[better]
             going = now < last.amax(1)

@@ -7,7 +7,7 @@ import torch
 from pydantic import field_validator
 from torch import nn
 
-from benchmark import registry
+from benchmark import registry, users_code
 from benchmark.models.adapted import Adapted
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.spec import SpecError
@@ -53,11 +53,9 @@ class IncludedModel(Architecture):
 
     @torch.no_grad()
     def _run(self, code: Callable[[], Any]) -> Any:
-        try:
+        file = str(registry.included()[self.function.partition(":")[0]].__file__)
+        with users_code.running(f"function {self.function!r}", file):
             return code()
-        except Exception as error:  # the user's code may raise anything; the user mends it
-            file = str(registry.included()[self.function.partition(":")[0]].__file__)
-            raise SpecError(f"function {self.function!r}{registry.problem(error, file)}") from error
 
 
 def _find(function: str) -> Any:

@@ -1,6 +1,7 @@
 """What every regime is, and the supervised loop that the gradient-trained ones share."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -16,6 +17,8 @@ from benchmark.models.classifier import Classifier
 from benchmark.regimes.state import TrainingState
 from benchmark.spec import Fraction, Spec
 
+_LOOKED_AT = 250
+"""Images that go through the network at once after a training has failed."""
 Network = Callable[[Tensor], Tensor]
 Perturb = Callable[[Network, Tensor, Tensor, int], Tensor]
 """Network, batch, labels and the number of steps that were taken before -> the batch to train on."""
@@ -107,7 +110,11 @@ class SupervisedTraining(Regime):
                 optimizer.step()
                 schedule.step()
                 total += loss.detach()
-            history.append(_finite(float(total) / steps_per_epoch, epoch))
+            history.append(float(total) / steps_per_epoch)
+            if not math.isfinite(history[-1]):
+                raise FloatingPointError(
+                    f"the training loss is {history[-1]} in epoch {epoch + 1}; {_why(model, images)}"
+                )
             if epoch + 1 < self.epochs and progress.due:
                 progress.save(state.gather(history=torch.tensor(history, dtype=torch.float64)))
         model.eval()
@@ -171,10 +178,18 @@ def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]
     return contextlib.nullcontext()
 
 
-def _finite(loss: float, epoch: int) -> float:
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise FloatingPointError(f"the training loss is {loss} in epoch {epoch + 1}; try a smaller lr")
-    return loss
+@torch.no_grad()
+def _why(model: Classifier, images: Tensor) -> str:
+    """What to do about a loss that is no number. Overwrites the weights: fresh ones show whether they were at fault."""
+    model.initialise(torch.Generator().manual_seed(0))
+    model.eval()
+    logits = torch.cat([model(to_float(batch)) for batch in images.split(_LOOKED_AT)])
+    bad = int((~logits.isfinite().all(1)).sum())
+    if not bad:
+        return "try a smaller lr"
+    return (
+        f"no lr would help: with fresh weights too the network gives NaN or infinity for {bad} of {len(images)} images"
+    )
 
 
 def _augmented(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
 from benchmark.stages.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
+from benchmark.stages.outputs import finite
 from benchmark.stages.predict import accuracy, difference
 from benchmark.trial import Context, Outcome, Row, Stage
 
@@ -63,11 +64,13 @@ class Evade(Stage):
         for pixels, classes in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
             x, y = to_float(pixels.to(context.device)), classes.to(context.device)
             found = attack.perturb(model, x, y, generator)
+            if not bool(found.images.isfinite().all()):
+                raise FloatingPointError(f"{attack.label}: images hold NaN; are the network's gradients numbers?")
             distance = NORMS[attack.norm].size(found.images - x)
             if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
                 raise ValueError(f"{attack.label} left its ball or [0, 1]: largest distance {float(distance.max())}")
             with torch.no_grad():
-                clean, logits = model(x).argmax(1) == y, model(found.images)
+                clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
             robust = clean & (logits.argmax(1) == y)
             loss = functional.cross_entropy(logits.float(), y, reduction="none")
             parts.append(tuple(t.cpu() for t in (clean, robust, distance, loss)))

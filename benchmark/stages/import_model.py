@@ -6,9 +6,12 @@ from pydantic import Field
 
 from benchmark.models import checkpoint
 from benchmark.models.classifier import Architecture
+from benchmark.regimes.regime import to_float
 from benchmark.registry import ArchitectureField
+from benchmark.spec import SpecError
 from benchmark.stages.clean_check import check_clean_accuracy, normalise_with
 from benchmark.stages.inputs import input_info, load_data, named_file
+from benchmark.stages.network_check import NUM_IMAGES, check_network
 from benchmark.stages.predict import accuracy
 from benchmark.trial import Context, Outcome, Stage
 
@@ -19,8 +22,9 @@ class ImportModel(Stage):
     """Input: pools, the suite's. Writes the weights, as `train` does.
 
     sha256: of the checkpoint's content. mean, std: a number a channel, of pixels in [0, 1]. clean_accuracy: declared.
-    Fails, and with it all that is to be measured on the model, if its clean accuracy is not what was declared, or
-    shows a wrong normalisation or order of classes: an attack on a misread model measures nothing.
+    Fails, and with it all that is to be measured on the model, if its logits of an image are not those of this image
+    alone, or its clean accuracy is not what was declared, or shows a wrong normalisation or order of classes: an attack
+    on a misread model measures nothing.
     """
 
     architecture: ArchitectureField
@@ -37,6 +41,10 @@ class ImportModel(Stage):
         normalise_with(model, self.mean, self.std)
         model = model.to(context.device).eval().requires_grad_(False)
         images, labels = data.test_images[pools.test], data.test_labels[pools.test]
+        try:
+            check_network(model, to_float(images[:NUM_IMAGES].to(context.device)), info.num_classes)
+        except SpecError as error:
+            raise ValueError(f"checkpoint: {error}; nothing else was measured on it") from error
         correct = check_clean_accuracy(
             model, images, labels, info, self.clean_accuracy, context.device, context.generator("halves")
         )

@@ -13,6 +13,7 @@ from benchmark.data.pools import Pools
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import to_float
 from benchmark.spec import Spec
+from benchmark.stages.outputs import finite
 from benchmark.trial import Context
 
 _BATCH = 500
@@ -88,7 +89,7 @@ def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.de
 
     function: a pass in eval mode, which treats each image by itself. Where the GPU's memory is too small for a batch,
     the batch is halved, and halved again; the result is that of whole batches up to rounding.
-    Raises torch.OutOfMemoryError if not even one image fits.
+    Raises torch.OutOfMemoryError if not even one image fits, FloatingPointError if a result is NaN or infinite.
     """
     parts: list[Tensor] = []
     size, begin = _BATCH, 0
@@ -105,4 +106,4 @@ def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.de
         # Here the error is gone, and with it what the pass had allocated.
         size = len(batch) // 2
         torch.cuda.empty_cache()
-    return torch.cat(parts)
+    return finite(torch.cat(parts))

@@ -53,6 +53,15 @@ def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path) -> None
         assert report.num_executed == 2
         ((key, message),) = [(e.node.key, e.message) for e in events if e.kind == "retried" and e.node]
         assert key == deadly.key and "was killed by SIGKILL (out of memory?)" in message
+
+        # One that leaves by itself would do so again.
+        (tmp_path / "exits").mkdir()
+        leaving = toy.node("leave", how="os._exit", folder=str(tmp_path / "exits"))
+        report = run(toy.plan(leaving), there, lambda settings: toy.Kept(executor), toy.settings(there))
+        assert report.num_failed == 1 and len(list((tmp_path / "exits").iterdir())) == 1
+        last = there.failures()[leaving.key]["traceback"].splitlines()[-1]
+        assert last.startswith("toy_leave model 0 0 ended its process: worker process ")
+        assert last.endswith(" left with exit code 3")
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 

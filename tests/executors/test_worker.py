@@ -1,6 +1,7 @@
 """A worker keeps to its share of a GPU, and says so when that is too small. CUDA's calls are stand-ins here."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,15 @@ def test_memory_is_limited_to_the_share(
     )
     limit_memory(device, share)
     assert found == told
+
+
+def test_ray_may_end_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is told to go has not failed: its trial runs elsewhere."""
+    told: dict[str, Any] = {"__name__": "ray._private.worker"}
+    exec("def sigterm_handler(*_):\n    raise SystemExit(1)", told)
+    monkeypatch.setattr("benchmark.executors.worker.execute", told["sigterm_handler"])
+    with pytest.raises(SystemExit):
+        run_trial(toy.node("add").trial, toy.settings(Store(tmp_path)))
 
 
 def _full(node: Node, store: Store) -> None:

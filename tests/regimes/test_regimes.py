@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark import registry
 from benchmark.evasion.norms import NORMS
@@ -114,6 +114,27 @@ def test_training_is_repeatable_bit_for_bit_and_moves_no_global_state(method: Su
 def test_a_loss_that_is_not_finite_is_an_error(method: SupervisedTraining) -> None:
     with pytest.raises(FloatingPointError, match=r"training loss is (nan|inf) in epoch \d; try a smaller lr"):
         method.fit(made(SmallResNet(width=4)), *two_patterns(64), generator())
+
+
+class Spread(Classifier):
+    """Divides each image by its own spread, which flat images have none of."""
+
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(images / images.std((1, 2, 3), keepdim=True))
+
+
+def test_a_loss_that_no_lr_would_mend_says_so() -> None:
+    images, labels = two_patterns(64)
+    model = Spread(INFO, nn.Flatten(), nn.Linear(64, 2))
+    model.initialise(generator())
+    assert math.isfinite(Standard(lr=0.001, epochs=1).fit(model, images, labels, generator())[0])
+    images[[3, 40]] = 0
+    said = "with fresh weights too the network gives NaN or infinity for 2 of 64 images"
+    with pytest.raises(FloatingPointError, match=f"loss is nan in epoch 1; no lr would help: {said}"):
+        Standard(lr=0.001, epochs=1).fit(model, images, labels, generator())
+    flat = InputInfo(1, 8, 8, 2, (0.5,), (0.0,))  # a data set without any spread
+    with pytest.raises(FloatingPointError, match="no lr would help: .* for 64 of 64 images"):
+        Standard(epochs=1).fit(made(SmallResNet(width=4), flat), *two_patterns(64), generator())
 
 
 def test_a_tiny_epsilon_is_standard_training() -> None:

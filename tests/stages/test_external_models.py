@@ -1,5 +1,6 @@
 """A model of the tiny run, exported and given back as a checkpoint: its numbers must be those it had."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import torch
 from finished import Finished
 from safetensors.torch import save_file
 
-from benchmark import trial
+from benchmark import registry, trial
 from benchmark.data.pools import Pools
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.injected import Injected
@@ -229,6 +230,59 @@ def test_a_network_that_knows_nothing_is_refused(finished: Finished) -> None:
         network.head.weight.zero_()
     with pytest.raises(ValueError, match=r"chance is 0\.333; of other normalisations and orders .* right file"):
         checked(finished, network, None)
+
+
+ODD = """
+import torch
+from torch import nn
+class Odd(nn.Module):
+    def __init__(self, pixels, num_classes, kind):
+        super().__init__()
+        self.linear, self.kind, self.seen = nn.Linear(pixels, num_classes), kind, 0
+    def forward(self, x):
+        self.seen += len(x)
+        if self.kind == "noise":
+            x = x + 0.3 * torch.randn_like(x)
+        if self.kind == "batch":
+            x = (x - x.mean()) / x.std()
+        logits = self.linear(x.flatten(1))
+        if self.kind == "nan" and self.seen > 10:  # of many images, one
+            logits = torch.cat([logits[:-1], logits[-1:] * torch.nan])
+        return logits
+""" + "".join(
+    f"def {kind}(channels, height, width, num_classes):\n"
+    f"    return Odd(channels * height * width, num_classes, {kind!r})\n"
+    for kind in ("noise", "batch", "nan")
+)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("noise", r"^checkpoint: two passes over the same images differ by .*; nothing else was measured on it$"),
+        (
+            "batch",
+            r"^checkpoint: its logits of an image depend on the other images of its batch, by .* was measured on",
+        ),
+        ("nan", r"^the network gives NaN or infinity for 1 of 120 images$"),
+    ],
+)
+def test_logits_are_numbers_of_one_image_or_the_import_fails(
+    tmp_path: Path, finished: Finished, kind: str, said: str
+) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    registry.include(str(tmp_path / "odd.py"))
+    weights = tmp_path / "odd.safetensors"
+    generator = torch.Generator().manual_seed(0)
+    save_file({"linear.weight": torch.randn(3, 784, generator=generator), "linear.bias": torch.zeros(3)}, weights)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    function = {"method": "function", "function": f"odd:{kind}"}
+    stage = {"method": "import", "architecture": function, "sha256": sha256, "mean": [0.0], "std": [1.0]}
+    given = registry.dump("stage", registry.parse("stage", stage))
+    settings = trial.Settings(str(finished.store.root), device="cpu", files=((sha256, str(weights)),))
+    with pytest.raises((ValueError, FloatingPointError), match=said):
+        trial.execute(trial.Trial(given, 0, {"pools": finished.key("pools")}), finished.store, settings)
 
 
 class Trap:
