@@ -11,24 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmark.devices import num_gpus
 from benchmark.executors import USUAL, Finished, Room
 from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
 _SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def num_gpus() -> int:
-    """NVIDIA GPUs that this process may see; asks the system, so that torch need not be loaded."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def num_slots(settings: Settings) -> int:
@@ -45,7 +37,7 @@ def gpu_ids(settings: Settings) -> list[int]:
         return []
     if index:
         return [int(index)]
-    return list(range(max(num_gpus(), int(kind == "cuda"))))  # torch may know of one that has no file in /dev
+    return list(range(num_gpus()))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import yaml
 
+from benchmark.devices import num_gpus
 from benchmark.executors import USUAL, Finished, Loss, Room
 from benchmark.executors.local import gpu_ids, num_slots, preload
 from benchmark.resources import gpus_of
@@ -259,7 +260,7 @@ def _task(trial: Trial, settings: Settings) -> Finished:
 
 def given_device(wanted: str, given: list[Any]) -> str:
     """The device of a task that Ray gave these GPUs: ids of the machine, or names in CUDA_VISIBLE_DEVICES."""
-    if not given:
+    if not given or (wanted == "auto" and not num_gpus()):  # a node may have a GPU that its torch cannot use
         return "cpu"
     if wanted not in ("auto", "cuda"):
         return wanted
