@@ -43,9 +43,7 @@ def without_ray(folder: Path) -> dict[str, str]:
     """An environment in which `import ray` fails. folder: to write into."""
     (folder / "no_ray").mkdir(exist_ok=True)
     (folder / "no_ray" / "ray.py").write_text("raise ImportError('there is no Ray in this test')\n")
-    return {
-        "PYTHONPATH": os.pathsep.join([str(folder / "no_ray"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    }
+    return {"PYTHONPATH": os.pathsep.join([str(folder / "no_ray"), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def call(*arguments: str | Path) -> Result:

@@ -1,6 +1,7 @@
 """What the commands share: exit codes, errors in one line, options, the terminal."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from benchmark import interrupts
+from benchmark.interrupts import INTERRUPTED, SAID
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.store import Store
 
-DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
 _WIDTH = 132
 
 
@@ -31,7 +35,18 @@ def fail(message: str) -> NoReturn:
 
 
 class Commands(click.Group):
-    """What the user must mend, in the call or in a file, ends in one line and exit code 2."""
+    """What the user must mend, in the call or in a file, ends in one line and exit code 2; Ctrl-C in one and 130."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """As a process: what is called here ends with it."""
+        interrupts.arm()
+        try:
+            self.main(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == INTERRUPTED:
+                interrupts.leave(INTERRUPTED)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is written
+            raise
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
@@ -39,7 +54,7 @@ class Commands(click.Group):
         except click.UsageError as error:
             fail(error.format_message())
         except click.Abort:
-            click.echo("bench: interrupted", err=True)
+            click.echo(SAID, err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:  # `bench list | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
