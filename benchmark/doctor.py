@@ -40,7 +40,7 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
 def _cache() -> str:
     """Of decoded data sets and of files from the store."""
     from benchmark.data import cache
-    from benchmark.data.files import cache_folder
+    from benchmark.home import cache_folder
 
     kept = [path.stat().st_size for path in cache.held()]
     held = f"{sum(kept) / 2**20:.1f} MiB in {len(kept)} decoded or fetched files"

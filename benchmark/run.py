@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmark import registry
 from benchmark.durable import StoreFull
 from benchmark.executors import ExecutorFactory
-from benchmark.heartbeat import Heartbeat, driver
+from benchmark.heartbeat import Heartbeat, clear_dead, driver
 from benchmark.interrupts import check, held
 from benchmark.schedule import Event, Report, Schedule
 from benchmark.seen import Seen
@@ -40,6 +40,7 @@ def run(
     begin = time.monotonic()
     store.writable()
     store.clear_stale()
+    clear_dead(store.storage)
     seen = Seen(store.storage)
     done, problems = store.scan(seen)
     with contextlib.suppress(OSError, StoreFull):

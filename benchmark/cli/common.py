@@ -1,5 +1,6 @@
 """What the commands share: exit codes, errors in one line, options, the terminal."""
 
+import io
 import os
 import signal
 import sys
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from benchmark import interrupts
+from benchmark.home import settle
 from benchmark.interrupts import INTERRUPTED, SAID
+from benchmark.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +33,7 @@ def terminal() -> "Console":
 
 
 def fail(message: str) -> NoReturn:
-    click.echo(f"bench: error: {' '.join(message.split())}", err=True)
+    click.echo(f"bench: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(WRONG_INPUT)
 
 
@@ -40,6 +43,9 @@ class Commands(click.Group):
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """As a process: what is called here ends with it."""
         interrupts.arm()
+        for stream in (sys.stdout, sys.stderr):  # a character that a terminal has not must end no run
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             self.main(*args, **kwargs)
         except SystemExit as end:
@@ -50,6 +56,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
+            settle()
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.UsageError as error:
             fail(error.format_message())
