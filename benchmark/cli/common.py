@@ -98,9 +98,12 @@ def make_site(site: Path) -> None:
 
 
 def existing_store(results: str) -> "Store":
+    from benchmark.storage.patience import at_once
     from benchmark.store import Store
 
     store = Store(results)
-    if not store.plans():
+    with at_once():
+        plans = store.plans()
+    if not plans:
         raise ValueError(f"--results: no suite was run in {results!r}; allowed: the results folder of a `bench run`")
     return store

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -191,6 +192,7 @@ def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if os.environ.get(_SAFE_PATH) == _OF_OURS:  # what a trial starts is not meant
         del os.environ[_SAFE_PATH]
+    logging.getLogger("benchmark").setLevel(logging.ERROR)  # that a store is silent says the driver
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     threading.Thread(target=_die_with_parent, daemon=True).start()
     preload()
