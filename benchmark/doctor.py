@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark import registry
+from benchmark.devices import num_gpus
 from benchmark.durable import existing
 from benchmark.storage import is_url, open_storage
 
@@ -22,8 +23,8 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
 
     yield "python", f"{sys.version.split()[0]} at {sys.executable}"
     yield "bench", importlib.metadata.version("robust-or-private")
-    if torch.cuda.is_available():
-        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if num_gpus():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(num_gpus()))
         yield "device", f"cuda: {names} (torch {torch.__version__})"
     else:
         yield "device", f"cpu: torch {torch.__version__} sees no GPU"
@@ -39,7 +40,7 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
 def _cache() -> str:
     """Of decoded data sets and of files from the store."""
     from benchmark.data import cache
-    from benchmark.data.files import cache_folder
+    from benchmark.home import cache_folder
 
     kept = [path.stat().st_size for path in cache.held()]
     held = f"{sum(kept) / 2**20:.1f} MiB in {len(kept)} decoded or fetched files"

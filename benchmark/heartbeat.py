@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -20,6 +21,9 @@ from benchmark.storage import Storage
 _PERIOD_S = 2.0
 STALE_S = 20.0
 """A driver that was silent for so long is dead: it renews its file every two seconds. Clocks may differ by the rest."""
+
+_FORGOTTEN_S = 3600.0
+_NAME = re.compile(r"[0-9a-f]{12}-[0-9]{1,10}")
 
 
 @cache
@@ -54,6 +58,17 @@ def _lives(name: str, record: Any) -> bool:
     if where == machine() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
         return False
     return bool(time.time() - float(record["time"]) < STALE_S)
+
+
+def clear_dead(storage: Storage) -> None:
+    """Remove the files of drivers that were killed: on this machine, or an hour ago."""
+    for file in storage.tree("running", 1):
+        name = file.removesuffix(".json")
+        value = record(storage, f"running/{file}") if _NAME.fullmatch(name) else None
+        with contextlib.suppress(*UNREADABLE, StoreFull):
+            if value is not None and not _lives(name, value):
+                if name.startswith(machine()) or time.time() - float(value["time"]) > _FORGOTTEN_S:
+                    storage.remove(f"running/{file}")
 
 
 @dataclass

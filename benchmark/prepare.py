@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from benchmark import data, registry
 from benchmark.costs import Sizes
 from benchmark.data import pools
 from benchmark.data.images import ImageData
+from benchmark.devices import num_gpus
 from benchmark.external import Given, examine
 from benchmark.inversion.attack import Inversion
 from benchmark.manifest import describe
@@ -90,7 +89,7 @@ def check_device(name: str) -> None:
     if match is None:
         raise SpecError(f"--device: {name!r} is no device; allowed: auto, cpu, cuda, cuda:0, cuda:1, ...")
     if name.startswith("cuda"):
-        count = torch.cuda.device_count()
+        count = num_gpus()
         if int(match[1] or 0) >= count:
             allowed = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
             raise SpecError(f"--device: {name!r} is not here; torch sees {count} GPUs; allowed: {', '.join(allowed)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from benchmark import registry
 from benchmark.durable import StoreFull
 from benchmark.executors import ExecutorFactory
-from benchmark.heartbeat import Heartbeat, driver
+from benchmark.heartbeat import Heartbeat, clear_dead, driver
+from benchmark.interrupts import check, held
 from benchmark.schedule import Event, Report, Schedule
 from benchmark.seen import Seen
 from benchmark.store import Store
@@ -39,6 +40,7 @@ def run(
     begin = time.monotonic()
     store.writable()
     store.clear_stale()
+    clear_dead(store.storage)
     seen = Seen(store.storage)
     done, problems = store.scan(seen)
     with contextlib.suppress(OSError, StoreFull):
@@ -53,8 +55,10 @@ def run(
     interrupted = False
     if todo:
         try:
-            with executor_factory(settings) as executor, Heartbeat(store.storage) as heartbeat:
+            # Ctrl-C is looked for between two steps: in the middle of one it would hit Ray, or a write.
+            with held(), executor_factory(settings) as executor, Heartbeat(store.storage) as heartbeat:
                 schedule.drive(executor, heartbeat)
+            check()
         except KeyboardInterrupt:  # the workers are gone, the store has what was finished
             interrupted = True
     return schedule.report(time.monotonic() - begin, interrupted)

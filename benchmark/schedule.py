@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.durable import StoreFull
 from benchmark.executors import Executor, Finished, Loss, Room
 from benchmark.heartbeat import Heartbeat
+from benchmark.interrupts import check
 from benchmark.seen import Seen
 from benchmark.store import Store
 
@@ -123,10 +124,15 @@ class Schedule:
         self._tell("begun")
 
     def drive(self, executor: Executor, heartbeat: Heartbeat) -> None:
-        """Keep the executor busy until nothing is left. Raises StoreFull, after what runs has ended."""
+        """Keep the executor busy until nothing is left.
+
+        Raises StoreFull, after what runs has ended, and KeyboardInterrupt between two steps.
+        """
         for key in [key for key in self._nodes if key in self._left]:
             self._release(key)
+        check()
         while self._feed(executor) or self._running or self._elsewhere:
+            check()
             self._slots = executor.slots
             self._tell("waiting")
             heartbeat.beat([f"{self._label(key)} since {self._since[key]}" for key in sorted(self._running)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 from benchmark import registry
 from benchmark.allocator import keep_freed_memory
+from benchmark.devices import resolved
 from benchmark.epochs import EVERY_S, Keeper, Progress
 from benchmark.spec import Spec
 
@@ -127,10 +128,7 @@ class Context:
     def device(self) -> "torch.device":
         import torch
 
-        name = self.settings.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(name)
+        return torch.device(resolved(self.settings.device))
 
     @functools.cached_property
     def progress(self) -> Progress:

@@ -34,8 +34,8 @@ TINY = Path(__file__).parent / "suites" / "tiny.yaml"
 def bench(
     *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
 ) -> "subprocess.CompletedProcess[str]":
-    """The console script in a process of its own; no terminal."""
-    variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(env or {})}
+    """The console script in a process of its own; no terminal, and no GPU, though the environment names one."""
+    variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "NoDevFiles", **(env or {})}
     return subprocess.run([BENCH, *arguments], capture_output=True, text=True, env=variables, timeout=timeout)
 
 
@@ -43,7 +43,7 @@ def without_ray(folder: Path) -> dict[str, str]:
     """An environment in which `import ray` fails. folder: to write into."""
     (folder / "no_ray").mkdir(exist_ok=True)
     (folder / "no_ray" / "ray.py").write_text("raise ImportError('there is no Ray in this test')\n")
-    return {"PYTHONPATH": str(folder / "no_ray")}
+    return {"PYTHONPATH": os.pathsep.join([str(folder / "no_ray"), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def call(*arguments: str | Path) -> Result:

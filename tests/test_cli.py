@@ -96,6 +96,7 @@ def test_a_mistake_in_the_call(
 def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = bench("run", command.TINY, "--device", "cuda:0", "--results", tmp_path / "results")  # hides all GPUs
     assert refusal(done) == "--device: 'cuda:0' is not here; torch sees 0 GPUs; allowed: auto, cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     said = refusal(call("run", command.TINY, "--device", "cuda:2", "--results", tmp_path / "results"))
     assert said == "--device: 'cuda:2' is not here; torch sees 2 GPUs; allowed: auto, cpu, cuda, cuda:0, cuda:1"

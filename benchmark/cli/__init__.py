@@ -1,14 +1,17 @@
 """`bench`: the command. The only package that prints. Heavy imports wait until a command needs them."""
 
-import click
+from benchmark import interrupts
 
-from benchmark.cli.asking import doctor, list_methods
-from benchmark.cli.clustering import on_head, stop
-from benchmark.cli.common import Commands
-from benchmark.cli.keeping import compact
-from benchmark.cli.running import plan, run, status
-from benchmark.cli.showing import figures, leaderboard
-from benchmark.cli.tuning import tune
+with interrupts.told():
+    import click
+
+    from benchmark.cli.asking import doctor, list_methods
+    from benchmark.cli.clustering import on_head, stop
+    from benchmark.cli.common import Commands
+    from benchmark.cli.keeping import compact
+    from benchmark.cli.running import plan, run, status
+    from benchmark.cli.showing import figures, leaderboard
+    from benchmark.cli.tuning import tune
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

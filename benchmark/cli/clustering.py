@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from benchmark.cli.common import DONE, INTERRUPTED, SOME_FAILED, make_site
+from benchmark.cli.common import DONE, SOME_FAILED, make_site
+from benchmark.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from benchmark.cluster import Head

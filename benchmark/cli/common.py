@@ -1,6 +1,8 @@
 """What the commands share: exit codes, errors in one line, options, the terminal."""
 
+import io
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -8,12 +10,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from benchmark import interrupts
+from benchmark.home import settle
+from benchmark.interrupts import INTERRUPTED, SAID
+from benchmark.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.store import Store
 
-DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
 _WIDTH = 132
 
 
@@ -26,21 +33,36 @@ def terminal() -> "Console":
 
 
 def fail(message: str) -> NoReturn:
-    click.echo(f"bench: error: {' '.join(message.split())}", err=True)
+    click.echo(f"bench: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(WRONG_INPUT)
 
 
 class Commands(click.Group):
-    """What the user must mend, in the call or in a file, ends in one line and exit code 2."""
+    """What the user must mend, in the call or in a file, ends in one line and exit code 2; Ctrl-C in one and 130."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """As a process: what is called here ends with it."""
+        interrupts.arm()
+        for stream in (sys.stdout, sys.stderr):  # a character that a terminal has not must end no run
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        try:
+            self.main(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == INTERRUPTED:
+                interrupts.leave(INTERRUPTED)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is written
+            raise
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
+            settle()
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.UsageError as error:
             fail(error.format_message())
         except click.Abort as error:
             said = str(error.__cause__ or "")
-            click.echo(f"bench: interrupted{said and ', '}{said}", err=True)
+            click.echo(f"{SAID}{said and ', '}{said}", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:  # `bench list | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,9 +109,12 @@ def make_site(site: Path) -> None:
 
 
 def existing_store(results: str) -> "Store":
+    from benchmark.storage.patience import at_once
     from benchmark.store import Store
 
     store = Store(results)
-    if not store.plans():
+    with at_once():
+        plans = store.plans()
+    if not plans:
         raise ValueError(f"--results: no suite was run in {results!r}; allowed: the results folder of a `bench run`")
     return store

@@ -11,7 +11,6 @@ import click
 from benchmark.cli.clustering import cluster_option, run_on_cluster, status_on_cluster
 from benchmark.cli.common import (
     DONE,
-    INTERRUPTED,
     SOME_FAILED,
     data_option,
     existing_store,
@@ -23,6 +22,7 @@ from benchmark.cli.common import (
 )
 from benchmark.cli.keeping import gather_if_many
 from benchmark.cli.showing import show
+from benchmark.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from benchmark.executors import ExecutorFactory

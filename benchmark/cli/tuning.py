@@ -9,7 +9,6 @@ import click
 
 from benchmark.cli.common import (
     DONE,
-    INTERRUPTED,
     SOME_FAILED,
     data_option,
     include_option,
@@ -17,6 +16,7 @@ from benchmark.cli.common import (
     terminal,
 )
 from benchmark.cli.running import _factory as factory
+from benchmark.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console

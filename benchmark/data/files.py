@@ -19,6 +19,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from benchmark.home import cache_folder as cache_folder
+
 _PROBE_S = 8.0
 """How long a host may take to answer before a download is given up; a whole refusal stays under 15 s."""
 _STALL_S = 30.0
@@ -82,12 +84,6 @@ def roots(root: Path | None) -> list[Path]:
 def one_line(error: BaseException) -> str:
     """What an error says; its class if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def cache_folder() -> Path:
-    """Where downloads go if the user names no root."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "robust-or-private"
 
 
 def _first(files: Files, folders: list[Path]) -> list[Path] | None:

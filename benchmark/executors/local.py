@@ -2,33 +2,28 @@
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmark.devices import num_gpus
 from benchmark.executors import USUAL, Finished, Loss, Room
 from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
 _SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
+_SAFE_PATH, _OF_OURS = "PYTHONSAFEPATH", "at the start of a worker"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def num_gpus() -> int:
-    """NVIDIA GPUs that this process may see; asks the system, so that torch need not be loaded."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def num_slots(settings: Settings) -> int:
@@ -45,7 +40,7 @@ def gpu_ids(settings: Settings) -> list[int]:
         return []
     if index:
         return [int(index)]
-    return list(range(max(num_gpus(), int(kind == "cuda"))))  # torch may know of one that has no file in /dev
+    return list(range(num_gpus()))
 
 
 @dataclass
@@ -168,14 +163,37 @@ class LocalExecutor:
 def _start(threads: int) -> _Worker:
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_serve, args=(theirs, threads), daemon=True, name="bench-worker")
-    process.start()
+    resource_tracker.ensure_running()  # which unblocks all signals when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in the worker too, until it ignores it
+    try:
+        with _no_modules_of_the_current_folder():
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     theirs.close()  # so that the worker's death closes the pipe
     return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _no_modules_of_the_current_folder() -> Iterator[None]:
+    """For a process that starts now: it would look there first until it knows where the driver looks."""
+    if os.environ.get(_SAFE_PATH):
+        yield
+        return
+    os.environ[_SAFE_PATH] = _OF_OURS
+    try:
+        yield
+    finally:
+        del os.environ[_SAFE_PATH]
 
 
 def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: int) -> None:
     """Body of a worker: trials in, reports out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if os.environ.get(_SAFE_PATH) == _OF_OURS:  # what a trial starts is not meant
+        del os.environ[_SAFE_PATH]
+    logging.getLogger("benchmark").setLevel(logging.ERROR)  # that a store is silent says the driver
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     threading.Thread(target=_die_with_parent, daemon=True).start()
     preload()

@@ -11,8 +11,11 @@ from typing import Any, Self
 
 import yaml
 
+from benchmark.devices import num_gpus
 from benchmark.executors import USUAL, Finished, Loss, Room
 from benchmark.executors.local import gpu_ids, num_slots, preload
+from benchmark.executors.ray_folder import ADVICE, RayFolder
+from benchmark.interrupts import held
 from benchmark.resources import gpus_of
 from benchmark.trial import Settings, Trial
 
@@ -79,8 +82,11 @@ class RayExecutor:
         self._ray: Any = ray
         self._settings, self._joined = settings, address is not None
         self._owned = not self._ray.is_initialized()
-        if self._owned:
-            _init(self._ray, settings, slots, address)
+        self._folder: RayFolder | None = None
+        if self._owned and address is not None:
+            _join(self._ray, address)
+        elif self._owned:
+            self._folder = _start(self._ray, settings, slots)
         self._shares = dict(settings.gpus)
         self._resources: dict[str, float] = {}
         self._smallest, self._nodes_lost_at, self._looked_at = 1, -_NODE_LOSS_S, -_LOOK_S
@@ -144,7 +150,10 @@ class RayExecutor:
         self._running.clear()
         if self._owned:
             self._owned = False
-            self._ray.shutdown()
+            with held():
+                self._ray.shutdown()
+        if self._folder is not None:
+            self._folder.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -219,15 +228,36 @@ class RayExecutor:
         return found
 
 
-def _init(ray: Any, settings: Settings, slots: int, address: str | None) -> None:
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is not None:
-        ray.init(address=address, runtime_env={"env_vars": ALWAYS}, **quiet)
-        return
-    cpus = (slots or num_slots(settings)) * settings.threads
-    gpus = len(gpu_ids(settings))
+_QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+
+
+def _join(ray: Any, address: str) -> None:
+    with held():
+        ray.init(address=address, runtime_env={"env_vars": ALWAYS}, job_config=_job(ray), **_QUIET)
+
+
+def _start(ray: Any, settings: Settings, slots: int) -> RayFolder:
+    """Start Ray on this machine, in a folder of its own. Raises ValueError, in one line, where it does not start."""
+    folder = RayFolder.make()
+    cpus, gpus = (slots or num_slots(settings)) * settings.threads, len(gpu_ids(settings))
     own = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    ray.init(num_cpus=cpus, num_gpus=gpus, **own, **quiet)  # "local": never one that happens to run here
+    try:
+        with held():  # "local": never one that happens to run here
+            ray.init(num_cpus=cpus, num_gpus=gpus, _temp_dir=str(folder.path), job_config=_job(ray), **own, **_QUIET)
+    except Exception as error:  # of many kinds, where a disk is full, a port is closed, a limit is reached
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        folder.remove()
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(f"Ray does not start on this machine ({reason}), in {str(folder.path)!r}; {ADVICE}") from error
+    return folder
+
+
+def _job(ray: Any) -> Any:
+    """Workers look for modules where the driver does: Ray would put the current folder first, whatever it holds."""
+    job = ray.job_config.JobConfig()
+    job._client_job = True  # as Ray's own server of remote drivers has it
+    return job
 
 
 def _may_grow_gpus() -> bool:
@@ -259,7 +289,7 @@ def _task(trial: Trial, settings: Settings) -> Finished:
 
 def given_device(wanted: str, given: list[Any]) -> str:
     """The device of a task that Ray gave these GPUs: ids of the machine, or names in CUDA_VISIBLE_DEVICES."""
-    if not given:
+    if not given or (wanted == "auto" and not num_gpus()):  # a node may have a GPU that its torch cannot use
         return "cpu"
     if wanted not in ("auto", "cuda"):
         return wanted

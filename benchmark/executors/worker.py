@@ -6,6 +6,7 @@ import time
 import traceback
 from dataclasses import replace
 
+from benchmark.devices import resolved
 from benchmark.durable import StoreFull
 from benchmark.executors import REPORTED, Finished, Loss
 from benchmark.executors.metering import Meter
@@ -20,7 +21,7 @@ def run_trial(trial: Trial, settings: Settings) -> Finished:
     key, begin = trial.key, time.perf_counter()
     device, leases, held = settings.device, None, False
     try:
-        device = resolve_device(device)
+        device = resolved(device)
         limit_memory(device, settings.share)
         store = Store(settings.results)
         leases = Leases(store.storage, settings.driver)
@@ -96,12 +97,3 @@ def give_memory_back(device: str) -> None:
         import torch
 
         torch.cuda.empty_cache()
-
-
-def resolve_device(name: str) -> str:
-    """The device that "auto" stands for in this process."""
-    if name == "auto":
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name

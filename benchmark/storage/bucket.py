@@ -10,17 +10,21 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import S3Store, from_url
 
 from benchmark.storage import MARK, MOST_BYTES, Leaf, TooLarge, Tree, Version
+from benchmark.storage.patience import persist
+from benchmark.text import shown
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -29,10 +33,14 @@ T = TypeVar("T")
 _SCHEMES = ("s3", "gs", "az")
 _CHUNK = 8 * 2**20
 _CLIENT = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
-_PATIENT: "RetryConfig" = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
-"""In the middle of a run a store may be gone for a minute."""
 _BRISK: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
-"""At its beginning the user waits for an answer."""
+"""Of one call. `patience` makes it again, and says so; at the beginning of a run the user waits for an answer."""
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_ADDRESSES = (*_PROXIES, *map(str.lower, _PROXIES), "AWS_PROXY_URL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_STATUS = re.compile(r"status(?: code)?:? (\d{3})")
+_LOST = re.compile(
+    r"error sending request|connection|timed? ?out|response body|end of file|reset by peer|dns error", re.I
+)
 _HASHED = re.compile(r"[0-9a-f]{16}\.[A-Za-z0-9_]+\.[a-z]+")
 
 
@@ -47,16 +55,20 @@ class Bucket:
         if scheme not in _SCHEMES or not place.split("/")[0]:
             allowed = "a folder, s3://BUCKET/PREFIX, or gs:// and az:// (untested)"
             raise ValueError(f"results: {url!r} is no place for results; allowed: {allowed}")
-        self._store, self._probe = (_client(self.root, retry) for retry in (_PATIENT, _BRISK))
+        self._store = _client(self.root)
 
     def prepare(self) -> None:
+        probe = f".probe.{uuid.uuid4().hex}.tmp"
         try:
-            _told(lambda: obstore.put(self._probe, ".probe.tmp", b"\0", use_multipart=False))
+            _told(lambda: obstore.put(self._store, probe, b"\0", use_multipart=False), for_s=0.0)
         except OSError as error:
-            allowed = "an existing bucket that you may write to, see AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID"
+            proxies = "".join(f" and {name}={os.environ[name]!r}" for name in _ADDRESSES[:-3] if os.environ.get(name))
+            allowed = f"an existing bucket that you may write to, see AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID{proxies}"
             raise ValueError(
                 f"results: {self.root!r} cannot be written ({error.strerror}); allowed: {allowed}"
             ) from error
+        with contextlib.suppress(OSError):  # who may write need not be allowed to delete
+            _told(lambda: obstore.delete(self._store, probe), for_s=0.0)
 
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
@@ -183,24 +195,27 @@ class Bucket:
             return False  # what was seen is gone
         return True
 
-    def _list(self, folder: str) -> Iterator[Any]:
-        stream = iter(_told(lambda: obstore.list(self._store, folder, chunk_size=1000)))
-        while (chunk := _told(lambda: next(stream, None))) is not None:
-            yield from chunk
+    def _list(self, folder: str) -> list[Any]:
+        """Whole: a listing that breaks off is made again from its beginning."""
+        return _told(lambda: [meta for chunk in obstore.list(self._store, folder, chunk_size=1000) for meta in chunk])
 
 
-def _client(url: str, retry: "RetryConfig") -> "ObjectStore":
+def _client(url: str) -> "ObjectStore":
     """A client of obstore. S3: from AWS_*, else from boto3's chain (profiles, roles) if boto3 is there."""
+    for name in _ADDRESSES:
+        if (value := os.environ.get(name)) and not _is_address(value):
+            allowed = "http://HOST:PORT, or no such variable"
+            raise ValueError(f"results: {name}={shown(value)} is no address; allowed: {allowed}")
     options: Any = {**_CLIENT, "allow_http": True}
     try:
         if not url.startswith("s3://"):
-            return from_url(url, client_options=options, retry_config=retry)
+            return from_url(url, client_options=options, retry_config=_BRISK)
         config: Any = {} if {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys() else {"region": "us-east-1"}
         provider: Any = None if {"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"} & os.environ.keys() else _boto3_chain(url)
         if provider is not None:
             config |= provider.config
         return S3Store.from_url(
-            url, config=config, client_options=options, retry_config=retry, credential_provider=provider
+            url, config=config, client_options=options, retry_config=_BRISK, credential_provider=provider
         )
     except BaseError as error:
         raise ValueError(f"results: {url!r} cannot be used ({_line(error)})") from error
@@ -218,10 +233,30 @@ def _boto3_chain(url: str) -> Any:
         raise ValueError(f"results: {url!r}: no credentials were found ({error}); allowed: {allowed}") from error
 
 
-def _told(call: Callable[[], T]) -> T:
-    """The call, with obstore's errors as OSError in one line."""
+def _is_address(value: str) -> bool:
+    """Would obstore take this for a host? It panics on what it does not."""
     try:
-        return call()
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    return bool(re.fullmatch(r"[A-Za-z0-9._:-]+", host)) and port != 0 and not re.search(r"\s", value)
+
+
+def _passing(error: BaseException) -> str:
+    """What is wrong, where it may pass: no answer, one that breaks off, an overloaded or broken server."""
+    if not isinstance(error, GenericError):
+        return ""
+    text = str(error).split("\n\n")[0]
+    if status := _STATUS.search(text):
+        return _line(error) if int(status[1]) >= 500 or int(status[1]) in (408, 429) else ""
+    return _line(error) if _LOST.search(text) else ""
+
+
+def _told(call: Callable[[], T], for_s: float | None = None) -> T:
+    """The call, made again while the store does not answer, with obstore's errors as OSError in one line."""
+    try:
+        return persist(call, _passing, for_s)
     except (AlreadyExistsError, PreconditionError) as error:
         raise FileExistsError(errno.EEXIST, _line(error)) from error
     except FileNotFoundError as error:
@@ -230,9 +265,13 @@ def _told(call: Callable[[], T]) -> T:
         raise FileNotFoundError(errno.ENOENT, "not there") from error
     except BaseError as error:
         raise OSError(errno.EIO, _line(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of obstore's Rust, and no Exception
+            raise
+        raise OSError(errno.EIO, f"obstore panics: {_line(error)}") from error
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """The gist of one of obstore's messages, which are pages long and name the request."""
     text = str(error)
     code, message = (re.search(f"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))

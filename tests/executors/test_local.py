@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import toy
 
-from benchmark.executors import Finished
-from benchmark.executors.local import LocalExecutor, num_gpus, num_slots
+from benchmark.devices import resolved
+from benchmark.executors import Finished, local
+from benchmark.executors.local import LocalExecutor, gpu_ids, num_slots
 from benchmark.run import run
 from benchmark.schedule import Event
 from benchmark.store import Store
@@ -70,13 +71,24 @@ def test_slots_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert num_slots(Settings("r", threads=1)) == 6
     assert num_slots(Settings("r", threads=4)) == 1
     assert num_slots(Settings("r", threads=12)) == 1
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert num_gpus() == 2
+    monkeypatch.setattr(local, "num_gpus", lambda: 2)
+    assert gpu_ids(Settings("r")) == gpu_ids(Settings("r", device="cuda")) == [0, 1]
     assert LocalExecutor(Settings("r")).slots == 6  # of which the GPUs' shares decide how many use one
     assert LocalExecutor(Settings("r", device="cpu")).slots == 6
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert num_gpus() == 0
+    monkeypatch.setattr(local, "num_gpus", lambda: 0)
+    assert gpu_ids(Settings("r")) == []
     assert LocalExecutor(Settings("r", threads=2)).slots == 3
+
+
+@pytest.mark.parametrize("visible", ["0", "0,1", "NoDevFiles", "GPU-abc", "-1", ""])
+def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    """The variable names one, as NVML does and /dev: the driver does not answer."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert gpu_ids(Settings("r")) == [] and resolved("auto") == "cpu" and resolved("cuda:0") == "cuda:0"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert gpu_ids(Settings("r")) == [0] and resolved("auto") == "cuda"
 
 
 def test_neither_ray_nor_torch_is_loaded_for_a_local_run() -> None:

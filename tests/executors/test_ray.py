@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import toy
 
+import benchmark.executors.ray as ray_executor
 from benchmark.executors import Finished
 from benchmark.executors.ray import RayExecutor, given_device
 from benchmark.run import run
@@ -79,20 +80,24 @@ def test_it_takes_no_more_than_it_was_given(executor: RayExecutor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given", "visible", "device"),
+    ("wanted", "given", "visible", "device", "num_gpus"),
     [
-        ("auto", [], None, "cpu"),  # no GPU was reserved, though the machine may have one
-        ("cpu", [0], None, "cpu"),
-        ("auto", [1], None, "cuda:1"),
-        ("auto", ["3"], "2,3", "cuda:1"),
-        ("cuda", ["GPU-b"], "GPU-a, GPU-b", "cuda:1"),
-        ("cuda:0", [1], None, "cuda:0"),
-        ("cuda", [], None, "cpu"),
+        ("auto", [], None, "cpu", 4),  # no GPU was reserved, though the machine may have one
+        ("cpu", [0], None, "cpu", 4),
+        ("auto", [1], None, "cuda:1", 4),
+        ("auto", ["3"], "2,3", "cuda:1", 4),
+        ("cuda", ["GPU-b"], "GPU-a, GPU-b", "cuda:1", 4),
+        ("cuda:0", [1], None, "cuda:0", 4),
+        ("cuda", [], None, "cpu", 4),
+        ("auto", [0], "0", "cpu", 0),  # a node may have a GPU that its torch cannot use
+        ("auto", ["GPU-a"], "GPU-a", "cpu", 0),
+        ("cuda", [0], None, "cuda:0", 0),  # asked for: it fails, and says why
     ],
 )
 def test_the_device_is_the_one_ray_gave(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, given: list[Any], visible: str | None, device: str
+    monkeypatch: pytest.MonkeyPatch, wanted: str, given: list[Any], visible: str | None, device: str, num_gpus: int
 ) -> None:
+    monkeypatch.setattr(ray_executor, "num_gpus", lambda: num_gpus)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

@@ -85,7 +85,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
         return started[-1].near
 
     monkeypatch.setattr(local, "_start", start)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(local, "num_gpus", lambda: 2)
     yield started
     for worker in started:
         worker.end.close()
