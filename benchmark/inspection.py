@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.about import is_about
 from benchmark.plan_record import sound
+from benchmark.seal import is_broken
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
 
@@ -53,8 +54,11 @@ def place(key: str) -> str:
 
 def read_mark(storage: Storage, key: str) -> dict[str, Any]:
     """The mark of a trial, checked: its key, its trial, and per file its size and hash. Raises as UNREADABLE says."""
-    mark = json.loads(storage.read(f"{place(key)}/{MARK}"))
+    content = storage.read(f"{place(key)}/{MARK}")
+    mark = json.loads(content)
     trial, files = mark["trial"], mark["files"]
+    if is_broken(content, mark):
+        raise ValueError("its checksum is not the one that was written")
     if mark["key"] != key or Trial.from_json(trial).key != key:
         raise ValueError("its key is not that of the folder or of the trial in it")
     for name, file in files.items():
@@ -170,11 +174,13 @@ def _scan_prefix(storage: Storage, index: "Index", seen: "Seen", prefix: str) ->
 def record(storage: Storage, name: str) -> dict[str, Any] | None:
     """The JSON object in a file of `failures/` or `plans/`; None if that is not what it holds."""
     try:
-        value = json.loads(storage.read(name))
+        content = storage.read(name)
+        value = json.loads(content)
     except (OSError, ValueError, RecursionError):
         return None
     kind = name.split("/")[0]
     known = isinstance(value, dict) and value.get("record") == kind and name.endswith(".json")
+    known = known and not is_broken(content, value)
     return value if known and (kind not in _SHAPES or _SHAPES[kind](value)) else None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.durable import StoreFull
 from benchmark.inspection import place, records
 from benchmark.plan_record import pack, unpack
+from benchmark.seal import seal
 from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Records:
         labels = {name: getattr(node, name) for name in ("key", "stage", "method", "model", "replica")}
         failure = {"record": "failures", **labels, "traceback": traceback, "attempts": attempts}
         failure["created_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.storage.write(_failure(node.key), json.dumps(failure, indent=1).encode())
+        self.storage.write(_failure(node.key), seal(json.dumps(failure, indent=1).encode()))
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Key -> what `write_failure` kept. What cannot be read is left to `check`."""
@@ -53,7 +54,7 @@ class Records:
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
         name = hashlib.sha256(plan.suite.encode()).hexdigest()[:16]
-        self.storage.write(f"plans/{name}.json", pack(plan, about))
+        self.storage.write(f"plans/{name}.json", seal(pack(plan, about)))
 
     def plans(self) -> list[dict[str, Any]]:
         """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from benchmark import inspection
 from benchmark.inspection import KEY, ROWS, UNREADABLE, Problem, fault, place, read_mark
 from benchmark.records import Records
+from benchmark.seal import seal
 from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.trial import Outcome, Trial
 
@@ -90,7 +91,7 @@ class Store(Records):
             "provenance": dict(provenance),
         }
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
-        self.storage.commit(place(key), {**files, MARK: _json(mark)}, MARK)
+        self.storage.commit(place(key), {**files, MARK: seal(_json(mark))}, MARK)
 
     def examined(self, key: str) -> "Kept | None":
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
