@@ -86,7 +86,10 @@ UNKEPT = Progress(None)
 
 
 def opened(content: bytes) -> "tuple[dict[str, str], dict[str, torch.Tensor]]":
-    """(key, made_with and sha256, the state) of what `Progress.save` wrote. Raises ValueError where it is damaged."""
+    """What `Progress.save` wrote: (key, made_with, sha256 and, but in older ones, a checksum), the state.
+
+    Raises ValueError where it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -98,8 +101,7 @@ def opened(content: bytes) -> "tuple[dict[str, str], dict[str, torch.Tensor]]":
         broken = is_broken(text.encode(), about) or about["sha256"] != _digest(tensors)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no state of a training ({type(error).__name__})") from error
-    about.pop(NAME, None)
-    if broken or about.keys() != {"key", "made_with", "sha256"}:
+    if broken or about.keys() - {NAME} != {"key", "made_with", "sha256"}:
         raise ValueError("its content is not the one that was written")
     return about, tensors
 

@@ -54,7 +54,11 @@ def place(key: str) -> str:
 
 def read_mark(storage: Storage, key: str) -> dict[str, Any]:
     """The mark of a trial, checked: its key, its trial, and per file its size and hash. Raises as UNREADABLE says."""
-    content = storage.read(f"{place(key)}/{MARK}")
+    return checked_mark(storage.read(f"{place(key)}/{MARK}"), key)
+
+
+def checked_mark(content: bytes, key: str) -> dict[str, Any]:
+    """The same of a mark that was read."""
     mark = json.loads(content)
     trial, files = mark["trial"], mark["files"]
     if is_broken(content, mark):
@@ -96,12 +100,8 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
             stored = storage.file_name(name, file["sha256"])
             known.add(stored)
             leaf = there.get(stored)
-            if leaf is None:
-                return f"{name}: missing", known
-            if not isinstance(leaf, Leaf) or leaf.odd:
-                return f"{name}: foreign ({leaf.odd if isinstance(leaf, Leaf) else 'a folder'})", known
-            if leaf.bytes != file["bytes"]:
-                return f"{name}: truncated or foreign ({leaf.bytes} bytes, written were {file['bytes']})", known
+            if reason := size_fault(leaf, file["bytes"]):
+                return f"{name}: {reason}", known
             if name == ROWS == stored:
                 content = storage.read(f"{place(key)}/{ROWS}")
                 if hashlib.sha256(content).hexdigest() != file["sha256"]:
@@ -109,6 +109,15 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
     except UNREADABLE as error:
         return f"{name}: cannot be read ({type(error).__name__}: {error})", known
     return "", known
+
+
+def size_fault(found: Tree | Leaf | None, written: int) -> str:
+    """Why this cannot be a file of so many bytes; empty if it can."""
+    if found is None:
+        return "missing"
+    if not isinstance(found, Leaf) or found.odd:
+        return f"foreign ({found.odd if isinstance(found, Leaf) else 'a folder'})"
+    return "" if found.bytes == written else f"truncated or foreign ({found.bytes} bytes, written were {written})"
 
 
 def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
