@@ -1,7 +1,7 @@
 """The rows of `aggregate`, kept beside the results: bootstraps of hundreds of models take minutes, and rarely change.
 
 What is kept is derived. It is found by a hash of all that it was made of, so that another result, another suite or
-another version of the code makes it anew; it may be deleted at any time.
+another version of the code makes it anew; it may be deleted at any time, and a damaged file is as good as none.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from benchmark import aggregate, results, stats
 from benchmark.memorization import controls, masking
 from benchmark.registry import canonical
 from benchmark.results import SuiteResults
+from benchmark.seal import is_sealed, seal
 from benchmark.stages import samples
 from benchmark.trial import Row
 
@@ -43,7 +44,7 @@ class Aggregated:
     def keep(self) -> None:
         if self._now.keys() - self._before.keys():
             text = json.dumps({"record": "aggregates", "rows": self._now}, allow_nan=False)
-            self._results.store.keep_derived(self._name, text.encode())
+            self._results.store.keep_derived(self._name, seal(text.encode()))
 
     def _kept(self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]]) -> list[Any]:
         found = self._results
@@ -55,12 +56,14 @@ class Aggregated:
 
 
 def _read(content: bytes | None) -> dict[str, list[Any]]:
-    """What was kept, by its hash; nothing where it is damaged."""
+    """What was kept, by its hash; nothing where it is damaged, or of a version without checksums."""
+    if content is None or not is_sealed(content):
+        return {}
     try:
-        value = json.loads(content or b"{}")
+        value = json.loads(content)
         rows = value["rows"] if value.get("record") == "aggregates" else {}
         return {key: list(found) for key, found in rows.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

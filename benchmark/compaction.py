@@ -1,6 +1,5 @@
 """`bench compact`: what a resume and a page read of the finished trials, gathered into one file."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.encoding import parquet
-from benchmark.index import SCHEMA, WHOLE, Index, Kept, encode, signature
+from benchmark.index import SCHEMA, WHOLE, Index, Kept, encode, file_name, signature
 from benchmark.inspection import side_by_side
 from benchmark.seen import Seen
 from benchmark.store import CorruptArtifact, Store
@@ -84,7 +83,7 @@ def _examined(store: Store, new: list[tuple[bytes, str]]) -> Iterator[list[tuple
 
 def _replace(store: Store, index: Index, table: pa.Table) -> None:
     content = parquet(table)
-    name = f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+    name = file_name(content)
     store.storage.write(f"index/{name}", content)
     for old in index.names:
         if old != name:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from benchmark.durable import StoreFull
+from benchmark.seal import NAME, is_broken, seal
 
 if TYPE_CHECKING:
     import torch
@@ -65,26 +66,44 @@ class Progress:
         }
         about = {"key": self._key, "made_with": self._made_with, "sha256": _digest(tensors)}
         # One entry: the order of several is not fixed.
-        return save(tensors, {"about": json.dumps(about)})
+        return save(tensors, {"about": seal(json.dumps(about).encode()).decode()})
 
     def _decoded(self, content: bytes) -> "dict[str, torch.Tensor] | None":
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
         try:
-            tensors = load(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            about = json.loads(header["__metadata__"]["about"])
-            wanted = {"key": self._key, "made_with": self._made_with, "sha256": _digest(tensors)}
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+            about, tensors = opened(content)
+        except ValueError:
+            return None
+        if (about["key"], about["made_with"]) != (self._key, self._made_with):
             return None
         finite = all(bool(t.isfinite().all()) for t in tensors.values() if t.dtype in (torch.float32, torch.float64))
-        return tensors if about == wanted and finite else None
+        return tensors if finite else None
 
 
 UNKEPT = Progress(None)
 """For a training that nobody interrupts."""
+
+
+def opened(content: bytes) -> "tuple[dict[str, str], dict[str, torch.Tensor]]":
+    """What `Progress.save` wrote: (key, made_with, sha256 and, but in older ones, a checksum), the state.
+
+    Raises ValueError where it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        text = header["__metadata__"]["about"]
+        about = json.loads(text)
+        broken = is_broken(text.encode(), about) or about["sha256"] != _digest(tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no state of a training ({type(error).__name__})") from error
+    if broken or about.keys() - {NAME} != {"key", "made_with", "sha256"}:
+        raise ValueError("its content is not the one that was written")
+    return about, tensors
 
 
 def _digest(tensors: "Mapping[str, torch.Tensor]") -> str:

@@ -67,7 +67,10 @@ class Index:
         self.tables: list[pa.Table] = []
         for name in sorted(name for name in storage.tree("index", 1) if FILE.fullmatch(name)):
             try:
-                self.tables.append(_read(storage.read(f"index/{name}", most=_MOST_BYTES), columns))
+                content = storage.read(f"index/{name}", most=_MOST_BYTES)
+                if file_name(content) != name:
+                    raise ValueError("its content is not the one that was written")
+                self.tables.append(_read(content, columns))
                 self.names.append(name)
             except FileNotFoundError:  # another run has just put a newer one in its place
                 continue
@@ -86,6 +89,11 @@ class Index:
         """The lines of these signatures; of an index with the columns `WHOLE`."""
         for table in self.tables:
             yield from _lines(table.filter(pc.is_in(table["signature"], pa.array(list(wanted), pa.binary()))))
+
+
+def file_name(content: bytes) -> str:
+    """The name under which an index file of this content lies."""
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
 
 
 def encode(lines: Iterable[tuple[bytes, Kept]]) -> pa.Table:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.about import is_about
 from benchmark.plan_record import sound
+from benchmark.seal import is_broken
 from benchmark.storage import MARK, Leaf, Storage, Tree
 from benchmark.trial import Trial
 
@@ -53,8 +54,15 @@ def place(key: str) -> str:
 
 def read_mark(storage: Storage, key: str) -> dict[str, Any]:
     """The mark of a trial, checked: its key, its trial, and per file its size and hash. Raises as UNREADABLE says."""
-    mark = json.loads(storage.read(f"{place(key)}/{MARK}"))
+    return checked_mark(storage.read(f"{place(key)}/{MARK}"), key)
+
+
+def checked_mark(content: bytes, key: str) -> dict[str, Any]:
+    """The same of a mark that was read."""
+    mark = json.loads(content)
     trial, files = mark["trial"], mark["files"]
+    if is_broken(content, mark):
+        raise ValueError("its checksum is not the one that was written")
     if mark["key"] != key or Trial.from_json(trial).key != key:
         raise ValueError("its key is not that of the folder or of the trial in it")
     for name, file in files.items():
@@ -92,12 +100,8 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
             stored = storage.file_name(name, file["sha256"])
             known.add(stored)
             leaf = there.get(stored)
-            if leaf is None:
-                return f"{name}: missing", known
-            if not isinstance(leaf, Leaf) or leaf.odd:
-                return f"{name}: foreign ({leaf.odd if isinstance(leaf, Leaf) else 'a folder'})", known
-            if leaf.bytes != file["bytes"]:
-                return f"{name}: truncated or foreign ({leaf.bytes} bytes, written were {file['bytes']})", known
+            if reason := size_fault(leaf, file["bytes"]):
+                return f"{name}: {reason}", known
             if name == ROWS == stored:
                 content = storage.read(f"{place(key)}/{ROWS}")
                 if hashlib.sha256(content).hexdigest() != file["sha256"]:
@@ -105,6 +109,15 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
     except UNREADABLE as error:
         return f"{name}: cannot be read ({type(error).__name__}: {error})", known
     return "", known
+
+
+def size_fault(found: Tree | Leaf | None, written: int) -> str:
+    """Why this cannot be a file of so many bytes; empty if it can."""
+    if found is None:
+        return "missing"
+    if not isinstance(found, Leaf) or found.odd:
+        return f"foreign ({found.odd if isinstance(found, Leaf) else 'a folder'})"
+    return "" if found.bytes == written else f"truncated or foreign ({found.bytes} bytes, written were {written})"
 
 
 def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
@@ -170,11 +183,13 @@ def _scan_prefix(storage: Storage, index: "Index", seen: "Seen", prefix: str) ->
 def record(storage: Storage, name: str) -> dict[str, Any] | None:
     """The JSON object in a file of `failures/` or `plans/`; None if that is not what it holds."""
     try:
-        value = json.loads(storage.read(name))
+        content = storage.read(name)
+        value = json.loads(content)
     except (OSError, ValueError, RecursionError):
         return None
     kind = name.split("/")[0]
     known = isinstance(value, dict) and value.get("record") == kind and name.endswith(".json")
+    known = known and not is_broken(content, value)
     return value if known and (kind not in _SHAPES or _SHAPES[kind](value)) else None
 
 

@@ -42,6 +42,11 @@ def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
     return b"{" + b",\n".join(parts) + b"}"
 
 
+def packed(manifest: Mapping[str, Any]) -> bytes:
+    """The bytes that `pack` made of what was read of it."""
+    return b"{" + b",\n".join(_part(name, value) for name, value in manifest.items()) + b"}"
+
+
 def _part(name: str, value: Any) -> bytes:
     """A line of the record."""
     return f"{json.dumps(name)}:{json.dumps(value, allow_nan=False, separators=(',', ':'))}".encode()

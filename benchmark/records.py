@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.durable import StoreFull
 from benchmark.inspection import place, records
 from benchmark.plan_record import pack, unpack
+from benchmark.seal import seal
 from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Records:
         labels = {name: getattr(node, name) for name in ("key", "stage", "method", "model", "replica")}
         failure = {"record": "failures", **labels, "traceback": traceback, "attempts": attempts}
         failure["created_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.storage.write(_failure(node.key), json.dumps(failure, indent=1).encode())
+        self.storage.write(_failure(node.key), seal(json.dumps(failure, indent=1).encode()))
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Key -> what `write_failure` kept. What cannot be read is left to `check`."""
@@ -53,7 +54,7 @@ class Records:
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
         name = hashlib.sha256(plan.suite.encode()).hexdigest()[:16]
-        self.storage.write(f"plans/{name}.json", pack(plan, about))
+        self.storage.write(f"plans/{name}.json", seal(pack(plan, about)))
 
     def plans(self) -> list[dict[str, Any]]:
         """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`."""
@@ -91,13 +92,13 @@ class Records:
 
     def has_blob(self, sha256: str) -> bool:
         """Is a file of this content kept? By name; `get_blob` hashes it."""
-        folder, _, name = _blob(sha256).rpartition("/")
+        folder, _, name = blob(sha256).rpartition("/")
         return name in self.storage.tree(folder, 1)
 
     def put_blob(self, sha256: str, path: Path) -> None:
         """Keep a local file under its hash. Raises ValueError where its content is another."""
         _expect(path, sha256, str(path))
-        self.storage.upload(path, _blob(sha256))
+        self.storage.upload(path, blob(sha256))
 
     def get_blob(self, sha256: str, target: Path) -> None:
         """Copy a kept file to a local path, which appears when it is whole and hashes to `sha256`.
@@ -107,8 +108,8 @@ class Records:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            self.storage.download(_blob(sha256), beside)
-            _expect(beside, sha256, f"{self.root}/{_blob(sha256)}")
+            self.storage.download(blob(sha256), beside)
+            _expect(beside, sha256, f"{self.root}/{blob(sha256)}")
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
@@ -136,7 +137,8 @@ def _progress(key: str) -> str:
     return f"progress/{key}.safetensors"
 
 
-def _blob(sha256: str) -> str:
+def blob(sha256: str) -> str:
+    """Where a file of this content lies. Raises ValueError for what is no hash."""
     place(sha256)
     return f"files/{sha256[:2]}/{sha256}"
 

@@ -7,6 +7,7 @@
 A reader sees one execution of a trial or nothing, whoever else writes the same trial at the same time.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
+from benchmark.durable import StoreFull
 from benchmark.inspection import KEY, ROWS, UNREADABLE, Problem, fault, place, read_mark
-from benchmark.records import Records
+from benchmark.records import Records, blob
+from benchmark.seal import seal
 from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.trial import Outcome, Trial
 
@@ -90,7 +93,7 @@ class Store(Records):
             "provenance": dict(provenance),
         }
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
-        self.storage.commit(place(key), {**files, MARK: _json(mark)}, MARK)
+        self.storage.commit(place(key), {**files, MARK: seal(_json(mark))}, MARK)
 
     def examined(self, key: str) -> "Kept | None":
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
@@ -226,6 +229,15 @@ class Store(Records):
         self.storage.write(f"{target}/reason.txt", f"{source}\n{reason}\n".encode())
         self.storage.move(source, f"{target}/{last}")  # or another run has just set it aside
         return target
+
+    def get_blob(self, sha256: str, target: Path) -> None:
+        """As `Records.get_blob`; a file that is damaged is set aside, so that the next run sends it again."""
+        try:
+            super().get_blob(sha256, target)
+        except ValueError as error:
+            with contextlib.suppress(OSError, StoreFull):
+                self.set_aside(blob(sha256), str(error))
+            raise
 
     def clear_stale(self) -> None:
         """Remove what killed runs were writing, which has no mark and so was never a result, and old progress."""

@@ -62,7 +62,7 @@ def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
     written = {name: pa.Table.from_pylist(rows, schema=schemas[name]) for name, rows in tables.items()}
     written |= {name: pa.concat_tables(parts) for name, parts in shown.items()}
     for name, table in written.items():
-        pq.write_table(table, site / f"{name}.parquet", compression="zstd")
+        pq.write_table(table, site / f"{name}.parquet", compression="zstd", write_page_checksum=True)
     return written["leaderboard"]
 
 

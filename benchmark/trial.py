@@ -156,6 +156,13 @@ class Context:
     def table(self, role: str, name: str) -> "pa.Table":
         return self._store.table(self.trial.inputs[role], name)
 
+    def own_tensors(self) -> "dict[str, torch.Tensor]":
+        """The tensors that this trial wrote, once it is finished."""
+        return self._store.tensors(self.trial.key)
+
+    def own_table(self, name: str) -> "pa.Table":
+        return self._store.table(self.trial.key, name)
+
     def generator(self, purpose: str) -> "torch.Generator":
         """A CPU generator that depends on the trial's key and the purpose, and on nothing else."""
         return generator(self.trial.key, purpose)
@@ -171,6 +178,10 @@ class Stage(Spec):
 
     def run(self, context: Context) -> Outcome:
         raise NotImplementedError
+
+    def rederived(self, context: Context) -> list[Row]:
+        """Of a finished trial's rows those that follow from raw output in the store: no data, no model's pass."""
+        return []
 
 
 def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:

@@ -30,7 +30,7 @@ def read(path: Path, schema: pa.Schema, *, required: bool = True) -> pa.Table:
         if "suite" not in parquet.schema_arrow.names:
             raise ValueError(f"it has no column 'suite', only {', '.join(parquet.schema_arrow.names[:8])}")
         parquet.close()
-        table = pq.read_table(path, schema=schema, partitioning=None)
+        table = pq.read_table(path, schema=schema, partitioning=None, page_checksum_verification=True)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, TypeError, NotImplementedError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

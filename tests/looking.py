@@ -3,6 +3,7 @@
 import pytest
 
 from benchmark.store import Store
+from benchmark.verification import Look, verify
 
 DAMAGES = ("truncated", "same size", "missing", "foreign")
 
@@ -28,3 +29,11 @@ def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(store.storage, "read", told)
     return names
+
+
+def look(store: Store) -> Look:
+    return sum(verify(store), Look())
+
+
+def damaged_names(store: Store) -> set[str]:
+    return {damage.name for damage in look(store).damages}

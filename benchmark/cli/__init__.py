@@ -12,6 +12,7 @@ with interrupts.told():
     from benchmark.cli.running import plan, run, status
     from benchmark.cli.showing import figures, leaderboard
     from benchmark.cli.tuning import tune
+    from benchmark.cli.verifying import verify
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,5 +21,5 @@ def main() -> None:
     """Robust or private? Measure what adversarial robustness costs in training-data privacy."""
 
 
-for command in (run, plan, status, stop, tune, on_head, leaderboard, figures, compact, list_methods, doctor):
+for command in (run, plan, status, stop, tune, on_head, leaderboard, figures, compact, verify, list_methods, doctor):
     main.add_command(command)

@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.data.files import cache_folder
 from benchmark.data.images import Dataset, ImageData
+from benchmark.seal import is_sealed, seal
 
 LIMIT_BYTES = 20 * 2**30
 """What has lain unused for longest goes when there is more."""
@@ -35,18 +36,21 @@ def place(data_set: Dataset, fingerprint: str) -> Path:
 
 
 def keep(data_set: Dataset, images: ImageData) -> Path:
-    """Write a decoded data set unless it is there; returns where it is. Equal data give equal bytes. Raises OSError."""
+    """Write a decoded data set unless it is there, whole; returns where it is. Equal data give equal bytes.
+
+    Raises OSError.
+    """
     from safetensors.torch import save_file
 
     path = place(data_set, images.fingerprint)
     with lock(path):
-        if not path.is_file():
+        if mapped(path, images.fingerprint) is None:
             about = {name: getattr(images, name) for name in ("class_names", "mean", "std", "card")}
             tensors = _apart({name: getattr(images, name).contiguous() for name in _TENSORS})
             beside = _beside(path)
             try:
                 # One entry: the order of several is not fixed.
-                save_file(tensors, beside, {"about": json.dumps(about)})
+                save_file(tensors, beside, {"about": seal(json.dumps(about).encode()).decode()})
                 beside.replace(path)
             finally:
                 beside.unlink(missing_ok=True)
@@ -62,7 +66,10 @@ def mapped(path: Path, fingerprint: str) -> ImageData | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = json.loads(file.metadata()["about"])
+            text = file.metadata()["about"].encode()
+            if not is_sealed(text):  # the fingerprint says nothing of the normalisation and the names of the classes
+                raise ValueError("damaged, or of a version without checksums")
+            about: dict[str, Any] = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         names, mean, std = (tuple(about[name]) for name in ("class_names", "mean", "std"))
         images = ImageData(**tensors, class_names=names, mean=mean, std=std, card=str(about["card"]))

@@ -42,16 +42,17 @@ class Evade(Stage):
         key = suite_pools_key(context)
         ids = sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
         tensors, curve = self._attack(context, model, data.test_images[ids], data.test_labels[ids], "test")
-        rows = self._rows(tensors["test_clean"], tensors["test_robust"], tensors["test_distance"])
         if self.num_members:
             members = pools.members(replica_of(context, "target"))
             ids = sample(members, self.num_members, trial.generator(key, "evaded members"))
             more, _ = self._attack(context, model, data.pixels(ids), data.classes(ids), "members")
-            rows.append(accuracy("robust_accuracy_members", more["members_robust"]))
-            rows.append(difference("robust_generalization_gap", more["members_robust"], tensors["test_robust"]))
             tensors |= more
         steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
-        return Outcome(rows=rows, tensors=tensors, tables={"curve": steps})
+        return Outcome(rows=self._rows(tensors), tensors=tensors, tables={"curve": steps})
+
+    def rederived(self, context: Context) -> list[Row]:
+        """All of them, from the outcome of every image."""
+        return self._rows(context.own_tensors())
 
     def _attack(
         self, context: Context, model: Classifier, images: Tensor, labels: Tensor, pool: str
@@ -79,14 +80,18 @@ class Evade(Stage):
         joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
         return joined, _sum_padded(curves)
 
-    @staticmethod
-    def _rows(clean: Tensor, robust: Tensor, distance: Tensor) -> list[Row]:
+    def _rows(self, outcomes: dict[str, Tensor]) -> list[Row]:
+        clean, robust, distance = (outcomes[f"test_{name}"] for name in ("clean", "robust", "distance"))
         rows = [accuracy("robust_accuracy", robust)]
         if int(clean.sum()):
             rows.append(accuracy("attack_success_rate", ~robust[clean]))
         else:
             rows.append(Row(metric="attack_success_rate", value=None, n=0, note="no image was classified right"))
         rows.append(Row(metric="mean_distance", value=float(distance.double().mean()), n=len(distance)))
+        if self.num_members:
+            of_members = outcomes["members_robust"]
+            rows.append(accuracy("robust_accuracy_members", of_members))
+            rows.append(difference("robust_generalization_gap", of_members, robust))
         return rows
 
 

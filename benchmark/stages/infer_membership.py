@@ -35,6 +35,10 @@ class InferMembership(Stage):
         table = pa.table({"score": scores, "is_member": truth.numpy()})
         return Outcome(rows=rows, tables={"scores": table})
 
+    def rederived(self, context: Context) -> list[Row]:
+        """All of them, from the losses of every image under every replica."""
+        return self.run(context).rows
+
 
 def _found_at(metric: str, fpr: float, scores: "np.typing.NDArray[np.float64]", truth: Tensor) -> Row:
     num_members = int(truth.sum())

@@ -12,7 +12,7 @@ from benchmark.memorization import invertibility, train_specificity
 from benchmark.stages import pictures
 from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.stages.neighbours import SPACES, whitened
-from benchmark.stages.samples import Samples
+from benchmark.stages.samples import Samples, rows_of
 from benchmark.trial import Context, Outcome, Row, Stage
 
 EVALUATORS = ("evaluator", "evaluator_robust")
@@ -52,6 +52,13 @@ class Leakage(Stage):
         tables = {"samples": samples.table(), **shown}
         return Outcome(rows=[*samples.rows(context.trial.key), *rows], tables=tables)
 
+    def rederived(self, context: Context) -> list[Row]:
+        """All of them, from the value of every reconstruction and its nearest neighbours."""
+        pools = Pools(context.tensors("pools"), context.trial.inputs["pools"])
+        members, near = pools.members(replica_of(context, "target")), context.tensors("neighbours")
+        rows = rows_of(context.own_table("samples"), context.trial.key)
+        return rows + [row for space in SPACES for row in _exposure(space, near, members)]
+
 
 def _judge(context: Context, space: str, data: ImageData, pools: Pools, members: Tensor, samples: Samples) -> Tensor:
     """Add an evaluator's view; returns (N,) bool: it gives the target class."""
@@ -88,6 +95,12 @@ def _specificity(
     samples.add(space, "memorization_gap", train_specificity.memorization_gap(s_in, s_out))
     labels = data.classes(near[f"{space}_in_ids"])
     samples.add(space, "neighbour_purity_at_k", train_specificity.neighbour_purity_at_k(labels, samples.targets))
+    yield from _exposure(space, near, members)
+
+
+def _exposure(space: str, near: dict[str, Tensor], members: Tensor) -> Iterator[Row]:
+    """The rows that belong to no single reconstruction."""
+    s_in, s_out = near[f"{space}_in_cosines"][:, 0], near[f"{space}_out_cosines"][:, 0]
     counts = train_specificity.exposure_counts(near[f"{space}_in_ids"][:, 0], members)
     n = len(s_in)
     yield Row(space=space, metric="exposure_gini", value=train_specificity.gini(counts), n=n)

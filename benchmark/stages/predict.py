@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional
 
+from benchmark.data.pools import Pools
 from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.stats import clopper_pearson, newcombe_difference
 from benchmark.trial import Context, Outcome, Row, Stage
@@ -17,15 +18,12 @@ class Predict(Stage):
         logits = apply(model, data.pixels(pools.private), context.device)
         labels = data.classes(pools.private)
         correct = logits.argmax(1) == labels
-        replica = replica_of(context, "target")
-        members = torch.isin(pools.private, pools.members(replica))
-        others = torch.isin(pools.private, pools.non_members(replica))
+        members, others = _sides(context, pools)
         test_logits = apply(model, data.test_images[pools.test], context.device)
         on_test = test_logits.argmax(1) == data.test_labels[pools.test]
         rows = [
             accuracy("clean_accuracy", on_test),
-            accuracy("member_accuracy", correct[members]),
-            accuracy("non_member_accuracy", correct[others]),
+            *_of_sides(correct, members, others),
             difference("generalization_gap", correct[members], on_test),
         ]
         tensors = {
@@ -34,6 +32,22 @@ class Predict(Stage):
             "is_member": members,
         }
         return Outcome(rows=rows, tensors=tensors)
+
+    def rederived(self, context: Context) -> list[Row]:
+        """The accuracies on the private pool, of which every image's outcome is kept."""
+        pools = Pools(context.tensors("pools"), context.trial.inputs["pools"])
+        return _of_sides(context.own_tensors()["correct"], *_sides(context, pools))
+
+
+def _sides(context: Context, pools: Pools) -> tuple[torch.Tensor, torch.Tensor]:
+    """(P,) bool each: the target's members and non-members in the private pool."""
+    replica = replica_of(context, "target")
+    sides = pools.members(replica), pools.non_members(replica)
+    return torch.isin(pools.private, sides[0]), torch.isin(pools.private, sides[1])
+
+
+def _of_sides(correct: torch.Tensor, members: torch.Tensor, others: torch.Tensor) -> list[Row]:
+    return [accuracy("member_accuracy", correct[members]), accuracy("non_member_accuracy", correct[others])]
 
 
 def accuracy(metric: str, correct: torch.Tensor) -> Row:

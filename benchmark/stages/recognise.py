@@ -2,8 +2,8 @@
 
 from benchmark.stages.inputs import apply, input_info, load_data, load_model
 from benchmark.stages.leakage import EVALUATORS
-from benchmark.stages.samples import Samples
-from benchmark.trial import Context, Outcome, Stage
+from benchmark.stages.samples import Samples, rows_of
+from benchmark.trial import Context, Outcome, Row, Stage
 
 
 class Recognise(Stage):
@@ -24,3 +24,7 @@ class Recognise(Stage):
             right = apply(judge, made["images"], context.device).argmax(1) == made["targets"]
             samples.add(space, "evaluator_accuracy", right)
         return Outcome(rows=samples.rows(context.trial.key), tables={"samples": samples.table()})
+
+    def rederived(self, context: Context) -> list[Row]:
+        """All of them, from the value of every reconstruction."""
+        return rows_of(context.own_table("samples"), context.trial.key)

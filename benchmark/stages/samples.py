@@ -60,11 +60,16 @@ class Samples:
         return pa.Table.from_pylist(self._records, schema=SCHEMA)
 
     def rows(self, key: str) -> list[Row]:
-        """Mean and interval of every (space, metric). key: seeds the bootstrap."""
-        return [
-            mean_row(space, metric, values[None], f"{key}/{space}/{metric}")
-            for (space, metric), values in cubes(self.table()).items()
-        ]
+        """As `rows_of`."""
+        return rows_of(self.table(), key)
+
+
+def rows_of(table: pa.Table, key: str) -> list[Row]:
+    """Mean and interval of every (space, metric) of a table of samples. key: seeds the bootstrap."""
+    return [
+        mean_row(space, metric, values[None], f"{key}/{space}/{metric}")
+        for (space, metric), values in cubes(table).items()
+    ]
 
 
 def cubes(table: pa.Table) -> dict[tuple[str, str], npt.NDArray[np.float64]]:

@@ -60,6 +60,10 @@ class Storage(Protocol):
         """A whole file. Raises FileNotFoundError, TooLarge."""
         ...
 
+    def digest(self, name: str) -> str:
+        """sha256 of a file, read in pieces. Raises FileNotFoundError."""
+        ...
+
     def verified(self, name: str, sha256: str) -> Path | bytes | None:
         """A file that hashes to `sha256`, as a path where it lies on this machine; None where it is another."""
         ...

@@ -73,6 +73,15 @@ class Bucket:
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
 
+    def digest(self, name: str) -> str:
+        def fetch() -> str:
+            found = hashlib.sha256()
+            for chunk in obstore.get(self._store, _checked(name)).stream(min_chunk_size=_CHUNK):
+                found.update(chunk)
+            return found.hexdigest()
+
+        return _told(fetch)
+
     def verified(self, name: str, sha256: str) -> bytes | None:
         content = self.read(name, most=2**40)
         return content if hashlib.sha256(content).hexdigest() == sha256 else None

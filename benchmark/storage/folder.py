@@ -50,9 +50,12 @@ class Folder:
                 raise TooLarge(name, size, most)
             return file.read(most)
 
-    def verified(self, name: str, sha256: str) -> Path | None:
+    def digest(self, name: str) -> str:
         with open(self._open(name), "rb") as file:  # noqa: PTH123
-            return self._path(name) if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def verified(self, name: str, sha256: str) -> Path | None:
+        return self._path(name) if self.digest(name) == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
         replace_file(self._path(name), content)

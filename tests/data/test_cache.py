@@ -64,6 +64,18 @@ def test_what_is_kept_reads_back_the_same() -> None:
     assert cache.keep(Slow(), images()).read_bytes() == content, "equal data, equal bytes, one file in the store"
 
 
+@pytest.mark.parametrize("old, new", [(b"0.1,", b"0.2,"), (b"zwei", b"drei"), (b"1.0]", b"2.0]"), (b"about", b"ab0ut")])
+def test_a_damaged_normalisation_or_name_is_made_anew(old: bytes, new: bytes) -> None:
+    """The fingerprint is of the images and labels alone."""
+    path = cache.keep(Slow(), images())
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    assert cache.mapped(path, images().fingerprint) is None and not path.exists()
+    path.write_bytes(content.replace(old, new))
+    assert cache.keep(Slow(), images()).read_bytes() == content, "nothing damaged is sent to other machines"
+
+
 def test_settings_and_version_have_places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The normalisation is no part of the fingerprint."""
     places = [cache.place(Slow(number=number), "a" * 64) for number in (0, 1, 0)]
