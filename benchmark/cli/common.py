@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from benchmark.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,8 +27,15 @@ def terminal() -> "Console":
     return console if console.is_terminal else Console(width=_WIDTH)
 
 
+def say(console: "Console", text: str) -> None:
+    """One line, whatever is in it; longer than the terminal is wide, if need be."""
+    from benchmark.live.lines import line
+
+    console.print(line(text), soft_wrap=True)
+
+
 def fail(message: str) -> NoReturn:
-    click.echo(f"bench: error: {' '.join(message.split())}", err=True)
+    click.echo(f"bench: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(WRONG_INPUT)
 
 
@@ -76,9 +85,13 @@ def make_site(site: Path) -> None:
 
 
 def existing_store(results: str) -> "Store":
+    from benchmark.inspection import record_names
     from benchmark.store import Store
 
     store = Store(results)
-    if not store.plans():
+    unsound = store.unsound_records()
+    for name in unsound:
+        say(terminal(), f"problem {name}: not a record of a run; passed over")
+    if not set(record_names(store.storage, "plans")) - set(unsound):
         raise ValueError(f"--results: no suite was run in {results!r}; allowed: the results folder of a `bench run`")
     return store

@@ -6,7 +6,6 @@ Tested against S3; `gs://` and `az://` go the same way, untested.
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import time
@@ -20,6 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store, from_url
 
+from benchmark.reading import parse
 from benchmark.storage import MARK, MOST_BYTES, Leaf, TooLarge, Tree, Version
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Bucket:
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
 
-    def verified(self, name: str, sha256: str) -> bytes | None:
-        content = self.read(name, most=2**40)
+    def verified(self, name: str, sha256: str, most: int) -> bytes | None:
+        content = self.read(name, most)
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
@@ -143,7 +143,7 @@ class Bucket:
             if isinstance(files, Leaf) or (MARK in files and len({name[17:] for name in own}) == len(own)):
                 continue
             try:
-                mark = json.loads(self.read(f"{folder}/{key}/{MARK}")) if MARK in files else {"files": {}}
+                mark = parse(self.read(f"{folder}/{key}/{MARK}")) if MARK in files else {"files": {}}
                 named = {self.file_name(name, file["sha256"]) for name, file in mark["files"].items()}
             except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # `scan` reports it

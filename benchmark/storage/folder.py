@@ -50,8 +50,11 @@ class Folder:
                 raise TooLarge(name, size, most)
             return file.read(most)
 
-    def verified(self, name: str, sha256: str) -> Path | None:
+    def verified(self, name: str, sha256: str, most: int) -> Path | None:
         with open(self._open(name), "rb") as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise TooLarge(name, size, most)
             return self._path(name) if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
