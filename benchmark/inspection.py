@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 ROWS = "rows.parquet"
+NO_MARK = f"{MARK}: missing"
+"""Of a trial that is not finished, or is being written."""
 MOST_MARK_BYTES = 2**20
 MOST_ROWS_BYTES = 16 * 2**20
 MOST_FILE_BYTES = 2**40
@@ -67,7 +69,9 @@ def read_mark(storage: Storage, key: str) -> dict[str, Any]:
             raise ValueError(f"{shown(name)}: no name, size and hash of a trial's file")
     if ROWS not in files:
         raise ValueError(f"it names no {ROWS}")
-    made = dict(mark["provenance"])
+    made = mark["provenance"]
+    if not isinstance(made, dict):
+        raise ValueError("its provenance is no object")
     if odd := odd_provenance(made):
         raise ValueError(odd)
     return {"trial": trial, "files": files, "provenance": made}
@@ -90,7 +94,7 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
     name, known = MARK, {MARK}
     try:
         if MARK not in there:
-            return f"{MARK}: missing", known
+            return NO_MARK, known
         for name, file in read_mark(storage, key)["files"].items():
             stored = storage.file_name(name, file["sha256"])
             known.add(stored)
@@ -191,10 +195,15 @@ def record_names(storage: Storage, kind: str) -> list[str]:
 
 
 def unsound_records(storage: Storage) -> list[str]:
-    """Names of the files in `failures/` and `plans/` that hold no record of a run."""
-    names = [*record_names(storage, "failures"), *record_names(storage, "plans")]
-    found = side_by_side(storage, lambda name: record(storage, name) is None, names)
-    return [name for name, unsound in zip(names, found, strict=True) if unsound]
+    """Names of the files in `failures/`, `plans/` and `running/` that hold no record of a run."""
+
+    def names() -> list[str]:
+        return [name for kind in _SHAPES for name in record_names(storage, kind)]
+
+    looked = names()
+    found = side_by_side(storage, lambda name: record(storage, name) is None, looked)
+    unsound = {name for name, none in zip(looked, found, strict=True) if none}
+    return [name for name in names() if name in unsound] if unsound else []  # others are gone meanwhile
 
 
 def plan_name(suite: str) -> str:

@@ -21,6 +21,7 @@ from benchmark.inspection import (
     KEY,
     MOST_FILE_BYTES,
     MOST_MARK_BYTES,
+    NO_MARK,
     ROWS,
     UNREADABLE,
     Problem,
@@ -153,6 +154,8 @@ class Store(Records):
                 tell(kept)
             elif kept is not None:
                 found[key] = kept
+            elif tell is not None and (reason := fault(self.storage, key)) and reason != NO_MARK:
+                tell(CorruptArtifact(key, *reason.split(": ", 1)))
         return found
 
     def folders(self) -> Iterator[tuple[str, Tree]]:

@@ -102,7 +102,7 @@ def _grid(
     classes: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     (rows, row), (columns, column) = (np.unique(ids, return_inverse=True) for ids in (classes, samples))
-    if len(rows) * len(columns) > max(_MOST_EMPTY, 4 * len(values)):
+    if not len(values) <= len(rows) * len(columns) <= max(_MOST_EMPTY, 4 * len(values)):
         raise ValueError(f"{len(values)} values of {len(rows)} classes and {len(columns)} samples")
     grid = np.full((len(rows), len(columns)), np.nan)
     grid[row, column] = values
