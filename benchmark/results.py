@@ -17,8 +17,8 @@ from benchmark.text import shortened
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 _SCORES = pa.schema([("score", pa.float64()), ("is_member", pa.bool_())])
 _CURVE = pa.schema([("loss", pa.float64())])
-_MOST_CELLS = 2**23
-"""Replicas times classes times samples of a measure."""
+_MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
+"""Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
 _LONGEST_REASON = 500
 
 
@@ -116,8 +116,9 @@ class SuiteResults:
         for place in dict.fromkeys(place for replica in replicas for place in replica):
             parts = [replica[place] for replica in replicas if place in replica]
             shape = np.max([part.shape for part in parts], axis=0)
-            if len(parts) * int(shape.prod()) > _MOST_CELLS:
-                largest = max(range(len(parts)), key=lambda i: max(parts[i].shape))
+            cells, values = len(parts) * int(shape.prod()), sum(part.size for part in parts)
+            if cells > min(_MOST_CELLS, max(_MOST_EMPTY, 4 * values)):
+                largest = max(range(len(parts)), key=lambda i: parts[i].size)
                 reason = f"{place[1]}: classes and samples of other numbers than the other replicas have"
                 raise CorruptArtifact(trials[largest].key, "samples.parquet", reason)
             yield place, np.stack([_padded(part, shape) for part in parts])

@@ -75,6 +75,14 @@ def odd_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
+def is_row(value: Any) -> bool:
+    """A row of `schema.MEASURE` over several trials, which lacks what it does not need."""
+    if not isinstance(value, dict) or not is_name(value.get("metric")) or "value" not in value:
+        return False
+    full = {**dict.fromkeys(("low", "high", "n", "note")), "stage": "aggregate", **dict.fromkeys(_LABELS, ""), **value}
+    return not odd_rows([full])
+
+
 def odd_provenance(made: Mapping[str, Any]) -> str:
     """What no run writes into the columns of `schema.PROVENANCE`; empty where there is nothing."""
     for name, value in made.items():
