@@ -11,8 +11,9 @@ from benchmark.results import Done, SuiteResults
 from benchmark.shapes import LONGEST_NAME
 from benchmark.store import CorruptArtifact
 
-MOST_BYTES, MOST_ROWS = 2**29, 2_000_000
+MOST_BYTES, MOST_ROWS = 384 * 2**20, 2_000_000
 """Of all tables of a suite together. A page is made in memory, which it takes about four times."""
+_MOST_PICTURE = 8 * 2**20
 
 
 class Pictures:
@@ -55,13 +56,15 @@ class Pictures:
                 ids = table["image_id"].to_pylist()
                 table = table.filter(pa.array([image not in self._seen for image in ids], pa.bool_()))
                 self._seen.update(ids)
-            _check_names(done.key, name, table)
+            _check(done.key, name, table)
             found[name] = _labelled(table, labels, columns)
         self._found[done.key], self._bytes, self._rows = found, room, rows
 
 
-def _check_names(key: str, name: str, table: pa.Table) -> None:
+def _check(key: str, name: str, table: pa.Table) -> None:
     for field, column in zip(table.schema, table.columns, strict=True):
+        if pa.types.is_binary(field.type) and (pc.max(pc.binary_length(column)).as_py() or 0) > _MOST_PICTURE:
+            raise CorruptArtifact(key, f"{name}.parquet", "a picture is too large") from TooMuch()
         if pa.types.is_string(field.type) and (pc.max(pc.utf8_length(column)).as_py() or 0) > LONGEST_NAME:
             raise CorruptArtifact(key, f"{name}.parquet", f"a {field.name} is longer than {LONGEST_NAME} characters")
 

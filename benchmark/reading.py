@@ -114,9 +114,7 @@ def _table(found: Path | bytes, most_rows: int, most_bytes: int, columns: "pa.Sc
     if unpacked > most_bytes:
         raise TooMuch(f"unpacked it has {unpacked} bytes; allowed: at most {most_bytes}")
     if rows * unpacked > most_bytes:  # a text may be repeated in every row
-        texts = [
-            name for name in names if pa.types.is_string(kind := kinds.field(name).type) or pa.types.is_binary(kind)
-        ]
+        texts = [name for name in names if _is_text(kinds.field(name).type)]
         folded = pq.ParquetFile(source, read_dictionary=texts, **limits)
         _check_unfolded(folded.iter_batches(_BATCH, columns=texts, use_threads=False), most_bytes)
     table = file.read(columns=list(names), use_threads=False)
@@ -141,6 +139,13 @@ def _sizes(about: Any, names: set[str], most_rows: int) -> tuple[int, int]:
     if rows > most_rows or rows != about.num_rows:
         raise TooMuch(f"it has {rows} rows; allowed: at most {most_rows}")
     return rows, unpacked
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(test(plain) for test in (pa.types.is_string, pa.types.is_binary))
 
 
 def _check_unfolded(batches: "Iterator[pa.RecordBatch]", most_bytes: int) -> None:

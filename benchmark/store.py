@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
+from benchmark.decoding import read_measure, read_tensors
 from benchmark.inspection import (
     KEY,
     MOST_FILE_BYTES,
@@ -31,8 +32,8 @@ from benchmark.inspection import (
 )
 from benchmark.reading import TooMuch, read_parquet
 from benchmark.records import Records
-from benchmark.shapes import MOST_ROWS, MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_provenance, odd_rows
-from benchmark.storage import MARK, MOST_BYTES, Leaf, Tree, open_storage
+from benchmark.shapes import MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_provenance, odd_rows
+from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.text import printable
 from benchmark.trial import Outcome, Trial
 
@@ -117,7 +118,7 @@ class Store(Records):
 
         if not self.has(key):
             return None
-        mark, table = self._mark(key), self._verified(key, ROWS, _read_measure)
+        mark, table = self._mark(key), self._verified(key, ROWS, read_measure)
         assert table is not None, "no mark is without it"
         rows = table.to_pylist()
         if odd := odd_rows(rows):
@@ -223,7 +224,7 @@ class Store(Records):
 
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
-        return self._verified(key, "tensors.safetensors", _read_tensors) or {}
+        return self._verified(key, "tensors.safetensors", read_tensors) or {}
 
     def _mark(self, key: str) -> dict[str, Any]:
         try:
@@ -296,30 +297,9 @@ class Store(Records):
         self.clear_old_progress(_STALE_S)
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()
-
-
 def _odd(kept: "Kept") -> bool:
     return bool(odd_rows(kept.rows) or odd_provenance(kept.made))
 
 
-def _read_measure(found: Path | bytes) -> "pa.Table":
-    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
-    import pyarrow as pa
-
-    from benchmark.schema import MEASURE, ROWS
-
-    columns = pa.schema([ROWS.field(name) for name, _, _ in MEASURE])
-    content = found.read_bytes() if isinstance(found, Path) else found
-    return read_parquet(content, MOST_ROWS, MOST_BYTES, columns)
-
-
-def _read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load, load_file
-
-    try:
-        return load_file(found) if isinstance(found, Path) else load(found)
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
