@@ -9,7 +9,7 @@ import numpy as np
 from benchmark import stats
 from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
 from benchmark.memorization.masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
-from benchmark.results import Done, SuiteResults
+from benchmark.results import Done, SuiteResults, counted
 from benchmark.stages.samples import mean_interval, mean_row
 from benchmark.stats import Interval
 from benchmark.trial import Row
@@ -65,8 +65,8 @@ def _accuracy(trials: Mapping[int, Done], stage: str, method: str, seed: str) ->
     counts: dict[str, list[tuple[int, int]]] = {}
     for done in trials.values():
         for row in done.rows:
-            if row["metric"].endswith(("accuracy", "accuracy_members")) and row["n"]:
-                counts.setdefault(row["metric"], []).append((round(row["value"] * row["n"]), row["n"]))
+            if row["metric"].endswith(("accuracy", "accuracy_members")) and (pair := counted(row)):
+                counts.setdefault(row["metric"], []).append(pair)
     place = {"stage": stage, "method": method}
     for metric, pairs in counts.items():
         hits, sizes = zip(*pairs, strict=True)
@@ -75,7 +75,7 @@ def _accuracy(trials: Mapping[int, Done], stage: str, method: str, seed: str) ->
         ("generalization_gap", "member_accuracy", "clean_accuracy"),
         ("robust_generalization_gap", "robust_accuracy_members", "robust_accuracy"),
     ):
-        if inside in counts and len(counts[inside]) == len(counts[outside]):
+        if inside in counts and len(counts[inside]) == len(counts.get(outside, ())):
             (k_in, n_in), (k_out, n_out) = (tuple(zip(*counts[m], strict=True)) for m in (inside, outside))
             difference = stats.replicated_difference(k_in, n_in, k_out, n_out, _seed(seed, stage, method, gap))
             yield _row(gap, difference, place)
@@ -112,10 +112,7 @@ def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
 
 def _membership(results: SuiteResults, model: str, method: str) -> Iterator[Row]:
     trials = results.of(model, "infer_membership", method)
-    scored = []
-    for done in trials.values():
-        table = results.store.table(done.key, "scores").to_pydict()
-        scored.append((np.array(table["score"]), np.array(table["is_member"])))
+    scored = [results.scores(done.key) for done in trials.values()]
     yield _row("membership_auc", stats.replicated_auc(scored), {})
     yield from _mean_of_replicas(trials, "membership_balanced_accuracy")
     for metric in ("tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr"):
@@ -124,9 +121,11 @@ def _membership(results: SuiteResults, model: str, method: str) -> Iterator[Row]
         if empty is not None:
             yield Row(metric=metric, value=None, n=empty["n"], note=empty["note"])
             continue
-        hits = [round(row["value"] * row["n"]) for row in rows]
-        rate = stats.replicated_rate(hits, min(row["n"] for row in rows), _seed(results.name, model, metric))
-        yield _row(metric, rate, {})
+        pairs = [pair for row in rows if (pair := counted(row))]
+        if pairs:
+            least = min(n for _, n in pairs)
+            hits = [min(k, least) for k, _ in pairs]
+            yield _row(metric, stats.replicated_rate(hits, least, _seed(results.name, model, metric)), {})
 
 
 def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
@@ -136,17 +135,17 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
     losses: Sequence[float] | None = None
     for attack in results.about["evasion"]:
         trials = results.of(model, "evade", attack["label"])
-        rows = [row for done in trials.values() if (row := done.row("robust_accuracy")) is not None]
-        if not rows:
+        pairs = [pair for done in trials.values() if (pair := done.counted("robust_accuracy"))]
+        if not pairs:
             continue
-        right, total = sum(round(row["value"] * row["n"]) for row in rows), sum(row["n"] for row in rows)
+        right, total = sum(k for k, _ in pairs), sum(n for _, n in pairs)
         found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
         attacks.append(found)
         if attack["kind"] == "iterated" and attack["norm"] == "linf" and attack["epsilon"] >= HUGE_LINF:
             huge = found
         # Fooled images stop climbing; where nearly all are, the mean says nothing of further steps.
         if losses is None and attack["kind"] == "iterated" and right / total > HUGE_EPSILON_ACCURACY:
-            curve = results.store.table(next(iter(trials.values())).key, "curve")["loss"].to_pylist()
+            curve = results.curve(next(iter(trials.values())).key)
             losses = curve if len(curve) >= 3 else None
     if attacks:
         reasons = masking_reasons(attacks, huge, losses)

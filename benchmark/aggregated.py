@@ -14,9 +14,11 @@ from typing import Any, cast
 
 from benchmark import aggregate, results, stats
 from benchmark.memorization import controls, masking
+from benchmark.reading import parse
 from benchmark.registry import canonical
 from benchmark.results import SuiteResults
 from benchmark.seal import is_sealed, seal
+from benchmark.shapes import is_name, is_row
 from benchmark.stages import samples
 from benchmark.trial import Row
 
@@ -34,11 +36,11 @@ class Aggregated:
 
     def model(self, name: str) -> list[Row]:
         """`aggregate.model_rows`."""
-        return cast(list[Row], self._kept([name], lambda: list(aggregate.model_rows(self._results, name))))
+        return cast(list[Row], self._kept([name], lambda: list(aggregate.model_rows(self._results, name)), is_row))
 
     def controls(self) -> list[tuple[str, Row]]:
         """`aggregate.control_rows`."""
-        rows = self._kept(_CONTROLS, lambda: [list(pair) for pair in aggregate.control_rows(self._results)])
+        rows = self._kept(_CONTROLS, lambda: [list(pair) for pair in aggregate.control_rows(self._results)], _is_pair)
         return [(model, row) for model, row in rows]
 
     def keep(self) -> None:
@@ -46,13 +48,23 @@ class Aggregated:
             text = json.dumps({"record": "aggregates", "rows": self._now}, allow_nan=False)
             self._results.store.keep_derived(self._name, seal(text.encode()))
 
-    def _kept(self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]]) -> list[Any]:
+    def _kept(
+        self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]], sound: Callable[[Any], bool]
+    ) -> list[Any]:
         found = self._results
         trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
         made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
         key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
-        self._now[key] = self._before[key] if key in self._before else compute()
+        before = self._before.get(key)
+        if before is not None and not all(map(sound, before)):
+            del self._before[key]  # it is written anew
+            before = None
+        self._now[key] = compute() if before is None else before
         return self._now[key]
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and is_name(value[0]) and is_row(value[1])
 
 
 def _read(content: bytes | None) -> dict[str, list[Any]]:
@@ -60,7 +72,7 @@ def _read(content: bytes | None) -> dict[str, list[Any]]:
     if content is None or not is_sealed(content):
         return {}
     try:
-        value = json.loads(content)
+        value = parse(content)
         rows = value["rows"] if value.get("record") == "aggregates" else {}
         return {key: list(found) for key, found in rows.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.schema import ROWS, SCHEMA_VERSION
+from benchmark.schema import MEASURE, ROWS, SCHEMA_VERSION
+from benchmark.shapes import MOST_ROWS, MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_rows
 from benchmark.trial import Outcome, Row, Trial
 
 ROWS_FILE, TENSORS_FILE = "rows.parquet", "tensors.safetensors"
@@ -18,7 +19,7 @@ _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dict[str, bytes]:
     """File name -> content. Raises ValueError for a row or a name that must not be stored."""
-    files = {ROWS_FILE: parquet(rows_table(trial, outcome.rows, provenance))}
+    files = {ROWS_FILE: parquet(_readable(rows_table(trial, outcome.rows, provenance)))}
     if outcome.tensors:
         from safetensors.torch import save
 
@@ -27,8 +28,19 @@ def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dic
     for name, table in outcome.tables.items():
         if name == "rows" or not _TABLE_NAME.fullmatch(name):
             raise ValueError(f"table {name!r} is not allowed; allowed: a-z, 0-9 and _, but not 'rows'")
+        if len(table) > MOST_TABLE_ROWS or table.nbytes > MOST_TABLE_BYTES:
+            size = f"{len(table)} rows and {table.nbytes} bytes"
+            raise ValueError(f"table {name!r} has {size}; allowed: at most {MOST_TABLE_ROWS} and {MOST_TABLE_BYTES}")
         files[f"{name}.parquet"] = parquet(table)
     return files
+
+
+def _readable(rows: pa.Table) -> pa.Table:
+    """The rows, if every reader will take them."""
+    odd = odd_rows(rows.select([name for name, _, _ in MEASURE]).to_pylist())
+    if odd or len(rows) > MOST_ROWS:
+        raise ValueError(odd or f"{len(rows)} rows; allowed: at most {MOST_ROWS} of a trial")
+    return rows
 
 
 def rows_table(trial: Trial, rows: list[Row], provenance: Mapping[str, Any]) -> pa.Table:

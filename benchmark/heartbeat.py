@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmark.durable import StoreFull
 from benchmark.inspection import UNREADABLE, record
+from benchmark.shapes import LONGEST_LABEL, MOST_RUNNING
 from benchmark.storage import Storage
 
 _PERIOD_S = 2.0
@@ -48,16 +49,17 @@ def driver() -> str:
 def alive(storage: Storage, name: str) -> bool:
     """Whether the driver of this name still renews its file. One that was killed on this machine is known at once."""
     try:
-        return _lives(name, json.loads(storage.read(f"running/{name}.json")))
+        found = record(storage, f"running/{name}.json")
+        return found is not None and _lives(name, found)
     except (*UNREADABLE, StoreFull):
         return False
 
 
-def _lives(name: str, record: Any) -> bool:
+def _lives(name: str, record: Mapping[str, Any]) -> bool:
     where, _, process = name.rpartition("-")
     if where == machine() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
         return False
-    return bool(time.time() - float(record["time"]) < STALE_S)
+    return abs(time.time() - float(record["time"])) < STALE_S
 
 
 def clear_dead(storage: Storage) -> None:
@@ -107,7 +109,8 @@ class Heartbeat:
                 self._write()
 
     def _write(self) -> None:
-        content = {"record": "running", "pid": os.getpid(), "time": time.time(), "trials": list(self._trials)}
+        trials = [label[:LONGEST_LABEL] for label in self._trials[:MOST_RUNNING]]
+        content = {"record": "running", "pid": os.getpid(), "time": time.time(), "trials": trials}
         self.storage.write(self._name, json.dumps(content).encode())
 
     @property
@@ -128,6 +131,4 @@ def drivers(storage: Storage) -> dict[str, dict[str, Any]]:
 
 def running(storage: Storage) -> list[str]:
     """Labels of the trials that live drivers run now."""
-    return [
-        str(label) for one in drivers(storage).values() for label in one["trials"] if isinstance(one["trials"], list)
-    ]
+    return [label for one in drivers(storage).values() for label in one["trials"]]

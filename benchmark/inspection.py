@@ -1,7 +1,6 @@
 """Is the results folder what runs leave there? Looks, changes nothing."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.about import is_about
 from benchmark.plan_record import sound
+from benchmark.reading import parse, parse_encodable
 from benchmark.seal import is_broken
-from benchmark.storage import MARK, Leaf, Storage, Tree
+from benchmark.shapes import KEY as KEY
+from benchmark.shapes import is_count, is_failure, is_heartbeat, odd_provenance
+from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage, Tree
+from benchmark.text import shown
 from benchmark.trial import Trial
 
 if TYPE_CHECKING:
@@ -21,14 +24,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-KEY = re.compile(r"[0-9a-f]{64}")
 ROWS = "rows.parquet"
-_NUMBERS = frozenset(
-    ["threads", "wall_s", "gpu_s", "gpus", "gpu_utilisation", "gpu_memory_bytes", "host_memory_bytes", "schema_version"]
-)
-"""Columns of `schema.PROVENANCE` that are numbers; the others are texts."""
+NO_MARK = f"{MARK}: missing"
+"""Of a trial that is not finished, or is being written."""
+MOST_MARK_BYTES = 2**20
+MOST_ROWS_BYTES = 16 * 2**20
+MOST_FILE_BYTES = 2**40
+_MOST_RECORD_BYTES = {"failures": 2**20, "running": 8 * 2**20}
+"""By kind; a plan may have what any JSON may have."""
 _FILE = re.compile(r"[a-z0-9_]{1,100}\.(parquet|safetensors)")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
 """What reading JSON of an unknown hand may raise."""
 
 
@@ -54,12 +59,12 @@ def place(key: str) -> str:
 
 def read_mark(storage: Storage, key: str) -> dict[str, Any]:
     """The mark of a trial, checked: its key, its trial, and per file its size and hash. Raises as UNREADABLE says."""
-    return checked_mark(storage.read(f"{place(key)}/{MARK}"), key)
+    return checked_mark(storage.read(f"{place(key)}/{MARK}", most=MOST_MARK_BYTES), key)
 
 
 def checked_mark(content: bytes, key: str) -> dict[str, Any]:
     """The same of a mark that was read."""
-    mark = json.loads(content)
+    mark = parse(content)
     trial, files = mark["trial"], mark["files"]
     if is_broken(content, mark):
         raise ValueError("its checksum is not the one that was written")
@@ -67,14 +72,16 @@ def checked_mark(content: bytes, key: str) -> dict[str, Any]:
         raise ValueError("its key is not that of the folder or of the trial in it")
     for name, file in files.items():
         size, sha256 = file["bytes"], file["sha256"]
-        if not _FILE.fullmatch(name) or type(size) is not int or size < 0 or not KEY.fullmatch(sha256):
-            raise ValueError(f"{name[:80]!r}: no name, size and hash of a trial's file")
+        most = MOST_ROWS_BYTES if name == ROWS else MOST_FILE_BYTES
+        if not _FILE.fullmatch(name) or not is_count(size, most) or not KEY.fullmatch(sha256):
+            raise ValueError(f"{shown(name)}: no name, size and hash of a trial's file")
     if ROWS not in files:
         raise ValueError(f"it names no {ROWS}")
-    made = dict(mark["provenance"])
-    for name, value in made.items():
-        if value is not None and not isinstance(value, int | float if name in _NUMBERS else str):
-            raise ValueError(f"provenance {name[:80]!r}: {type(value).__name__}")
+    made = mark["provenance"]
+    if not isinstance(made, dict):
+        raise ValueError("its provenance is no object")
+    if odd := odd_provenance(made):
+        raise ValueError(odd)
     return {"trial": trial, "files": files, "provenance": made}
 
 
@@ -95,7 +102,7 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
     name, known = MARK, {MARK}
     try:
         if MARK not in there:
-            return f"{MARK}: missing", known
+            return NO_MARK, known
         for name, file in read_mark(storage, key)["files"].items():
             stored = storage.file_name(name, file["sha256"])
             known.add(stored)
@@ -103,7 +110,7 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
             if reason := size_fault(leaf, file["bytes"]):
                 return f"{name}: {reason}", known
             if name == ROWS == stored:
-                content = storage.read(f"{place(key)}/{ROWS}")
+                content = storage.read(f"{place(key)}/{ROWS}", most=MOST_ROWS_BYTES)
                 if hashlib.sha256(content).hexdigest() != file["sha256"]:
                     return f"{ROWS}: its sha256 is not the one that was written", known
     except UNREADABLE as error:
@@ -131,10 +138,8 @@ def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[P
 
     index, seen = Index(storage), seen or Seen(storage)
     problems = [Problem(name, reason) for name, reason in (*index.problems, *seen.problems)]
-    for kind_name in ("failures", "plans"):  # first, since a plan needs memory while it is read
-        for name, _ in _visible(storage, storage.tree(kind_name, 1)):
-            if record(storage, f"{kind_name}/{name}") is None:
-                problems.append(Problem(f"{kind_name}/{name}", "foreign or truncated: not a record of a run"))
+    # First, since a plan needs memory while it is read.
+    problems += [Problem(name, "foreign or truncated: not a record of a run") for name in unsound_records(storage)]
     for prefix, kind in _visible(storage, storage.tree("trials", 1)):
         if not re.fullmatch("[0-9a-f]{2}", prefix) or isinstance(kind, Leaf):
             problems.append(Problem(f"trials/{prefix}", "foreign: not a folder of trials"))
@@ -181,34 +186,49 @@ def _scan_prefix(storage: Storage, index: "Index", seen: "Seen", prefix: str) ->
 
 
 def record(storage: Storage, name: str) -> dict[str, Any] | None:
-    """The JSON object in a file of `failures/` or `plans/`; None if that is not what it holds."""
+    """The JSON object in a file of `failures/`, `plans/` or `running/`; None if that is not what it holds."""
+    kind, _, file = name.partition("/")
     try:
-        content = storage.read(name)
-        value = json.loads(content)
-    except (OSError, ValueError, RecursionError):
+        content = storage.read(name, most=_MOST_RECORD_BYTES.get(kind, MOST_BYTES))
+        value = parse_encodable(content)
+    except (OSError, ValueError):
         return None
-    kind = name.split("/")[0]
-    known = isinstance(value, dict) and value.get("record") == kind and name.endswith(".json")
+    known = isinstance(value, dict) and value.get("record") == kind and file.endswith(".json")
     known = known and not is_broken(content, value)
-    return value if known and (kind not in _SHAPES or _SHAPES[kind](value)) else None
+    return value if known and _SHAPES[kind](value, file.removesuffix(".json")) else None
 
 
-def _is_failure(value: Mapping[str, Any]) -> bool:
-    texts = (value.get("key"), value.get("traceback"))
-    return all(isinstance(text, str) for text in texts) and bool(KEY.fullmatch(value["key"]))
-
-
-_SHAPES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "plans": lambda value: sound(value) and is_about(value.get("about")),
-    "failures": _is_failure,
-    "running": lambda value: isinstance(value.get("time"), int | float) and isinstance(value.get("trials"), list),
+_SHAPES: dict[str, Callable[[Mapping[str, Any], str], bool]] = {
+    "plans": lambda value, name: sound(value) and plan_name(value["suite"]) == name and is_about(value.get("about")),
+    "failures": lambda value, name: is_failure(value) and value["key"] == name,
+    "running": lambda value, _: is_heartbeat(value),
 }
+
+
+def record_names(storage: Storage, kind: str) -> list[str]:
+    return [f"{kind}/{name}" for name, _ in _visible(storage, storage.tree(kind, 1))]
+
+
+def unsound_records(storage: Storage) -> list[str]:
+    """Names of the files in `failures/`, `plans/` and `running/` that hold no record of a run."""
+
+    def names() -> list[str]:
+        return [name for kind in _SHAPES for name in record_names(storage, kind)]
+
+    looked = names()
+    found = side_by_side(storage, lambda name: record(storage, name) is None, looked)
+    unsound = {name for name, none in zip(looked, found, strict=True) if none}
+    return [name for name in names() if name in unsound] if unsound else []  # others are gone meanwhile
+
+
+def plan_name(suite: str) -> str:
+    """The name of the file of a suite's plan: a suite has one."""
+    return hashlib.sha256(suite.encode()).hexdigest()[:16]
 
 
 def records(storage: Storage, kind: str) -> list[dict[str, Any]]:
     """The records of a kind, by name. What cannot be read is left to `scan`."""
-    names = [f"{kind}/{name}" for name in sorted(storage.tree(kind, 1)) if name.endswith(".json")]
-    found = side_by_side(storage, lambda name: record(storage, name), names)
+    found = side_by_side(storage, lambda name: record(storage, name), record_names(storage, kind))
     return [value for value in found if value is not None]
 
 

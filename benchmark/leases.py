@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 from benchmark.heartbeat import alive
 from benchmark.inspection import UNREADABLE, place
+from benchmark.reading import parse
 from benchmark.storage import Storage
+
+_MOST_BYTES = 4096
+_NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,6 @@ def _name(key: str) -> str:
 def _holder(content: bytes) -> str:
     """The driver that a lease names; a name that is nobody's where it cannot be read."""
     try:
-        return str(json.loads(content)["driver"])
+        return str(parse(content)["driver"]) if len(content) <= _MOST_BYTES else _NOBODY
     except UNREADABLE:
-        return "nobody"
+        return _NOBODY

@@ -5,15 +5,18 @@ large and as slow.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from benchmark.shapes import KEY, LONGEST_NAME, is_amount, is_count, is_name, is_text
 
 if TYPE_CHECKING:
     from benchmark.plan import Plan
 
 Json = dict[str, Any]
 LABELS = ("stage", "method", "model", "replica", "cost")
+_MOST_NODES = 500_000
+"""A plan of so many has the most bytes that the store reads."""
 
 
 def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
@@ -88,27 +91,45 @@ def unpack(manifest: Mapping[str, Any]) -> Json:
 
 
 def sound(manifest: Mapping[str, Any]) -> bool:
-    """Whether `unpack` can read it; without the memory for all of it."""
+    """Whether `unpack` can read it, and finds what `pack` writes; without the memory for all of it."""
     try:
-        if not isinstance(manifest["suite"], str) or not isinstance(manifest["suite_hash"], str):
+        if not is_name(manifest["suite"]) or not is_text(manifest["suite_hash"], LONGEST_NAME):
             return False
-        if isinstance(manifest["nodes"], list):
-            found = ((node["key"], *(node[name] for name in LABELS)) for node in unpack(manifest)["nodes"])
-            return all(_is_node(*node) for node in found)
-        keys, number = manifest["keys"], sum(1 for _ in _trials(manifest))
-        return all(at < number and _is_node(keys[at], *labels) for at, *labels in _labelled(manifest))
+        nodes = manifest["nodes"]
+        if isinstance(nodes, list):  # the older form
+            keys = [node["key"] for node in nodes]
+            columns = {name: [node[name] for node in nodes] for name in LABELS}
+            inputs = all(_are_inputs(node["trial"]["inputs"]) for node in nodes)
+        else:
+            number = sum(_are_inputs(trial["inputs"]) for trial in _trials(manifest))
+            keys, inputs = (
+                manifest["keys"],
+                number == len(manifest["keys"]) and max(nodes["trial"], default=-1) < number,
+            )
+            columns = {name: nodes[name] for name in LABELS}
+        return inputs and _are_keys(keys) and _are_labels(columns)
     except _NOT_ONE:
         return False
 
 
-def _is_node(key: Any, stage: Any, method: Any, model: Any, replica: Any, cost: Any) -> bool:
-    """Whether a node's key and labels are of the types that `pack` writes."""
-    texts = isinstance(stage, str) and isinstance(method, str) and isinstance(model, str)
-    numbers = (replica is None or type(replica) is int) and type(cost) in (int, float)
-    return texts and numbers and isinstance(key, str) and bool(_KEY.fullmatch(key))
+def _are_inputs(inputs: Any) -> bool:
+    """Role -> key of a trial."""
+    return isinstance(inputs, dict) and all(isinstance(key, str) for key in inputs.values())
 
 
-_KEY = re.compile(r"[0-9a-f]{64}")
+def _are_keys(keys: Any) -> bool:
+    return all(isinstance(key, str) and KEY.fullmatch(key) for key in keys)
+
+
+def _are_labels(columns: Mapping[str, list[Any]]) -> bool:
+    """Whether the nodes' labels are of the kinds that `pack` writes. Most of them are equal."""
+    names = {name for column in ("stage", "method", "model") for name in columns[column]}
+    texts = all(is_text(name, LONGEST_NAME) for name in names) and all(set(columns["stage"]))
+    replicas = all(replica is None or is_count(replica, _MOST_NODES) for replica in columns["replica"])
+    costs = all(map(is_amount, columns["cost"]))
+    return texts and replicas and costs and len(columns["stage"]) <= _MOST_NODES
+
+
 _NOT_ONE = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 
 

@@ -9,16 +9,18 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.durable import StoreFull
-from benchmark.inspection import place, records
+from benchmark.inspection import place, plan_name, record, record_names, records, unsound_records
 from benchmark.plan_record import pack, unpack
 from benchmark.seal import seal
+from benchmark.shapes import LONGEST_TEXT
 from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage
+from benchmark.text import shortened
 
 if TYPE_CHECKING:
     from benchmark.plan import Node, Plan
@@ -37,9 +39,14 @@ class Records:
     def write_failure(self, node: "Node", traceback: str, attempts: int) -> None:
         """Keep why a trial failed, for people; it is no result and is tried again."""
         labels = {name: getattr(node, name) for name in ("key", "stage", "method", "model", "replica")}
-        failure = {"record": "failures", **labels, "traceback": traceback, "attempts": attempts}
+        text = shortened(traceback, LONGEST_TEXT)
+        failure = {"record": "failures", **labels, "traceback": text, "attempts": attempts}
         failure["created_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.storage.write(_failure(node.key), seal(json.dumps(failure, indent=1).encode()))
+
+    def unsound_records(self) -> list[str]:
+        """Names of the files in `failures/` and `plans/` that hold no record of a run."""
+        return unsound_records(self.storage)
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Key -> what `write_failure` kept. What cannot be read is left to `check`."""
@@ -53,16 +60,17 @@ class Records:
 
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
-        name = hashlib.sha256(plan.suite.encode()).hexdigest()[:16]
-        self.storage.write(f"plans/{name}.json", seal(pack(plan, about)))
+        self.storage.write(f"plans/{plan_name(plan.suite)}.json", seal(pack(plan, about)))
 
-    def plans(self) -> list[dict[str, Any]]:
-        """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`."""
-        found = []
-        for plan in records(self.storage, "plans"):
-            with contextlib.suppress(ValueError):
-                found.append(unpack(plan))
-        return found
+    def plans(self) -> Iterator[dict[str, Any]]:
+        """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`.
+
+        One at a time: each may take hundreds of megabytes.
+        """
+        for name in record_names(self.storage, "plans"):
+            plan = record(self.storage, name)
+            if plan is not None:
+                yield unpack(plan)
 
     def progress(self, key: str) -> bytes | None:
         """What `keep_progress` wrote last for a trial that is not finished; None if nothing that can be read."""

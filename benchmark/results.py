@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from benchmark.stages.samples import cubes
+from benchmark.shapes import is_number
+from benchmark.stages import samples
 from benchmark.store import CorruptArtifact, Store
+from benchmark.text import shortened
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
+_SCORES = pa.schema([("score", pa.float64()), ("is_member", pa.bool_())])
+_CURVE = pa.schema([("loss", pa.float64())])
+_MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
+"""Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,24 @@ class Done:
         """The row of a metric that occurs once in this trial."""
         return next((row for row in self.rows if row["metric"] == metric), None)
 
+    def counted(self, metric: str) -> tuple[int, int] | None:
+        """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
+        row = self.row(metric)
+        return None if row is None else counted(row)
+
+
+def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(hits, units) of the row of a rate; None where it was not measured, or is no rate."""
+    if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
+        return None
+    return round(row["value"] * row["n"]), row["n"]
+
 
 class SuiteResults:
-    """One suite's finished trials, failures and gaps, as they are now."""
+    """One suite's finished trials, failures and gaps, as they are now.
+
+    problems: trials of which a file is not what a run writes. They count as missing.
+    """
 
     def __init__(self, store: Store, manifest: Mapping[str, Any]) -> None:
         self.store, self.manifest = store, manifest
@@ -44,7 +67,8 @@ class SuiteResults:
         failures = store.failures()
         self.done: list[Done] = []
         self.status: list[dict[str, Any]] = []
-        found = store.finished({node["key"] for node in manifest["nodes"]})
+        self.problems: list[CorruptArtifact] = []
+        found = store.finished({node["key"] for node in manifest["nodes"]}, self.problems.append)
         for node in manifest["nodes"]:
             key = node["key"]
             labels = {name: node[name] for name in ("stage", "method", "model", "replica")}
@@ -54,6 +78,18 @@ class SuiteResults:
             state = "done" if key in found else "failed" if key in failures else "missing"
             error = _last_line(failures[key]["traceback"]) if state == "failed" else None
             self.status.append({"suite": self.name, **labels, "trial_key": key, "state": state, "error": error})
+
+    def pass_over(self, problem: CorruptArtifact) -> None:
+        """Go on without a trial that turned out not to be one. Raises the problem where it is of another suite's."""
+        if all(done.key != problem.key for done in self.done):
+            raise problem
+        self.problems.append(problem)
+        self.done = [done for done in self.done if done.key != problem.key]
+        for status in self.status:
+            if status["trial_key"] == problem.key:
+                status["state"] = "missing"
+        for name in ("_by_model", "_by_place"):
+            self.__dict__.pop(name, None)
 
     def of_model(self, model: str) -> list[Done]:
         """Finished trials of a model, in the suite's order."""
@@ -75,18 +111,46 @@ class SuiteResults:
 
     def cubes(self, model: str, method: str) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.float64]]]:
         """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model."""
-        replicas = [self._samples(done.key) for done in self.of(model, "leakage", method).values()]
+        trials = list(self.of(model, "leakage", method).values())
+        replicas = [self._samples(done.key) for done in trials]
         for place in dict.fromkeys(place for replica in replicas for place in replica):
             parts = [replica[place] for replica in replicas if place in replica]
             shape = np.max([part.shape for part in parts], axis=0)
+            cells, values = len(parts) * int(shape.prod()), sum(part.size for part in parts)
+            if cells > min(_MOST_CELLS, max(_MOST_EMPTY, 4 * values)):
+                largest = max(range(len(parts)), key=lambda i: parts[i].size)
+                reason = f"{place[1]}: classes and samples of other numbers than the other replicas have"
+                raise CorruptArtifact(trials[largest].key, "samples.parquet", reason)
             yield place, np.stack([_padded(part, shape) for part in parts])
 
     def _samples(self, key: str) -> Cubes:
-        table = self.store.table(key, "samples")
+        table = self._table(key, "samples", samples.SCHEMA)
         try:
-            return cubes(table)
-        except (KeyError, ValueError, TypeError) as error:
-            raise CorruptArtifact(key, "samples.parquet", f"no table of samples ({error})") from error
+            return samples.cubes(table)
+        except ValueError as error:
+            raise CorruptArtifact(key, "samples.parquet", str(error)) from error
+
+    def scores(self, key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """(membership scores, whether each is of a member) of a trial, (N,) both. Raises CorruptArtifact."""
+        table = self._table(key, "scores", _SCORES)
+        scores, members = (column.to_numpy() for column in table.columns)
+        complete = not any(column.null_count for column in table.columns) and np.isfinite(scores).all()
+        if not complete or min(members.sum(), (~members).sum()) < 2:
+            raise CorruptArtifact(key, "scores.parquet", "no scores of members and others, at least two of each")
+        return scores, members
+
+    def curve(self, key: str) -> list[float]:
+        """The losses of an attack's steps. Raises CorruptArtifact."""
+        losses: list[float] = self._table(key, "curve", _CURVE)["loss"].to_pylist()
+        if not all(map(is_number, losses)):
+            raise CorruptArtifact(key, "curve.parquet", "a loss is not finite")
+        return losses
+
+    def _table(self, key: str, name: str, columns: pa.Schema) -> pa.Table:
+        try:
+            return self.store.table(key, name, columns)
+        except ValueError as error:  # the trial did not write it
+            raise CorruptArtifact(key, f"{name}.parquet", str(error)) from error
 
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
@@ -123,4 +187,4 @@ def _padded(values: npt.NDArray[np.float64], shape: npt.NDArray[np.int64]) -> np
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no reason was kept"
+    return shortened(lines[-1].strip(), _LONGEST_REASON).replace("\n", " ") if lines else "no reason was kept"

@@ -17,11 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark import inspection
+from benchmark.decoding import read_measure, read_tensors
 from benchmark.durable import StoreFull
-from benchmark.inspection import KEY, ROWS, UNREADABLE, Problem, fault, place, read_mark
+from benchmark.inspection import (
+    KEY,
+    MOST_FILE_BYTES,
+    MOST_MARK_BYTES,
+    NO_MARK,
+    ROWS,
+    UNREADABLE,
+    Problem,
+    fault,
+    place,
+    read_mark,
+)
+from benchmark.reading import TooMuch, read_parquet
 from benchmark.records import Records, blob
 from benchmark.seal import seal
+from benchmark.shapes import MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_provenance, odd_rows
 from benchmark.storage import MARK, Leaf, Tree, open_storage
+from benchmark.text import printable
 from benchmark.trial import Outcome, Trial
 
 if TYPE_CHECKING:
@@ -93,7 +108,10 @@ class Store(Records):
             "provenance": dict(provenance),
         }
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
-        self.storage.commit(place(key), {**files, MARK: seal(_json(mark))}, MARK)
+        written = seal(_json(mark))
+        if len(written) > MOST_MARK_BYTES:
+            raise ValueError(f"the trial's settings have {len(written)} bytes; allowed: at most {MOST_MARK_BYTES}")
+        self.storage.commit(place(key), {**files, MARK: written}, MARK)
 
     def examined(self, key: str) -> "Kept | None":
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
@@ -102,22 +120,45 @@ class Store(Records):
 
         if not self.has(key):
             return None
-        mark, rows = self._mark(key), self._verified(key, ROWS, _read_measure)
-        assert rows is not None, "no mark is without it"
+        mark, table = self._mark(key), self._verified(key, ROWS, read_measure)
+        assert table is not None, "no mark is without it"
+        rows = table.to_pylist()
+        if odd := odd_rows(rows):
+            raise CorruptArtifact(key, ROWS, odd)
         made = {name: mark["provenance"].get(name) for name, _, _ in PROVENANCE if name != "trial_key"}
-        return Kept(tuple(rows.to_pylist()), made, mark["files"])
+        return Kept(tuple(rows), made, mark["files"])
 
-    def finished(self, keys: Iterable[str]) -> "dict[str, Kept]":
-        """Those of `keys` that are finished, from the index where it has them. Raises CorruptArtifact."""
+    def finished(
+        self, keys: Iterable[str], tell: "Callable[[CorruptArtifact], None] | None" = None
+    ) -> "dict[str, Kept]":
+        """Those of `keys` that are finished, from the index where it has them.
+
+        tell: of the trials that are not what a run writes, which are passed over; None: raises CorruptArtifact.
+        """
         from benchmark.index import WHOLE, Index, signature
 
         wanted, index = set(keys), Index(self.storage, WHOLE)
         signed = {signature(key, files): key for key, files in self.folders() if key in wanted}
-        found = {signed[one]: kept for one, kept in index.kept(signed.keys())}
+        found: dict[str, Kept] = {}
+        with contextlib.suppress(*UNREADABLE):  # the trials themselves say it all
+            found |= {signed[one]: kept for one, kept in index.kept(signed.keys()) if not _odd(kept)}
+
+        def look(key: str) -> "Kept | CorruptArtifact | None":
+            try:
+                return self.examined(key)
+            except CorruptArtifact as error:
+                return error
+
         left = [key for key in signed.values() if key not in found]
-        for key, kept in zip(left, inspection.side_by_side(self.storage, self.examined, left), strict=True):
-            if kept is not None:
+        for key, kept in zip(left, inspection.side_by_side(self.storage, look, left), strict=True):
+            if isinstance(kept, CorruptArtifact):
+                if tell is None:
+                    raise kept
+                tell(kept)
+            elif kept is not None:
                 found[key] = kept
+            elif tell is not None and (reason := fault(self.storage, key)) and reason != NO_MARK:
+                tell(CorruptArtifact(key, *reason.split(": ", 1)))
         return found
 
     def folders(self) -> Iterator[tuple[str, Tree]]:
@@ -157,21 +198,35 @@ class Store(Records):
 
         return completed(self.table(key, "rows"), ROWS)
 
-    def table(self, key: str, name: str) -> "pa.Table":
-        """A table that the trial wrote, verified. Raises CorruptArtifact, ValueError for another name."""
-        found: pa.Table | None = self._verified(key, f"{name}.parquet", _read_table)
+    def table(
+        self,
+        key: str,
+        name: str,
+        columns: "pa.Schema | None" = None,
+        most_rows: int = MOST_TABLE_ROWS,
+        most_bytes: int = MOST_TABLE_BYTES,
+    ) -> "pa.Table":
+        """A table that the trial wrote, verified. columns, most_rows, most_bytes: see `reading.read_parquet`.
+
+        Raises CorruptArtifact, with TooMuch as its cause where the table is too large; ValueError for another name.
+        """
+
+        def load(found: Path | bytes) -> "pa.Table":
+            return read_parquet(found, most_rows, most_bytes, columns)
+
+        found: pa.Table | None = self._verified(key, f"{name}.parquet", load, most_bytes)
         if found is None:
             wrote = ", ".join(self._mark(key)["files"])
             raise ValueError(f"table {name!r} was not written by trial {key}; it wrote {wrote}")
         return found
 
-    def wrote(self, key: str, name: str) -> bool:
-        """Whether the trial wrote a table of this name. Raises CorruptArtifact."""
-        return f"{name}.parquet" in self._mark(key)["files"]
+    def sizes(self, key: str) -> dict[str, int]:
+        """Name -> bytes of the files that the trial wrote. Raises CorruptArtifact."""
+        return {name: file["bytes"] for name, file in self._mark(key)["files"].items()}
 
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
-        return self._verified(key, "tensors.safetensors", _read_tensors) or {}
+        return self._verified(key, "tensors.safetensors", read_tensors) or {}
 
     def _mark(self, key: str) -> dict[str, Any]:
         try:
@@ -179,8 +234,12 @@ class Store(Records):
         except UNREADABLE as error:
             raise CorruptArtifact(key, MARK, f"cannot be read ({type(error).__name__}: {error})") from error
 
-    def _verified(self, key: str, name: str, load: Callable[[Path | bytes], T]) -> T | None:
+    def _verified(
+        self, key: str, name: str, load: Callable[[Path | bytes], T], most: int = MOST_FILE_BYTES
+    ) -> T | None:
         """Load a file that hashes to what the mark says; None if the mark does not name it.
+
+        most: bytes; a larger file is not opened. load: may raise ValueError.
 
         Looks three times, since another process may be putting the same trial in place.
         """
@@ -190,10 +249,14 @@ class Store(Records):
                 expected = self._mark(key)["files"].get(name)
                 if expected is None:
                     return None
+                if expected["bytes"] > most:
+                    raise TooMuch(f"{expected['bytes']} bytes; allowed: at most {most}")
                 file = f"{place(key)}/{self.storage.file_name(name, expected['sha256'])}"
-                found = self.storage.verified(file, expected["sha256"])
+                found = self.storage.verified(file, expected["sha256"], expected["bytes"])
                 if found is not None:
                     return load(found)
+            except ValueError as error:
+                raise CorruptArtifact(key, name, str(error)) from error
             except OSError as error:
                 problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
             except CorruptArtifact as error:
@@ -226,7 +289,7 @@ class Store(Records):
         source = place(name) if KEY.fullmatch(name) else name
         stamp, last = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"), source.rsplit("/", 1)[-1]
         target = f"set_aside/{stamp}-{last[:100]}"
-        self.storage.write(f"{target}/reason.txt", f"{source}\n{reason}\n".encode())
+        self.storage.write(f"{target}/reason.txt", printable(f"{source}\n{reason}\n").encode())
         self.storage.move(source, f"{target}/{last}")  # or another run has just set it aside
         return target
 
@@ -245,30 +308,9 @@ class Store(Records):
         self.clear_old_progress(_STALE_S)
 
 
+def _odd(kept: "Kept") -> bool:
+    return bool(odd_rows(kept.rows) or odd_provenance(kept.made))
+
+
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, allow_nan=False).encode()
-
-
-def _read_table(found: Path | bytes) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(found if isinstance(found, Path) else pa.BufferReader(found)).read(use_threads=False)
-
-
-def _read_measure(found: Path | bytes) -> "pa.Table":
-    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from benchmark.schema import MEASURE, ROWS
-
-    columns = pa.schema([ROWS.field(name) for name, _, _ in MEASURE])
-    content = found.read_bytes() if isinstance(found, Path) else found
-    return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns.names, use_threads=False).cast(columns)
-
-
-def _read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":
-    from safetensors.torch import load, load_file
-
-    return load_file(found) if isinstance(found, Path) else load(found)

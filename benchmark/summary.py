@@ -1,6 +1,6 @@
 """Results of trials -> the Parquet tables that the page is made of. May run at any time, also mid-run."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 
 from benchmark import schema, stats
 from benchmark.aggregated import Aggregated
+from benchmark.pictures import MOST_BYTES, Pictures
 from benchmark.prices import bill, prices_of
 from benchmark.results import SuiteResults
+from benchmark.shapes import is_amount
 from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Row
 
@@ -35,23 +37,34 @@ _EVADED = ("robust_accuracy", "robust_generalization_gap")
 _INFERRED = ("membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")
 
 
-def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
+def summarise(
+    store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
+) -> pa.Table:
     """Write leaderboard, results, suites, status and the tables of pictures as Parquet into `site`.
 
-    images: False leaves the pictures' tables empty. Returns the leaderboard, in the suites' order.
+    images: False leaves the pictures' tables empty. tell: of each trial of which a file is not what a run writes,
+    which is passed over, and of pictures that are too many for a page, in words. Returns the leaderboard, in the
+    suites' order. Raises CorruptArtifact where nobody is told.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("leaderboard", "results", "suites", "status")}
     shown: dict[str, list[pa.Table]] = {name: [columns.empty_table()] for name, columns in schema.SHOWN.items()}
     for manifest in store.plans():
         results = SuiteResults(store, manifest)
-        tables["status"] += results.status
+        pictures = Pictures(results) if images else None
         found, board = _suite(results)
+        tables["status"] += results.status
         tables["results"] += found
         tables["leaderboard"] += board
         tables["suites"].append(_suite_row(results))
-        if images:
-            for name, found in _shown(results).items():
-                shown[name] += found
+        for name, kept in pictures.tables().items() if pictures else ():
+            shown[name] += kept
+        for problem in results.problems:
+            if tell is None:
+                raise problem
+            tell(problem)
+        if pictures and pictures.left_out and tell:
+            most = f"a page shows {MOST_BYTES / 2**20:.0f} MiB of a suite"
+            tell(f"pictures of {pictures.left_out} trials of suite {results.name} are left out: {most}")
     schemas = {
         "leaderboard": schema.LEADERBOARD,
         "results": schema.RESULTS,
@@ -67,7 +80,16 @@ def summarise(store: Store, site: Path, images: bool = True) -> pa.Table:
 
 
 def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of results.parquet and of leaderboard.parquet of a suite."""
+    """Rows of results.parquet and of leaderboard.parquet of a suite. Passes over what is not what a run writes."""
+    aggregated = Aggregated(results)
+    while True:
+        try:
+            controls = aggregated.controls()
+            models = {model["name"]: aggregated.model(model["name"]) for model in results.about["models"]}
+            break
+        except CorruptArtifact as problem:
+            results.pass_over(problem)
+    aggregated.keep()
     found = [
         {"suite": results.name, "model": done.model, "replica": done.replica}
         | {name: row[name] for name in ("space", "metric", "value", "low", "high", "n", "note")}
@@ -75,18 +97,15 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
         for done in results.done
         for row in done.rows
     ]
-    aggregated = Aggregated(results)
-    controls = aggregated.controls()
     found += [{"suite": results.name, "model": model, **row} for model, row in controls]
     passed = [row["value"] == 1.0 for _, row in controls if row["metric"] == "passed"]
     board = []
     for model in results.about["models"]:
-        rows = aggregated.model(model["name"])
+        rows = models[model["name"]]
         found += [{"suite": results.name, "model": model["name"], **row} for row in rows]
         line = {"controls_passed": all(passed) if passed else None, **_leaderboard_row(results, model, rows)}
         board.append(line)
         found += _reasons(results, model["name"], line)
-    aggregated.keep()
     front = stats.pareto_front(
         [_number(line.get("robust_accuracy")) for line in board],
         [_number(line.get("evaluator_accuracy")) for line in board],
@@ -110,7 +129,9 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
         "model": model["name"],
         **{name: model[name] for name in ("architecture", "regime", "train_norm", "train_epsilon")},
         "num_replicas": len(results.made(model["name"])),
-        "num_members": next(iter(declared + [int(row["value"]) for row in trained if row is not None]), None),
+        "num_members": next(
+            iter(declared + [int(row["value"]) for row in trained if row is not None and is_amount(row["value"])]), None
+        ),
         "checkpoint": model.get("checkpoint"),
         "eval_norm": primary["norm"],
         "eval_epsilon": primary["epsilon"],
@@ -179,36 +200,6 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         **_spent({done.key: done.made for done in results.done}.values(), results),
         "created_utc": max((row["created_utc"] for row in made), default=None),
     }
-
-
-def _shown(results: SuiteResults) -> dict[str, list[pa.Table]]:
-    """The tables of pictures of a suite, trial by trial; an image that several trials show is there once."""
-    models = {model["name"] for model in results.about["models"]}
-    found: dict[str, list[pa.Table]] = {name: [] for name in schema.SHOWN}
-    seen: set[int] = set()
-    for done in results.done:
-        if done.stage != "leakage" or done.model not in models:
-            continue
-        if not all(results.store.wrote(done.key, name) for name in schema.SHOWN):
-            continue  # of an older version, which kept other pictures
-        labels = {"suite": results.name, "model": done.model, "replica": done.replica, "method": done.method}
-        for name, columns in schema.SHOWN.items():
-            table = results.store.table(done.key, name)
-            lacking = set(schema.unlabelled(name).names) - set(table.column_names)
-            if lacking:
-                raise CorruptArtifact(done.key, f"{name}.parquet", f"it has no column {min(lacking)!r}")
-            if name == "pictures":
-                ids = table["image_id"].to_pylist()
-                table = table.filter(pa.array([image not in seen for image in ids], pa.bool_()))
-                seen.update(ids)
-            found[name].append(_labelled(table, labels, columns))
-    return found
-
-
-def _labelled(table: pa.Table, labels: dict[str, Any], columns: pa.Schema) -> pa.Table:
-    for name in labels.keys() & set(columns.names):
-        table = table.append_column(name, pa.array([labels[name]] * len(table), columns.field(name).type))
-    return table.select(columns.names).cast(columns)
 
 
 def _joined(values: Iterator[str | None]) -> str:

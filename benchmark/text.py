@@ -37,3 +37,9 @@ def shown(value: object, most: int = 80) -> str:
     except (ValueError, RecursionError):  # a number of thousands of digits; lists that hold themselves a thousandfold
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, without its middle where it is longer than `most` characters."""
+    half = most // 2 - 10
+    return text if len(text) <= most else f"{text[:half]}\n...\n{text[-half:]}"

@@ -14,6 +14,8 @@ from leaderboard.ranks import Rank, interval, ranks
 from leaderboard.slugs import slug
 from leaderboard.tables import Row, group, number
 
+_MOST_NUMBERS = 20_000
+"""Of a model on its page."""
 MOST_TIED = 12
 """Names that a cell gives of those it is tied with."""
 
@@ -221,6 +223,7 @@ def measures(suite: Suite, index: int, line: Sequence[Cell]) -> list[dict[str, A
 def replicas(results: Sequence[Row]) -> list[dict[str, Any]]:
     """Every measured number by step: a line a (method, space, metric), a column a replica."""
     blocks = []
+    results, more = results[:_MOST_NUMBERS], len(results) - _MOST_NUMBERS
     named = [row | {key: row[key] or "" for key in ("stage", "method", "space", "metric")} for row in results]
     for (stage,), rows in group(named, "stage").items():
         numbers = sorted({r["replica"] for r in rows if r["replica"] is not None})
@@ -233,6 +236,8 @@ def replicas(results: Sequence[Row]) -> list[dict[str, Any]]:
                 {"method": method, "space": space, "metric": metric, "about": describe(metric or ""), "values": values}
             )
         blocks.append({"stage": stage or "unnamed step", "heads": heads, "lines": lines})
+    if more > 0:
+        blocks.append({"stage": f"and {more:,} more numbers, in results.parquet", "heads": [], "lines": []})
     return blocks
 
 

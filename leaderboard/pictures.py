@@ -11,6 +11,7 @@ from leaderboard.tables import Row, group, number
 
 Tables = Mapping[str, Sequence[Row]]
 _PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_SIDE, _MOST_PNG_BYTES = 1024, 8 * 2**20
 _SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
 
 
@@ -130,8 +131,14 @@ def across(
 
 
 def png(data: bytes | None) -> bytes | None:
-    """`data` if it is a PNG image."""
-    return data if data and data.startswith(_PNG) else None
+    """`data` if it is a PNG image that is no larger than pictures of data sets are.
+
+    Its header tells: a few bytes can be unpacked to billions of pixels.
+    """
+    if not data or len(data) > _MOST_PNG_BYTES or not data.startswith(_PNG) or data[12:16] != b"IHDR":
+        return None
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    return data if 0 < width <= _MOST_SIDE and 0 < height <= _MOST_SIDE else None
 
 
 def _named(row: Row) -> str:

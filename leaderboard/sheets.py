@@ -13,6 +13,7 @@ DPI = 300
 _SIDE = 112
 """Pixels of a picture's side at the default scale: 9.5 mm in print."""
 _INK, _QUIET, _WRONG, _EMPTY = (0, 0, 0), (90, 90, 90), (179, 38, 30), (238, 238, 238)
+_MOST_PIXELS = 250_000_000
 _COLUMNS = 8
 """Pictures side by side in the sheet of one class."""
 
@@ -146,10 +147,16 @@ def save(image: Image.Image, path: Path) -> None:
 class _Drawing:
     def __init__(self, sheet: Sheet, scale: int | None) -> None:
         self._sheet = sheet
-        pictures = {c.png: _opened(c.png) for line in sheet.lines for c in line.cells if c and c.png}
+        pictures: dict[bytes, Image.Image] = {}
+        pixels = 0
+        for png in dict.fromkeys(c.png for line in sheet.lines for c in line.cells if c and c.png):
+            pictures[png] = _opened(png)
+            pixels += pictures[png].width * pictures[png].height
+            _check_size(pixels)
         width, height = (max((p.size[i] for p in pictures.values()), default=28) for i in (0, 1))
         scale = scale or -(-_SIDE // max(width, height))
         self._cell = (width * scale, height * scale)
+        _check_size(width * height * scale**2 * len(pictures))
         self._pictures = {
             png: p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for png, p in pictures.items()
         }
@@ -182,6 +189,7 @@ class _Drawing:
             tops.append(y)
             under = max((len(c.lines) for c in line.cells if c), default=0)
             y += max(height + under * self._step, len(line.label) * self._step) + gap + (gap if under else 0)
+        _check_size(x * y)
         self.image = Image.new("RGB", (x, y), "white")
         self._pen = ImageDraw.Draw(self.image)
         for left, head in zip(self._left, sheet.heads, strict=False):
@@ -239,6 +247,12 @@ class _Drawing:
         while text and self._wide(text + "...") > most:
             text = text[:-1]
         return text + "..."
+
+
+def _check_size(pixels: int) -> None:
+    if pixels > _MOST_PIXELS:
+        allowed = "fewer classes or models (--model, --attack), or a smaller --scale"
+        raise ValueError(f"a sheet would have {pixels} pixels, and {_MOST_PIXELS} are the most; allowed: {allowed}")
 
 
 def _opened(png: bytes) -> Image.Image:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 Row = dict[str, Any]
+_MOST_ROWS = 10_000_000
 
 
 def read(path: Path, schema: pa.Schema, *, required: bool = True) -> pa.Table:
@@ -29,6 +30,8 @@ def read(path: Path, schema: pa.Schema, *, required: bool = True) -> pa.Table:
         parquet = pq.ParquetFile(path)
         if "suite" not in parquet.schema_arrow.names:
             raise ValueError(f"it has no column 'suite', only {', '.join(parquet.schema_arrow.names[:8])}")
+        if parquet.metadata.num_rows > _MOST_ROWS:
+            raise ValueError(f"it has {parquet.metadata.num_rows} rows; allowed: at most {_MOST_ROWS}")
         parquet.close()
         table = pq.read_table(path, schema=schema, partitioning=None, page_checksum_verification=True)
         table.validate(full=True)

@@ -279,7 +279,7 @@ def test_a_full_disk_keeps_what_is_there(tiny_disk: Path) -> None:
     for attempt in (store.writable, lambda: store.write_failure(NODE, "trace", 1), lambda: store.write_plan(PLAN, {})):
         with pytest.raises(StoreFull):
             attempt()
-    assert store.has(trial().key) and store.failures() == {} and store.plans() == [] and store.check() == []
+    assert store.has(trial().key) and store.failures() == {} and list(store.plans()) == [] and store.check() == []
 
 
 def test_the_results_folder_may_move(store: Store, key: str, tmp_path: Path) -> None:

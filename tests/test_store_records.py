@@ -58,4 +58,4 @@ def test_a_foreign_record_is_reported_and_not_read(store: Store, kind: str, cont
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert [problem.name for problem in store.check()] == [f"{kind}/x.json"]
-    assert store.plans() == [] and store.failures() == {}
+    assert list(store.plans()) == [] and store.failures() == {}

@@ -169,7 +169,7 @@ def controls(folder: Path, measured: dict[tuple[str, str], list[list[float]]]) -
     for (model, method), grid in measured.items():
         board.leaked(model, method, [{("evaluator", "in_rate"): grid}] * 2)
     store = board.finish()
-    rows = control_rows(SuiteResults(store, store.plans()[0]))
+    rows = control_rows(SuiteResults(store, next(store.plans())))
     return {row["method"]: row["value"] for _, row in rows if row["metric"] == "passed"}
 
 

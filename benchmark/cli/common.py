@@ -32,6 +32,13 @@ def terminal() -> "Console":
     return console if console.is_terminal else Console(width=_WIDTH)
 
 
+def say(console: "Console", text: str) -> None:
+    """One line, whatever is in it; longer than the terminal is wide, if need be."""
+    from benchmark.live.lines import line
+
+    console.print(line(text), soft_wrap=True)
+
+
 def fail(message: str) -> NoReturn:
     click.echo(f"bench: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(WRONG_INPUT)
@@ -109,12 +116,15 @@ def make_site(site: Path) -> None:
 
 
 def existing_store(results: str) -> "Store":
+    from benchmark.inspection import record_names
     from benchmark.storage.patience import at_once
     from benchmark.store import Store
 
     store = Store(results)
     with at_once():
-        plans = store.plans()
-    if not plans:
+        unsound = store.unsound_records()
+    for name in unsound:
+        say(terminal(), f"problem {name}: not a record of a run; passed over")
+    if not set(record_names(store.storage, "plans")) - set(unsound):
         raise ValueError(f"--results: no suite was run in {results!r}; allowed: the results folder of a `bench run`")
     return store

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.common import existing_store, results_option, terminal
+from benchmark.cli.common import existing_store, results_option, say, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ def gather_if_many(console: "Console", store: "Store") -> None:
             with console.status("gathering the trials into the index"):
                 compaction.compact(store)
     except (OSError, ValueError) as error:
-        console.print(f"problem index: {error}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"problem index: {error}")
 
 
 @click.command()

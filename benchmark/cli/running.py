@@ -17,6 +17,7 @@ from benchmark.cli.common import (
     include_option,
     make_site,
     results_option,
+    say,
     site_option,
     terminal,
 )
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 40
 """Trials of each kind whose time is looked up before a run begins."""
+_SHOWN = 100
+"""Running trials that `bench status` names."""
 
 
 @click.command()
@@ -98,8 +101,8 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
         report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
     if report.num_total > MANY:
         gather_if_many(console, store)
-    whole = show(console, store, Path(options["site"]), [prepared.suite.name])
-    console.print(closing(report, tracker.bill), highlight=False)
+    whole = show(console, store, Path(options["site"]), prepared.suite.name)
+    say(console, closing(report, tracker.bill))
     sys.exit(_exit_code(report, whole))
 
 
@@ -154,7 +157,9 @@ def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ..
 
     prepared, store = prepare(suite, data_root, include), Store(results)
     slots = num_slots(Settings(results, threads=prepared.suite.threads))
-    done = store.scan()[0]
+    done, problems = store.scan()
+    for problem in problems:
+        say(terminal(), f"problem {problem.name}: {problem.reason}")
     made = dict(_sample((node for node in prepared.plan.nodes if node.key in done), store))
     shown = planned(prepared.plan, done, made, slots, prepared.suite.prices)
     terminal().print(f"data: {prepared.about['data']}", *shown, sep="\n", highlight=False, markup=False)
@@ -187,6 +192,11 @@ def status(context: click.Context, /, results: str, cluster: str | None) -> None
     store, console = existing_store(results), terminal()
     now = running(store.storage)
     for manifest in store.plans():
-        console.print(*standing(SuiteResults(store, manifest), len(now)), sep="\n", highlight=False)
-    for name in now:
-        console.print(f"  running {name}", markup=False, highlight=False)
+        found = SuiteResults(store, manifest)
+        for problem in found.problems:
+            say(console, f"problem {problem}")
+        console.print(*standing(found, len(now)), sep="\n", highlight=False)
+    for name in now[:_SHOWN]:
+        say(console, f"  running {name}")
+    if len(now) > _SHOWN:
+        say(console, f"  and {len(now) - _SHOWN} more")

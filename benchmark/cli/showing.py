@@ -14,41 +14,57 @@ from benchmark.cli.common import (
     folder,
     make_site,
     results_option,
+    say,
     site_option,
     terminal,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
-    from benchmark.store import Store
+    from benchmark.store import CorruptArtifact, Store
 
 
-def show(console: "Console", store: "Store", site: Path, suites: list[str], images: bool = True) -> bool:
-    """Build the page; print the rankings of suites and where the page is. Returns: no trial had to be set aside."""
+def show(console: "Console", store: "Store", site: Path, suite: str | None = None, images: bool = True) -> bool:
+    """Build the page; print the ranking of a suite, or of all, and where the page is.
+
+    Returns: no trial had to be set aside.
+    """
     import pyarrow.parquet as pq
 
     from benchmark.live import controls, ranking
-    from benchmark.store import CorruptArtifact
     from benchmark.summary import summarise
     from leaderboard.build import build
 
-    whole, board = True, None
-    while board is None:
-        try:
-            with console.status("building the page"):
-                board = summarise(store, site, images)
-        except CorruptArtifact as error:  # found only now: a resume does not hash what is large
-            whole, place = False, store.set_aside(error.key, str(error))
-            text = f"problem {error}; set aside in {place}, `bench run` computes it again"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+    problems: list[CorruptArtifact | str] = []
+    with console.status("building the page"):
+        board = summarise(store, site, images, problems.append)
+    whole = tell_problems(console, store, problems)
     page = build(site, images=images)
     passed = [("stage", "==", "control"), ("metric", "==", "passed")]
     verdicts = pq.read_table(site / "results.parquet", filters=passed).to_pylist()
-    for suite in suites:
-        console.print(ranking([row for row in board.to_pylist() if row["suite"] == suite], console.width))
-        console.print(controls([row for row in verdicts if row["suite"] == suite]), highlight=False)
-    console.print(f"page: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
+    lines = board.to_pylist()
+    for name in [suite] if suite else dict.fromkeys(row["suite"] for row in lines):
+        console.print(ranking([row for row in lines if row["suite"] == name], console.width))
+        console.print(controls([row for row in verdicts if row["suite"] == name]))
+    say(console, f"page: {page.resolve().as_uri()}")
+    return whole
+
+
+def tell_problems(console: "Console", store: "Store", problems: "Sequence[CorruptArtifact | str]") -> bool:
+    """Say what the page is without, and set those trials aside. Returns: no trial had to be."""
+    whole = True
+    for problem in problems:
+        text = f"problem {problem}"
+        if not isinstance(problem, str):  # found only now: a resume does not hash what is large
+            try:
+                text += f"; set aside in {store.set_aside(problem.key, str(problem))}, `bench run` computes it again"
+            except (OSError, ValueError) as error:
+                text += f"; passed over, and not set aside ({error})"
+            whole = False
+        say(console, text)
     return whole
 
 
@@ -62,7 +78,7 @@ def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int
     """Build the page from the results, also in the middle of a run."""
     store = existing_store(results)
     make_site(Path(site))
-    whole = show(terminal(), store, Path(site), [plan["suite"] for plan in store.plans()], images=not no_images)
+    whole = show(terminal(), store, Path(site), images=not no_images)
     if serve:
         from leaderboard.serve import server
 
@@ -91,7 +107,9 @@ def figures(results: str | None, site: str, out: str, scale: int | None, **choic
 
         store = existing_store(results)
         make_site(Path(site))
-        summarise(store, Path(site))
+        problems: list[CorruptArtifact | str] = []
+        summarise(store, Path(site), tell=problems.append)
+        tell_problems(terminal(), store, problems)
     wanted = Choice(choice["suite"], choice["model"], choice["attack"], choice["replica"])
     number = 0
     for path in export(Path(site), Path(out), wanted, scale):

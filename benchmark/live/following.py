@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.forecast import Forecast
+from benchmark.live.lines import line
 from benchmark.live.tracking import ENDED, Kind, Machine, Tracker, label
 from benchmark.schedule import Event
 
@@ -43,27 +43,28 @@ class Follower:
         if event.kind == "begun" and event.num_left:
             self._say(f"{event.num_done} of {event.num_total} trials are done already; {event.num_left} to run")
         elif event.kind == "problem":
-            self._say(f"[yellow]problem[/] {escape(event.message)}")
+            self._say("problem", event.message, "yellow")
         elif event.node and event.kind in (*ENDED, "retried"):
             self._report(event, label(event.node))
         if not self._console.is_terminal and event.num_left and time.monotonic() - self._summed_at >= _SUMMARY_S:
             self._summed_at = time.monotonic()
             with self._lock:
                 text = summary(self._tracker)
-            self._say(text, markup=False)
+            self._say(text)
 
     def _report(self, event: Event, name: str) -> None:
         if event.kind == "finished":
             if not self._console.is_terminal:
                 took = event.message or f"{event.wall_s:.1f} s"
-                self._say(f"[{event.num_done}/{event.num_total}] {name}  {took}", markup=False)
+                self._say(f"[{event.num_done}/{event.num_total}] {name}  {took}")
         else:
             last = event.message.strip().splitlines()[-1:] or [""]
             colour = "red" if event.kind == "failed" else "yellow"
-            self._say(f"[{colour}]{event.kind}[/] {escape(name)}: {escape(last[0])}")
+            self._say(event.kind, f"{name}: {last[0]}", colour)
 
-    def _say(self, text: str, markup: bool = True) -> None:
-        self._console.print(text, markup=markup, highlight=False, soft_wrap=True)
+    def _say(self, text: str, more: str = "", colour: str = "") -> None:
+        told = line(text, colour)
+        self._console.print(told + Text(" ") + line(more) if more else told, soft_wrap=True)
 
     def _view(self) -> RenderableType:
         with self._lock:
@@ -108,7 +109,7 @@ def view(tracker: Tracker, width: int, height: int) -> RenderableType:
     ending = f"{duration(tracker.elapsed_s)} gone, {remaining(left)}"
     bar = ProgressBar(total=1.0, completed=tracker.share, width=max(4, min(24, width - 56)))
     head.add_row(f"{tracker.num_done}/{tracker.num_total} trials", bar, f"{100 * tracker.share:.0f}%", ending)
-    lines: list[RenderableType] = [head, Text(money(tracker), no_wrap=True, overflow="ellipsis")]
+    lines: list[RenderableType] = [head, line(money(tracker), cut=True)]
     room = height - 2
     machines = tracker.nodes()
     kinds = [kind for kind in tracker.kinds() if kind.done < kind.total] or tracker.kinds()
@@ -123,7 +124,7 @@ def view(tracker: Tracker, width: int, height: int) -> RenderableType:
     running = sorted(tracker.running.values(), key=lambda one: one[1])
     now = tracker.now
     for name, since in running[: max(0, room - 1)]:
-        lines.append(Text(f"  {duration(now - since):>6}  {name}", "dim", no_wrap=True, overflow="ellipsis"))
+        lines.append(line(f"  {duration(now - since):>6}  {name}", "dim", cut=True))
     return Group(*lines)
 
 
@@ -139,11 +140,11 @@ def _nodes(machines: list[Machine], number: int) -> Table:
     more = len(machines) - number
     table = _table("node" if not more else f"node (+{more})", "device", "running", "done", "GPU", "memory", "work")
     for machine in machines[:number]:
-        cells: list[Any] = [machine.host[:6] or "?", "; ".join(name for name in machine.devices if name)]
+        cells: list[Any] = [line(machine.host[:6] or "?"), line("; ".join(name for name in machine.devices if name))]
         cells += [str(machine.running or "-"), str(machine.done)]
         cells += ["-" if machine.busy is None else f"{100 * machine.busy:.0f}%"]
         cells += ["-" if machine.memory is None else f"{machine.memory / 2**30:.1f} GiB", duration(machine.seconds)]
-        table.add_row(cells[0], Text(cells[1]), *cells[2:])
+        table.add_row(*cells)
     return table
 
 
@@ -153,5 +154,5 @@ def _kinds(kinds: list[Kind]) -> Table:
         mean = "-" if kind.mean is None else duration(kind.mean)
         done = f"{kind.done}/{kind.total}"
         cells = (done, str(kind.failed or "-"), str(kind.running or "-"), mean, duration(kind.left_s))
-        table.add_row(Text(kind.stage), *cells)
+        table.add_row(line(kind.stage), *cells)
     return table

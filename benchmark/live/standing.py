@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from benchmark.costs import ASSUMED_GPU_FLOPS
 from benchmark.forecast import Forecast, Measured, Work, forecast, of_manifest, of_plan
 from benchmark.live.following import duration
+from benchmark.live.lines import line
 from benchmark.live.tracking import Machine
 from benchmark.plan import Plan
 from benchmark.prices import Prices, prices_of
@@ -32,7 +32,7 @@ def planned(
     measured = _measured(works, made, prices)
     left = [work for work in works if work.key not in done]
     found = forecast(left, measured, slots)
-    table = Table(title=f"suite {plan.suite}: {len(works)} trials", title_justify="left")
+    table = Table(title=line(f"suite {plan.suite}: {len(works)} trials", "table.title"), title_justify="left")
     for name in ("stage", "trials", "done", "to run", "work left (TFLOP)", "time left"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     totals, missing = Counter(work.stage for work in works), Counter(work.stage for work in left)
@@ -41,17 +41,17 @@ def planned(
         operations[one.stage] += one.cost / 1e12
     for stage, total in totals.items():
         numbers = (str(total), str(total - missing[stage]), str(missing[stage]), f"{operations[stage]:.2f}")
-        table.add_row(stage, *numbers, duration(found.by_stage.get(stage, 0.0)))
+        table.add_row(line(stage), *numbers, duration(found.by_stage.get(stage, 0.0)))
     if not left:
-        return [table, Text("nothing to run")]
+        return [table, line("nothing to run")]
     if not found.measured:
         hours, work = found.work_s / 3600, sum(operations.values())
         assumed = f"{hours:.2g} GPU-hours at an assumed {ASSUMED_GPU_FLOPS / 1e12:.0f} TFLOP/s"
-        return [table, Text(f"about {work:.1f} TFLOP: {assumed}; none of these trials was measured here yet")]
+        return [table, line(f"about {work:.1f} TFLOP: {assumed}; none of these trials was measured here yet")]
     unread = forecast([work for work in works if work.key in done and work.key not in made], measured, slots)
     of_those = f"{len(made)} of the {sum(totals.values()) - len(left)}" if unread.work_s else f"the {len(made)}"
     rates = f"{_left(found)}; at the rates of {of_those} trials done"
-    return [table, Text(rates), Text(_money(measured, found, unread))]
+    return [table, line(rates), line(_money(measured, found, unread))]
 
 
 def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType]:
@@ -62,7 +62,7 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     states = {status["trial_key"]: status for status in results.status}
     counts = {s: sum(status["state"] == s for status in states.values()) for s in ("done", "failed", "missing")}
     told = ", ".join(f"{n} {name}" for name, n in counts.items())
-    lines: list[RenderableType] = [Text(f"suite {results.name}: {len(states)} trials, {told}")]
+    lines: list[RenderableType] = [line(f"suite {results.name}: {len(states)} trials, {told}")]
     works = of_manifest(results.manifest["nodes"])
     made = {done.key: done.made for done in results.done}
     measured = _measured(works, made, prices_of(results.about))
@@ -70,15 +70,15 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     found = forecast(left, measured, max(1, num_running))
     lines += [_kinds(works, states, measured, found), _machines(made.values())] if made else []
     if not left:
-        lines.append(Text(f"spent: {measured.bill.text()}"))
+        lines.append(line(f"spent: {measured.bill.text()}"))
     elif found.measured:
-        lines += [Text(_left(found)), Text(_money(measured, found))]
+        lines += [line(_left(found)), line(_money(measured, found))]
     for status in states.values():
         if status["state"] == "failed":
             names = ("stage", "method", "model", "replica")
             who = " ".join(str(status[name]) for name in names if status[name] not in ("", None))
-            lines.append(Text(f"  failed {who}: {status['error']}"))
-            lines.append(Text(f"    traceback: {results.store.root}/failures/{status['trial_key']}.json", "dim"))
+            lines.append(line(f"  failed {who}: {status['error']}"))
+            lines.append(line(f"    traceback: {results.store.root}/failures/{status['trial_key']}.json", "dim"))
     return lines
 
 
@@ -120,7 +120,7 @@ def _kinds(
         rate = measured.stages.get(stage)
         mean = duration(rate.seconds / rate.trials) if rate and rate.trials else "-"
         done, failed = f"{counted[stage, 'done']}/{total}", counted[stage, "failed"]
-        table.add_row(Text(stage), done, str(failed or "-"), mean, duration(found.by_stage.get(stage, 0.0)))
+        table.add_row(line(stage), done, str(failed or "-"), mean, duration(found.by_stage.get(stage, 0.0)))
     return table
 
 
@@ -131,6 +131,6 @@ def _machines(made: Iterable[Mapping[str, Any]]) -> Table:
         machines.setdefault(host, Machine(host)).add(trial)
     table = _plain_table("node", "done", "work", "device")
     for machine in sorted(machines.values(), key=lambda machine: -machine.seconds):
-        devices = Text("; ".join(name for name in machine.devices if name))
-        table.add_row(Text(machine.host[:6] or "?"), str(machine.done), duration(machine.seconds), devices)
+        devices = line("; ".join(name for name in machine.devices if name))
+        table.add_row(line(machine.host[:6] or "?"), str(machine.done), duration(machine.seconds), devices)
     return table

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import registry
+from benchmark.live.lines import line
 from benchmark.prices import Bill
 from benchmark.schedule import Report
 
@@ -26,14 +27,14 @@ _RANKED = {
 
 def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
     """The leaderboard of one suite, most robust first, for a terminal so wide; 80 columns are enough."""
-    title = Text(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
+    title = line(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
     for name in _RANKED:
         table.add_column(name, justify="right")
     gap = " " if width >= _WIDE else "\n"
     for row in sorted(rows, key=lambda row: -(row["robust_accuracy"] or 0.0)):
-        table.add_row(Text(row["model"]), *(_rate(row, name, gap) for name in _RANKED.values()))
+        table.add_row(line(row["model"]), *(_rate(row, name, gap) for name in _RANKED.values()))
     return table
 
 
@@ -42,13 +43,13 @@ def controls(rows: list[Mapping[str, Any]]) -> Text:
     failed: dict[str, list[str]] = {}
     for row in rows:
         if row["value"] != 1.0:
-            failed.setdefault(f"{row['method']} (expected {row['note']}) in", []).append(row["space"])
+            failed.setdefault(f"{row['method']} (expected {row['note']}) in", []).append(row["space"] or "no space")
     if not rows:
         return Text("controls: not measured yet")
     if not failed:
         return Text("controls: passed")
     which = "; ".join(f"{control} {', '.join(spaces)}" for control, spaces in failed.items())
-    return Text.assemble(("controls: FAILED, do not believe an in_rate of these spaces: ", "red"), which)
+    return Text.assemble(("controls: FAILED, do not believe an in_rate of these spaces: ", "red"), line(which))
 
 
 def closing(report: Report, spent: Bill) -> str:
@@ -66,7 +67,9 @@ def closing(report: Report, spent: Bill) -> str:
 def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
     if row[name] is None:
         return Text("-")
-    return Text(f"{row[name]:.3f}{gap}") + Text(f"{row[f'{name}_low']:.2f}-{row[f'{name}_high']:.2f}", "dim")
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    ends = "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
+    return Text(f"{row[name]:.3f}{gap}") + Text(ends, "dim")
 
 
 def methods() -> Table:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 RATES = frozenset(["evaluator_accuracy", "evaluator_top5_accuracy", "in_rate"])
 """Metrics whose values are 0, 0.5 or 1: their interval is never of zero width."""
 
+_LARGEST, _MOST_PLACES, _MOST_EMPTY = 1e100, 1_000, 10_000
+"""Of a value; spaces times metrics of a table; cells of a measure of which most may be empty."""
+
 SCHEMA = pa.schema(
     [
         ("class_id", pa.int64()),
@@ -73,18 +76,42 @@ def rows_of(table: pa.Table, key: str) -> list[Row]:
 
 
 def cubes(table: pa.Table) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
-    """(space, metric) -> values (classes, samples) of one replica; NaN where there is none."""
-    found: dict[tuple[str, str], dict[tuple[int, int], float | None]] = {}
-    columns = (table[name].to_pylist() for name in ("space", "metric", "class_id", "sample", "value"))
-    for space, metric, class_id, sample, value in zip(*columns, strict=True):
-        found.setdefault((space, metric), {})[class_id, sample] = value
-    return {place: _grid(values) for place, values in found.items()}
+    """(space, metric) -> values (classes, samples) of one replica; NaN where there is none.
+
+    table: of `SCHEMA`. Raises ValueError where it is not what `Samples` makes.
+    """
+    if any(table[name].null_count for name in ("space", "metric", "class_id", "sample")):
+        raise ValueError("a value has no space, metric, class or sample")
+    spaces, metrics = (table[name].combine_chunks().dictionary_encode() for name in ("space", "metric"))
+    names = [column.dictionary.to_pylist() for column in (spaces, metrics)]
+    pair = spaces.indices.to_numpy().astype(np.int64) * len(names[1]) + metrics.indices.to_numpy()
+    classes, samples, values = (table[name].to_numpy() for name in ("class_id", "sample", "value"))
+    if np.isinf(values).any() or (np.abs(values[~np.isnan(values)]) > _LARGEST).any():
+        raise ValueError("a value is not finite")
+    order = np.argsort(pair, kind="stable")
+    pairs, first, counts = np.unique(pair, return_index=True, return_counts=True)
+    if len(pairs) > _MOST_PLACES:
+        raise ValueError(f"{len(pairs)} measures; allowed: at most {_MOST_PLACES}")
+    found = {}
+    ends = counts.cumsum()
+    for i in np.argsort(first):
+        at = order[ends[i] - counts[i] : ends[i]]
+        place = names[0][pairs[i] // len(names[1])], names[1][pairs[i] % len(names[1])]
+        found[place] = _grid(classes[at], samples[at], values[at])
+        if place[1] in RATES and not ((found[place] >= 0) & (found[place] <= 1) | np.isnan(found[place])).all():
+            raise ValueError(f"{place[1]} is outside [0, 1]")
+    return found
 
 
-def _grid(values: dict[tuple[int, int], float | None]) -> npt.NDArray[np.float64]:
-    classes, samples = (sorted(set(ids)) for ids in zip(*values, strict=True))
-    at = [values.get((class_id, sample)) for class_id in classes for sample in samples]
-    return np.array(at, dtype=np.float64).reshape(len(classes), len(samples))  # None becomes NaN
+def _grid(
+    classes: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    (rows, row), (columns, column) = (np.unique(ids, return_inverse=True) for ids in (classes, samples))
+    if not len(values) <= len(rows) * len(columns) <= max(_MOST_EMPTY, 4 * len(values)):
+        raise ValueError(f"{len(values)} values of {len(rows)} classes and {len(columns)} samples")
+    grid = np.full((len(rows), len(columns)), np.nan)
+    grid[row, column] = values
+    return grid
 
 
 def mean_row(space: str, metric: str, values: npt.NDArray[np.float64], seed: str) -> Row:

@@ -60,12 +60,15 @@ class Storage(Protocol):
         """A whole file. Raises FileNotFoundError, TooLarge."""
         ...
 
-    def digest(self, name: str) -> str:
-        """sha256 of a file, read in pieces. Raises FileNotFoundError."""
+    def digest(self, name: str, most: int = 2**40) -> str:
+        """sha256 of a file, read in pieces. Raises FileNotFoundError, and TooLarge before it reads a larger one."""
         ...
 
-    def verified(self, name: str, sha256: str) -> Path | bytes | None:
-        """A file that hashes to `sha256`, as a path where it lies on this machine; None where it is another."""
+    def verified(self, name: str, sha256: str, most: int) -> Path | bytes | None:
+        """A file that hashes to `sha256`, as a path where it lies on this machine; None where it is another.
+
+        Raises FileNotFoundError, and TooLarge before it reads a larger one.
+        """
         ...
 
     def write(self, name: str, content: bytes) -> None:

@@ -6,7 +6,6 @@ Tested against S3; `gs://` and `az://` go the same way, untested.
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import time
@@ -22,6 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import S3Store, from_url
 
+from benchmark.reading import parse
 from benchmark.storage import MARK, MOST_BYTES, Leaf, TooLarge, Tree, Version
 from benchmark.storage.patience import persist
 from benchmark.text import shown
@@ -73,17 +73,20 @@ class Bucket:
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
 
-    def digest(self, name: str) -> str:
+    def digest(self, name: str, most: int = 2**40) -> str:
         def fetch() -> str:
-            found = hashlib.sha256()
+            found, size = hashlib.sha256(), 0
             for chunk in obstore.get(self._store, _checked(name)).stream(min_chunk_size=_CHUNK):
+                size += len(chunk)
+                if size > most:
+                    raise TooLarge(name, size, most)
                 found.update(chunk)
             return found.hexdigest()
 
         return _told(fetch)
 
-    def verified(self, name: str, sha256: str) -> bytes | None:
-        content = self.read(name, most=2**40)
+    def verified(self, name: str, sha256: str, most: int) -> bytes | None:
+        content = self.read(name, most)
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
@@ -164,7 +167,7 @@ class Bucket:
             if isinstance(files, Leaf) or (MARK in files and len({name[17:] for name in own}) == len(own)):
                 continue
             try:
-                mark = json.loads(self.read(f"{folder}/{key}/{MARK}")) if MARK in files else {"files": {}}
+                mark = parse(self.read(f"{folder}/{key}/{MARK}")) if MARK in files else {"files": {}}
                 named = {self.file_name(name, file["sha256"]) for name, file in mark["files"].items()}
             except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # `scan` reports it

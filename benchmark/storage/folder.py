@@ -50,12 +50,15 @@ class Folder:
                 raise TooLarge(name, size, most)
             return file.read(most)
 
-    def digest(self, name: str) -> str:
+    def digest(self, name: str, most: int = 2**40) -> str:
         with open(self._open(name), "rb") as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise TooLarge(name, size, most)
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def verified(self, name: str, sha256: str) -> Path | None:
-        return self._path(name) if self.digest(name) == sha256 else None
+    def verified(self, name: str, sha256: str, most: int) -> Path | None:
+        return self._path(name) if self.digest(name, most) == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
         replace_file(self._path(name), content)

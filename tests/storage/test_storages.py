@@ -152,7 +152,7 @@ def test_a_trial_is_what_was_written(store: Store) -> None:
     assert store.trial(key) == trial() and store.provenance(key)["wall_s"] == 9.0
     assert store.rows(key)["wall_s"].to_pylist() == [9.0] and store.table(key, "scores").equals(TABLE)
     assert store.tensors(key)["x"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
-    assert store.wrote(key, "scores") and not store.wrote(key, "curve")
+    assert "scores.parquet" in store.sizes(key) and "curve.parquet" not in store.sizes(key)
     place = store.set_aside(key, "to see")
     assert not store.has(key) and store.scan() == (set(), [])
     assert "to see" in store.storage.read(f"{place}/reason.txt").decode()

@@ -1,0 +1,11 @@
+"""The one place where text becomes a line of the terminal: a stranger's may steer it, or pretend to be several."""
+
+from rich.text import Text
+
+from benchmark.text import printable
+
+
+def line(text: object, style: str = "", *, cut: bool = False) -> Text:
+    """One line that shows what it is made of. cut: where there is no room for all of it."""
+    plain = " ".join(printable(str(text)).splitlines())
+    return Text(plain, style, no_wrap=cut, overflow="ellipsis") if cut else Text(plain, style)
