@@ -11,9 +11,10 @@ import yaml
 from benchmark.durable import replace_file
 from benchmark.provenance import versions
 from benchmark.spec import SpecError
-from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite, plain
+from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite
 from benchmark.tuning.objective import Score
 from benchmark.tuning.session import Session, Tuned
+from benchmark.yaml_file import plain
 
 _NAME = re.compile(r"^name:.*$", re.MULTILINE)
 
@@ -72,7 +73,7 @@ def _edited(text: str, name: str, tuned: dict[str, Any], wanted: Suite) -> str |
         )
     try:
         same = parse_suite(plain(body)).hash == wanted.hash
-    except (yaml.YAMLError, SpecError):
+    except SpecError:
         return None
     return body if same else None
 
