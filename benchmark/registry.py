@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 
 from benchmark.spec import Spec, SpecError, suggest
+from benchmark.text import shown
 
 DATA = {
     "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
@@ -120,7 +121,7 @@ _BASES = {
 def lookup(kind: str, name: str) -> type[Spec]:
     """The Spec class registered as `name`. Raises SpecError with the nearest name."""
     if not isinstance(name, str) or name not in KINDS[kind]:
-        raise SpecError(f"unknown {kind} {name!r}{suggest(name, KINDS[kind])}")
+        raise SpecError(f"unknown {kind} {shown(name)}{suggest(name, KINDS[kind])}")
     return _load(KINDS[kind][name])
 
 
@@ -192,8 +193,8 @@ def include(file: str | Source) -> None:
         exec(compile(given.text, given.path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:  # the user's code may raise anything; the user mends it
         del sys.modules[name], _INCLUDED[name]
-        shown = file if isinstance(file, str) else given.path
-        raise SpecError(f"--include: {shown!r}{problem(error, given.path)}") from error
+        named = file if isinstance(file, str) else given.path
+        raise SpecError(f"--include: {named!r}{problem(error, given.path)}") from error
 
 
 def included() -> dict[str, ModuleType]:
@@ -227,16 +228,20 @@ def parse(kind: str, value: Any) -> Spec:
     if isinstance(value, str):
         value = {"method": value}
     if not isinstance(value, dict) or "method" not in value:
-        raise SpecError(f"{value!r} is no {kind}; allowed: a name or a mapping with the key 'method'")
+        raise SpecError(f"{shown(value)} is no {kind}; allowed: a name or a mapping with the key 'method'")
     fields = {k: v for k, v in value.items() if k not in ("method", "version", "source_sha256")}
     return lookup(kind, value["method"]).parse(fields)
 
 
+def name_of(kind: str, spec: Spec) -> str:
+    """The name that the class of a Spec is registered under."""
+    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
+    return next(name for name, known in KINDS[kind].items() if known == path)
+
+
 def dump(kind: str, spec: Spec) -> dict[str, Any]:
     """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
-    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
-    name = next(n for n, p in KINDS[kind].items() if p == path)
-    identity = {"method": name, "version": spec.VERSION, **spec.model_dump(mode="json")}
+    identity = {"method": name_of(kind, spec), "version": spec.VERSION, **spec.model_dump(mode="json")}
     if spec.origin in _INCLUDED:
         identity["source_sha256"] = _INCLUDED[spec.origin].sha256
     return identity

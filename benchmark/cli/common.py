@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _WIDTH = 132
+MOST_SLOTS = 100_000
+"""Trials side by side, on all machines of a cluster."""
 
 
 def terminal() -> "Console":

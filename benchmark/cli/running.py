@@ -12,6 +12,7 @@ from benchmark.cli.clustering import cluster_option, run_on_cluster, status_on_c
 from benchmark.cli.common import (
     DONE,
     INTERRUPTED,
+    MOST_SLOTS,
     SOME_FAILED,
     data_option,
     existing_store,
@@ -46,7 +47,9 @@ _LOOKED_AT = 40
 @click.option("--rerun", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True)
 @click.option("--only", multiple=True, metavar="MODEL", help="Only this model of the suite, and what it needs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
-@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core, as GPUs allow.")
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_SLOTS), help="Trials side by side; default: one a core, as GPUs allow."
+)
 @click.option(
     "--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial that uses one; before the suite's."
 )

@@ -10,6 +10,7 @@ import click
 from benchmark.cli.common import (
     DONE,
     INTERRUPTED,
+    MOST_SLOTS,
     SOME_FAILED,
     data_option,
     include_option,
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
 @click.argument("suite")
 @click.option("--out", required=True, metavar="FILE.yaml", help="The suite to write, with the settings found.")
 @click.option("--attack", metavar="LABEL", help="Attack of the suite; default: the first inversion.")
-@click.option("--budget", type=click.IntRange(2), default=16, show_default=True, help="Whole evaluations a model.")
-@click.option("--seed", type=click.IntRange(0), help="Of models and settings; default: the suite's and 1.")
+@click.option(
+    "--budget", type=click.IntRange(2, 10_000), default=16, show_default=True, help="Whole evaluations a model."
+)
+@click.option("--seed", type=click.IntRange(0, 2**62), help="Of models and settings; default: the suite's and 1.")
 @results_option
 @data_option
 @include_option
 @click.option("--address", help="Ray cluster to join; default: start Ray on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
-@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core, as GPUs allow.")
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_SLOTS), help="Trials side by side; default: one a core, as GPUs allow."
+)
 @click.option("--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial; before the suite's.")
 def tune(suite: str, **options: Any) -> None:
     """Search an attack's settings for every model of SUITE with an equal budget; write a suite with them.

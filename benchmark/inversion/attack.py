@@ -35,7 +35,7 @@ class Victim:
 class Inversion(Spec):
     """Makes `samples_per_class` images of every class."""
 
-    samples_per_class: int = Field(default=8, ge=1)
+    samples_per_class: int = Field(default=8, ge=1, le=1_000_000)
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(K * samples_per_class, C, H, W) float32 in [0, 1], grouped by class."""

@@ -3,10 +3,10 @@
 from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from benchmark.evasion.norms import NORMS, NormName
+from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName, check_length
 from benchmark.inversion.descent import (
     Descent,
     Objective,
@@ -40,9 +40,14 @@ class GradientInversion(Descent):
     objective: Objective = "cross_entropy"
     norm: NormName = "l2"
     step: StepRule = "steepest"
-    step_size: Fraction | None = Field(default=None, gt=0)
+    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
     schedule: Schedule = "linear"
-    radius: Fraction | None = Field(default=None, gt=0)
+    radius: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
+
+    @model_validator(mode="after")
+    def _in_pixel_units(self) -> Self:
+        check_length(self.norm, self.radius, "radius")
+        return self
 
     @property
     def label(self) -> str:

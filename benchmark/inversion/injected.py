@@ -18,7 +18,7 @@ class Injected(Inversion):
 
     SOURCE = "control of the measure itself; no attack"
     what: Literal["members", "non_members", "auxiliary"]
-    noise_std: Fraction = Field(default=0.0, ge=0)
+    noise_std: Fraction = Field(default=0.0, ge=0, le=1_000)
 
     @property
     def label(self) -> str:

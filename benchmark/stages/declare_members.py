@@ -22,7 +22,7 @@ class DeclareMembers(Stage):
     """
 
     data: DataField
-    first: int | None = Field(default=None, ge=1)
+    first: int | None = Field(default=None, ge=1, le=1_000_000_000)
     sha256: str | None = None
 
     def run(self, context: Context) -> Outcome:

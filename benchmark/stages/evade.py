@@ -31,9 +31,9 @@ class Evade(Stage):
     """
 
     attack: EvasionField
-    num_images: int = Field(default=1000, ge=1)
-    num_members: int = Field(default=0, ge=0)
-    batch_size: int = Field(default=250, ge=1)
+    num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
+    num_members: int = Field(default=0, ge=0, le=1_000_000_000)
+    batch_size: int = Field(default=250, ge=1, le=1_000_000)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

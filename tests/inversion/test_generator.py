@@ -87,7 +87,9 @@ def test_augmentations_move_and_cut_and_gradients_pass() -> None:
 def test_training_that_breaks_is_an_error() -> None:
     images, labels = noise((1, 16, 16))
     with pytest.raises(FloatingPointError, match="try a smaller lr"):
-        DCGAN(width=4, latent=8, steps=60, batch_size=8, lr=1e30).fit(images, labels, 2, torch.Generator())
+        DCGAN(width=4, latent=8, steps=60, batch_size=8).model_copy(update={"lr": 1e30}).fit(
+            images, labels, 2, torch.Generator()
+        )
 
 
 def test_operations_by_hand() -> None:
