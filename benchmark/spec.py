@@ -44,6 +44,10 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     VERSION: ClassVar[int] = 1
     SOURCE: ClassVar[str] = ""
+    TOLD: ClassVar[tuple[str, ...]] = ()
+    """Settings that the label of the method tells, see `benchmark.labels`."""
+    TOLD_IF_SET: ClassVar[tuple[str, ...]] = ()
+    """Settings that it tells where they are not the default."""
 
     @property
     def origin(self) -> str:

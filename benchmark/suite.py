@@ -13,6 +13,7 @@ from benchmark.evasion.attack import Evasion
 from benchmark.external import Checkpoint
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
+from benchmark.labels import label, labelled
 from benchmark.models.memoriser import Memoriser
 from benchmark.prices import Prices
 from benchmark.regimes.memorise import Memorise
@@ -115,9 +116,16 @@ class Suite(Spec):
         counted = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
-    def attack_on(self, model: str, attack: Attack) -> Attack:
-        """An attack of the suite as this model gets it. Raises SpecError for tuned settings that are not allowed."""
-        settings = self.tuned.get(attack.label, {}).get(model)
+    def attacks(self) -> dict[str, Evasion | Inversion]:
+        """Label -> every attack that can be tuned, inversions first."""
+        found = {**labelled("inversion", self.inversion), **labelled("evasion", self.evasion)}
+        return cast(dict[str, Evasion | Inversion], found)
+
+    def attack_on(self, model: str, name: str, attack: Attack) -> Attack:
+        """An attack of the suite as this model gets it. name: its label. Raises SpecError for tuned settings that are
+        not allowed.
+        """
+        settings = self.tuned.get(name, {}).get(model)
         return with_settings(attack, settings) if settings else attack
 
 
@@ -128,8 +136,10 @@ def with_settings(attack: Attack, settings: Settings) -> Attack:
     """
     kind = "evasion" if isinstance(attack, Evasion) else "inversion"
     changed = cast(Attack, registry.parse(kind, {**registry.dump(kind, attack), **settings}))
-    for name in ("label", "passes", "samples_per_class", "norm", "epsilon"):
-        before, after = getattr(attack, name, None), getattr(changed, name, None)
+    compared: dict[str, tuple[Any, Any]] = {"label": (label(kind, attack), label(kind, changed))}
+    for name in ("passes", "samples_per_class", "norm", "epsilon"):
+        compared[name] = getattr(attack, name, None), getattr(changed, name, None)
+    for name, (before, after) in compared.items():
         if before != after:
             raise SpecError(
                 f"{shown(settings)} changes {name} from {before!r} to {after!r}; allowed: settings that keep it"
@@ -168,31 +178,35 @@ def parse_suite(data: Any) -> Suite:
             raise SpecError(f"{name!r} is the name of two models; allowed: names that differ", ("models", index))
         if name in CONTROL_NAMES:
             raise SpecError(f"{name!r} is the name of a control; allowed: any other", ("models", index, "name"))
-    for kind, labels in (
-        ("evasion", [cast(Evasion, attack).label for attack in suite.evasion]),
-        ("inversion", [cast(Inversion, attack).label for attack in suite.inversion]),
-        ("membership", [registry.dump("membership", attack)["method"] for attack in suite.membership]),
-    ):
-        for index, label in enumerate(labels):
-            if label in labels[:index]:
-                raise SpecError(f"{label!r} is there twice; allowed: attacks that differ", (kind, index))
+    _check_attacks(suite)
     _check_tuned(suite)
     return suite
 
 
+def _check_attacks(suite: Suite) -> None:
+    for kind in ("evasion", "inversion", "membership"):
+        attacks = [registry.dump(kind, attack) for attack in getattr(suite, kind)]
+        for index, attack in enumerate(attacks):
+            if attack in attacks[:index]:
+                name = label(kind, getattr(suite, kind)[index])
+                raise SpecError(f"{name!r} is there twice; allowed: attacks that differ", (kind, index))
+    for name in labelled("evasion", suite.evasion).keys() & labelled("inversion", suite.inversion).keys():
+        raise SpecError(f"{name!r} is an evasion and an inversion; allowed: labels that differ", ("inversion",))
+
+
 def _check_tuned(suite: Suite) -> None:
-    attacks = {attack.label: attack for attack in cast(list[Evasion | Inversion], suite.evasion + suite.inversion)}
+    attacks = suite.attacks()
     names = [model.name for model in suite.models]
-    for label, models in suite.tuned.items():
-        if label not in attacks:
-            raise SpecError(f"{shown(label)} is no attack of the suite{suggest(label, attacks)}", ("tuned",))
+    for attack, models in suite.tuned.items():
+        if attack not in attacks:
+            raise SpecError(f"{shown(attack)} is no attack of the suite{suggest(attack, attacks)}", ("tuned",))
         for name in models:
             if name not in names:
-                raise SpecError(f"{shown(name)} is no model of the suite{suggest(name, names)}", ("tuned", label))
+                raise SpecError(f"{shown(name)} is no model of the suite{suggest(name, names)}", ("tuned", attack))
             try:
-                suite.attack_on(name, attacks[label])
+                suite.attack_on(name, attack, attacks[attack])
             except SpecError as error:
-                raise SpecError(error.message, ("tuned", label, name, *error.path)) from error
+                raise SpecError(error.message, ("tuned", attack, name, *error.path)) from error
 
 
 def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:

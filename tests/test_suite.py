@@ -58,7 +58,11 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("models.1.architecture", "memoriser", "models[1].architecture: 'memoriser' is a control, which every suite runs"),
     ("evaluators.robust.regime", "memorise", "evaluators.robust.regime: 'memorise' is a control"),
     ("inversion.0", {"method": "injected", "what": "members"}, "inversion[0]: 'injected' is a control"),
-    ("evasion.1", {"method": "pgd", "norm": "l2", "epsilon": "1/2"}, "evasion[1]: 'pgd-l2-0.5' is there twice"),
+    (
+        "evasion.1",
+        {"method": "pgd", "norm": "l2", "epsilon": "1/2", "steps": 5},
+        "evasion[1]: 'pgd-l2-0.5' is there twice",
+    ),
     ("inversion", [{"method": "gradient"}] * 2, "inversion[1]: 'gradient' is there twice"),
     (
         "membership",

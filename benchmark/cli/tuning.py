@@ -71,8 +71,8 @@ def tune(suite: str, **options: Any) -> None:
     else:
         check_address(options["address"])
     seed = prepared.suite.seed + 1 if options["seed"] is None else options["seed"]
-    attack = choose(prepared.suite, options["attack"])
-    session = Session(prepared.suite, prepared.plan, attack, options["budget"], seed)
+    label = choose(prepared.suite, options["attack"])
+    session = Session(prepared.suite, prepared.plan, label, options["budget"], seed)
     store = Store(options["results"])
     store.writable()
     settings = Settings(
@@ -149,7 +149,7 @@ def _finish(console: "Console", session: "Session", store: "Store", source: Path
 
     results = session.results(store)
     written = freeze(out, source, session, results)
-    title = f"{session.attack.label}: {session.objective} on models that no suite reports; 95% intervals"
+    title = f"{session.label}: {session.objective} on models that no suite reports; 95% intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("model", "untuned", "tuned", "evaluations", "settings"):
         table.add_column(name, overflow="fold")

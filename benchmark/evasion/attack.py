@@ -32,6 +32,7 @@ class Evasion(Spec):
 
     KIND: ClassVar[Kind] = "iterated"
     """What the attack may use; `masking_suspected` compares the kinds."""
+    TOLD = ("norm", "epsilon")
     norm: NormName = "linf"
     epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
 
@@ -49,18 +50,13 @@ class Evasion(Spec):
         raise NotImplementedError
 
     @property
-    def label(self) -> str:
-        """Short name with norm and radius, e.g. `pgd-linf-0.1`."""
-        return f"{type(self).__name__.lower()}-{self.norm}-{self.epsilon:.4g}"
-
-    @property
     def passes(self) -> int:
         """Forward-backward passes an image costs at the most."""
         return 1
 
     @property
     def search_space(self) -> Space:
-        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
 
 

@@ -46,11 +46,6 @@ class Inversion(Spec):
         return torch.arange(num_classes).repeat_interleave(self.samples_per_class)
 
     @property
-    def label(self) -> str:
-        """Short name for tables."""
-        return type(self).__name__.lower()
-
-    @property
     def passes(self) -> int:
         """Forward-backward passes through the target that a reconstruction costs at the most."""
         return 0
@@ -62,7 +57,7 @@ class Inversion(Spec):
 
     @property
     def search_space(self) -> Space:
-        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
 
     def without_target(self) -> "Inversion | None":

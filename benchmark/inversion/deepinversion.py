@@ -47,10 +47,6 @@ class DeepInversion(Descent):
     jitter: int = Field(default=0, ge=0, le=10_000)
 
     @property
-    def label(self) -> str:
-        return "deepinversion"
-
-    @property
     def search_space(self) -> Space:
         return {
             "step_size": around(self.step_size),

@@ -50,10 +50,6 @@ class GeneratorInversion(Inversion):
         return self
 
     @property
-    def label(self) -> str:
-        return "generator" if self.steps else "generator_alone"
-
-    @property
     def passes(self) -> int:
         return self.steps
 

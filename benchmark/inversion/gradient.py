@@ -37,6 +37,7 @@ class GradientInversion(Descent):
     """
 
     SOURCE = "Mejia et al. 2019, projected gradient descent, settings not published; start: Santurkar et al. 2019"
+    TOLD_IF_SET = ("step", "start")
     objective: Objective = "cross_entropy"
     norm: NormName = "l2"
     step: StepRule = "steepest"
@@ -48,13 +49,6 @@ class GradientInversion(Descent):
     def _in_pixel_units(self) -> Self:
         check_length(self.norm, self.radius, "radius")
         return self
-
-    @property
-    def label(self) -> str:
-        parts = ["gradient"]
-        parts += [self.step] if self.step != "steepest" else []
-        parts += [self.start] if self.start == "class_gaussian" else []
-        return "-".join(parts)
 
     @property
     def search_space(self) -> Space:

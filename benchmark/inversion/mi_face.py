@@ -40,10 +40,6 @@ class MIFace(Descent):
     start_std: Fraction = Field(default=0.3, gt=0, le=100)
 
     @property
-    def label(self) -> str:
-        return "mi_face"
-
-    @property
     def search_space(self) -> Space:
         return {
             "learning_rate": around(self.learning_rate, 100.0),

@@ -43,10 +43,6 @@ class MultiscaleInversion(Descent):
     blur: Fraction = Field(default=0.5, ge=0, le=10_000)
 
     @property
-    def label(self) -> str:
-        return "multiscale"
-
-    @property
     def search_space(self) -> Space:
         return {
             "step_size": around(self.step_size),

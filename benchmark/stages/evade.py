@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark import trial
+from benchmark import registry, trial
 from benchmark.evasion.attack import Evasion
 from benchmark.evasion.norms import NORMS
 from benchmark.models.classifier import Classifier
@@ -65,7 +65,8 @@ class Evade(Stage):
             found = attack.perturb(model, x, y, generator)
             distance = NORMS[attack.norm].size(found.images - x)
             if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
-                raise ValueError(f"{attack.label} left its ball or [0, 1]: largest distance {float(distance.max())}")
+                name = registry.name_of("evasion", attack)
+                raise ValueError(f"{name} left its ball or [0, 1]: largest distance {float(distance.max())}")
             with torch.no_grad():
                 clean, logits = model(x).argmax(1) == y, model(found.images)
             robust = clean & (logits.argmax(1) == y)
