@@ -35,9 +35,8 @@ def labelled(kind: str, attacks: Sequence[AnAttack]) -> dict[str, AnAttack]:
     found = {identity: label(kind, attack) for identity, attack in given.items()}
     for alike in _groups(found):
         settings = [_settings(kind, given[identity]) for identity in alike]
-        differing = {
-            name for each in settings for name in each if any(each[name] != other.get(name) for other in settings)
-        }
+        names = dict.fromkeys(name for each in settings for name in each)
+        differing = {name for name in names if len({repr(each.get(name)) for each in settings}) > 1}
         for identity, own in zip(alike, settings, strict=True):
             default = _defaults(kind, given[identity])
             told = [name for name in own if name in differing and own[name] != default.get(name)]
