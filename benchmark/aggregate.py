@@ -132,6 +132,7 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
     """Whether gradients may be masked, over all attacks of the suite; the note gives the reasons."""
     attacks: list[AttackAccuracy] = []
     huge: AttackAccuracy | None = None
+    climbing: AttackAccuracy | None = None
     losses: Sequence[float] | None = None
     for attack in results.about["evasion"]:
         trials = results.of(model, "evade", attack["label"])
@@ -141,16 +142,25 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
         right, total = sum(k for k, _ in pairs), sum(n for _, n in pairs)
         found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
         attacks.append(found)
-        if attack["kind"] == "iterated" and attack["norm"] == "linf" and attack["epsilon"] >= HUGE_LINF:
-            huge = found
+        if found.kind == "iterated" and found.norm == "linf" and found.epsilon >= HUGE_LINF:
+            huge = min(huge or found, found, key=_left)  # the stronger of two: fewer steps may not reach every image
         # Fooled images stop climbing; where nearly all are, the mean says nothing of further steps.
-        if losses is None and attack["kind"] == "iterated" and right / total > HUGE_EPSILON_ACCURACY:
+        if found.kind == "iterated" and _left(found) > HUGE_EPSILON_ACCURACY and _same_ball(climbing or found, found):
             curve = results.curve(next(iter(trials.values())).key)
-            losses = curve if len(curve) >= 3 else None
+            if len(curve) >= 3 and len(curve) > len(losses or ()):  # of two in one ball, that of more steps
+                climbing, losses = found, curve
     if attacks:
         reasons = masking_reasons(attacks, huge, losses)
         note = "; ".join(reasons) or None
         yield Row(stage="masking", method="", metric="masking_suspected", value=float(bool(reasons)), note=note)
+
+
+def _left(attack: AttackAccuracy) -> float:
+    return attack.num_robust / attack.num_images
+
+
+def _same_ball(one: AttackAccuracy, other: AttackAccuracy) -> bool:
+    return (one.norm, one.epsilon) == (other.norm, other.epsilon)
 
 
 def _row(metric: str, interval: Interval, place: Mapping[str, Any]) -> Row:

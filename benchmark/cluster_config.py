@@ -6,9 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.spec import SpecError, suggest
+from benchmark.yaml_file import read_yaml
 
 ENVIRONMENT = "~/robust-or-private/env"
 """File on every node with the variables that Ray processes need there, as the shipped cluster files write it."""
@@ -55,12 +54,12 @@ def load_cluster(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        config = yaml.safe_load(file.read_text())
+        config, _ = read_yaml(file)
     except OSError as error:
         allowed = "a cluster file, such as cluster.yaml"
         raise SpecError(f"--cluster: {str(path)!r} cannot be read ({error.strerror}); allowed: {allowed}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"--cluster: {str(path)!r} is no YAML: {' '.join(str(error).split())}") from error
+    except SpecError as error:
+        raise SpecError(f"--cluster: {str(path)!r}: {error}") from error
     try:
         check(config)
     except SpecError as error:

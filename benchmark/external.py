@@ -3,40 +3,53 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from benchmark.data.declared import SMALLEST
 from benchmark.data.images import ImageData
 from benchmark.data.members import read_members
-from benchmark.evasion.norms import NormName
+from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.models import checkpoint
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.spec import Fraction, Spec, SpecError
+from benchmark.text import shown
 
-Channels = Annotated[list[Fraction], Field(min_length=1)]
+
+def _of_pixels(value: float) -> float:
+    if value > 1:
+        raise SpecError(f"{value:.4g} is not allowed; pixels are in [0, 1]: allowed: up to 1, such as {value:.4g}/255")
+    return value
+
+
+OfPixels = Annotated[Fraction, AfterValidator(_of_pixels)]
 
 
 class Normalisation(Spec):
     """(x - mean) / std of pixels in [0, 1], a number a channel."""
 
-    mean: Channels
-    std: Channels
+    mean: list[Annotated[OfPixels, Field(ge=0, le=1)]] = Field(min_length=1)
+    std: list[Annotated[OfPixels, Field(gt=0, le=1)]] = Field(min_length=1)
 
 
 class First(Spec):
     """The first training images of the data set."""
 
-    first: int = Field(ge=1)
+    first: int = Field(ge=1, le=1_000_000_000)
 
 
 class Adversary(Spec):
     """What it was trained against: for the table alone."""
 
     norm: NormName
-    epsilon: Fraction = Field(gt=0)
+    epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
+
+    @model_validator(mode="after")
+    def _in_pixel_units(self) -> Self:
+        check_length(self.norm, self.epsilon)
+        return self
 
 
 def _normalisation(value: Any) -> Any:
@@ -44,7 +57,7 @@ def _normalisation(value: Any) -> Any:
         return value
     if isinstance(value, dict | Normalisation):
         return Normalisation.parse(value)
-    raise SpecError(f"{value!r} is not allowed; allowed: none, data, or {{mean: [...], std: [...]}}")
+    raise SpecError(f"{shown(value)} is not allowed; allowed: none, data, or {{mean: [...], std: [...]}}")
 
 
 def _members(value: Any) -> Any:
@@ -52,7 +65,9 @@ def _members(value: Any) -> Any:
         return value
     if isinstance(value, dict | First):
         return First.parse(value)
-    raise SpecError(f"{value!r} is not allowed; allowed: all, {{first: NUMBER}}, or a file of training-image indices")
+    raise SpecError(
+        f"{shown(value)} is not allowed; allowed: all, {{first: NUMBER}}, or a file of training-image indices"
+    )
 
 
 class Checkpoint(Spec):
@@ -132,8 +147,6 @@ def _constants(
             if len(values) != info.channels:
                 message = f"{values} has {len(values)} numbers; allowed: {info.channels}, one a channel"
                 raise SpecError(message, ("normalisation", name))
-        if min(said.std) <= 0:
-            raise SpecError(f"{said.std} is not allowed; allowed: numbers above 0", ("normalisation", "std"))
         return tuple(said.mean), tuple(said.std)
     if said == "data":
         return info.mean, info.std

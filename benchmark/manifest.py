@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from benchmark.evasion.attack import Evasion
 from benchmark.external import Checkpoint, Given
-from benchmark.inversion.attack import Inversion
-from benchmark.plan import membership_label
+from benchmark.labels import labelled
 from benchmark.regimes.regime import Regime
 from benchmark.registry import dump
 from benchmark.suite import ExternalModel, ModelEntry, Suite
@@ -29,10 +28,10 @@ def describe(
             _external(model, given[model.name]) if isinstance(model, ExternalModel) else _model(model)
             for model in suite.models
         ],
-        "evasion": [_attack(cast(Evasion, attack)) for attack in suite.evasion],
-        "inversion": [cast(Inversion, attack).label for attack in suite.inversion],
+        "evasion": [_attack(name, cast(Evasion, each)) for name, each in labelled("evasion", suite.evasion).items()],
+        "inversion": list(labelled("inversion", suite.inversion)),
         "prices": suite.prices and suite.prices.model_dump(mode="json"),
-        "membership": [membership_label(attack) for attack in suite.membership],
+        "membership": list(labelled("membership", suite.membership)),
     }
 
 
@@ -72,5 +71,5 @@ def _checkpoint(declared: Checkpoint, given: Given) -> str:
     )
 
 
-def _attack(attack: Evasion) -> dict[str, Any]:
-    return {"label": attack.label, "kind": attack.KIND, "norm": attack.norm, "epsilon": attack.epsilon}
+def _attack(name: str, attack: Evasion) -> dict[str, Any]:
+    return {"label": name, "kind": attack.KIND, "norm": attack.norm, "epsilon": attack.epsilon}

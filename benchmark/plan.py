@@ -10,6 +10,7 @@ from benchmark.external import Given
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
+from benchmark.labels import INJECTED, labelled
 from benchmark.models.memoriser import Memoriser
 from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
@@ -18,13 +19,6 @@ from benchmark.suite import AnyModel, ExternalModel, Recipe, Suite
 from benchmark.trial import Trial, key_of
 
 Json = dict[str, Any]
-
-INJECTED = (
-    {"what": "members"},
-    {"what": "members", "noise_std": 0.05},
-    {"what": "non_members"},
-    {"what": "auxiliary"},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +73,11 @@ def build_plan(
 class _Builder:
     def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given]) -> None:
         self._suite, self._sizes, self._given = suite, sizes, given
+        self._evasions = labelled("evasion", suite.evasion)
+        self._inversions = labelled("inversion", suite.inversion)
+        self._memberships = labelled("membership", suite.membership)
         self._evaluators = {"evaluator": suite.evaluators.standard, "evaluator_robust": suite.evaluators.robust}
-        self._nodes: dict[tuple[str, str, int | None], Node] = {}
+        self._nodes: dict[tuple[str, str, str, int | None], Node] = {}
         self._stages: dict[str, tuple[Json, str]] = {}
         self._dumps: dict[int, tuple[Spec, Json]] = {}
         self._pools = self._add(
@@ -163,11 +160,10 @@ class _Builder:
             key = self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
             predictions[f"predict_{replica}"] = key
             self._evade(model, inputs, replica)
-            for inversion in self._suite.inversion:
-                attack = self._suite.attack_on(model.name, inversion)
-                self._invert(model, attack, inputs, judges, model.name, replica)
-        for membership in self._suite.membership:
-            label = membership_label(membership)
+            for label, inversion in self._inversions.items():
+                attack = self._suite.attack_on(model.name, label, inversion)
+                self._invert(model, label, attack, inputs, judges, model.name, replica)
+        for label, membership in self._memberships.items():
             for replica in range(len(targets)):
                 stage: Json = {"method": "infer_membership", "replica": replica}
                 stage["attack"] = self._dump("membership", membership)
@@ -175,18 +171,19 @@ class _Builder:
 
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
-        for index, given in enumerate(self._suite.evasion):
-            attack = self._suite.attack_on(model.name, given)
+        for index, (label, given) in enumerate(self._evasions.items()):
+            attack = self._suite.attack_on(model.name, label, given)
             stage: Json = {"method": "evade", "attack": self._dump("evasion", attack)}
             stage["num_images"] = sizes.num_images
             # The robust generalization gap is the primary attack's only: members cost as much again.
             stage["num_members"] = sizes.num_members if index == 0 else 0
             cost = costs.evade(model, attack, stage["num_images"] + stage["num_members"], self._sizes)
-            self._add(stage, inputs, cost, attack.label, model.name, replica)
+            self._add(stage, inputs, cost, label, model.name, replica)
 
     def _invert(
         self,
         recipe: Recipe | ExternalModel,
+        label: str,
         attack: Inversion,
         attacked: Mapping[str, str],
         judges: Mapping[str, str],
@@ -194,7 +191,6 @@ class _Builder:
         replica: int,
     ) -> None:
         """Attack, neighbours and metrics of one inversion attack on one replica. attacked: its pools and target."""
-        label = attack.label
         stage: Json = {"method": "invert", "attack": self._dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
         prior = self._prior(attack)
@@ -211,7 +207,8 @@ class _Builder:
         if attack.learned_prior is None:
             return {}
         stage: Json = {"method": "fit_prior", "prior": self._dump("prior", attack.learned_prior)}
-        return {"prior": self._add(stage, {}, costs.fit_prior(attack.learned_prior, self._sizes), attack.label)}
+        label, cost = registry.name_of("inversion", attack), costs.fit_prior(attack.learned_prior, self._sizes)
+        return {"prior": self._add(stage, {}, cost, label)}
 
     def _controls(self, judges: Mapping[str, str]) -> None:
         """The memoriser and an untrained network under the first attack that has no prior, and injected images.
@@ -224,18 +221,21 @@ class _Builder:
         # An evaluator's architecture, not a model's: adding a model then changes no control.
         untrained = Recipe(architecture=suite.evaluators.robust.architecture, regime=Untrained())
         primary = suite.inversion[0]
-        free = next((attack for attack in suite.inversion if attack.learned_prior is None), None)
-        attack = free or GradientInversion(samples_per_class=primary.samples_per_class)
+        free = (name for name, attack in self._inversions.items() if attack.learned_prior is None)
+        label = next(free, "gradient")
+        attack = self._inversions.get(label) or GradientInversion(samples_per_class=primary.samples_per_class)
+        nulls = (each.without_target() for each in suite.inversion)
+        alone = labelled("inversion", [each for each in nulls if each is not None])
         for replica in range(suite.replicas):
             store = {"pools": self._pools, "target": self._train(memoriser, "memoriser", replica)}
-            self._invert(memoriser, attack.for_memoriser(), store, judges, "memoriser", replica)
+            self._invert(memoriser, label, attack.for_memoriser(), store, judges, "memoriser", replica)
             random = {"pools": self._pools, "target": self._train(untrained, "untrained", replica)}
-            self._invert(untrained, attack, random, judges, "untrained", replica)
-            for settings in INJECTED:
+            self._invert(untrained, label, attack, random, judges, "untrained", replica)
+            for name, settings in INJECTED.items():
                 injected = Injected.parse({**settings, "samples_per_class": primary.samples_per_class})
-                self._invert(untrained, injected, random, judges, "injected", replica)
-            for alone in filter(None, (a.without_target() for a in suite.inversion)):
-                self._invert(untrained, alone, random, judges, "injected", replica)
+                self._invert(untrained, name, injected, random, judges, "injected", replica)
+            for name, null in alone.items():
+                self._invert(untrained, name, null, random, judges, "injected", replica)
 
     def _add(
         self,
@@ -253,7 +253,8 @@ class _Builder:
         if pools and name != "pools" and "pools" not in inputs:
             inputs = {"pools": self._pools, **inputs}
         key = key_of(text, self._suite.seed, inputs)
-        place = (key, model, replica)
+        # Two attacks may be one on a model that has tuned settings; what all models share is there once.
+        place = (key, method if model else "", model, replica)
         if place not in self._nodes:
             self._nodes[place] = Node(Trial(checked, self._suite.seed, inputs), key, name, method, model, replica, cost)
         return key
@@ -277,8 +278,3 @@ class _Builder:
             "architecture": self._dump("architecture", recipe.architecture),
             "regime": self._dump("regime", recipe.regime),
         }
-
-
-def membership_label(attack: Spec) -> str:
-    """Registered name of a membership attack."""
-    return str(registry.dump("membership", attack)["method"])

@@ -1,8 +1,9 @@
 """A suite file, checked against its data, with its plan. Everything that can be wrong is found here."""
 
+import math
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,11 +13,13 @@ from benchmark.costs import Sizes
 from benchmark.data import pools
 from benchmark.data.images import ImageData
 from benchmark.devices import num_gpus
+from benchmark.evasion.attack import Evasion
 from benchmark.external import Given, examine
 from benchmark.inversion.attack import Inversion
 from benchmark.manifest import describe
 from benchmark.models.classifier import InputInfo
 from benchmark.plan import Plan, build_plan
+from benchmark.regimes.regime import Regime
 from benchmark.spec import SpecError
 from benchmark.stages.network_check import check_users_network
 from benchmark.suite import ExternalModel, Recipe, Suite, load_suite
@@ -49,6 +52,7 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     pools.check_repeats(images, suite.pools)
     sizes = _sizes(images, suite.pools)
     _check_samples(suite, images, sizes)
+    _check_radii(suite, sizes.info)
     _check_networks(suite, sizes.info)
     given = _given(suite, Path(path).parent, images, sizes.info)
     plan = build_plan(suite, images.fingerprint, sizes, given)
@@ -125,6 +129,33 @@ def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
                 f"{wanted} is more than a class has members or auxiliary images; allowed: up to {allowed}",
                 ("inversion", index, "samples_per_class"),
             )
+
+
+def _check_radii(suite: Suite, info: InputInfo) -> None:
+    """No l2 radius may be wider than the cube of all images. In linf the settings know it by themselves."""
+    diameter = math.sqrt(info.channels * info.height * info.width)
+    for path, norm, radius in _radii(suite):
+        if norm == "l2" and radius > diameter:
+            image = f"{info.channels} x {info.height} x {info.width}"
+            allowed = f"up to {diameter:.4g}, the largest l2 distance of two images of {image} pixels in [0, 1]"
+            raise SpecError(f"{radius:.4g} is not allowed; allowed: {allowed}", path)
+
+
+def _radii(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], str, float]]:
+    """(place, norm, radius) of every ball that the suite names."""
+    for index, evasion in enumerate(cast(list[Evasion], suite.evasion)):
+        yield ("evasion", index, "epsilon"), evasion.norm, evasion.epsilon
+    trained: list[tuple[tuple[str | int, ...], Recipe]] = [
+        (("models", index), model) for index, model in enumerate(suite.models) if isinstance(model, Recipe)
+    ]
+    trained += [(("evaluators", role), getattr(suite.evaluators, role)) for role in ("standard", "robust")]
+    for place, recipe in trained:
+        adversary = cast(Regime, recipe.regime).adversary
+        if adversary is not None:
+            yield (*place, "regime", "epsilon"), *adversary
+    for index, model in enumerate(suite.models):
+        if isinstance(model, ExternalModel) and (declared := model.checkpoint.adversary) is not None:
+            yield ("models", index, "checkpoint", "adversary", "epsilon"), declared.norm, declared.epsilon
 
 
 def _sizes(images: ImageData, spec: pools.PoolsSpec) -> Sizes:

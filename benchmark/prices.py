@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from benchmark.spec import Spec, SpecError
+from benchmark.text import shown
 
 DEFAULT = "default"
 _HOUR = 3600.0
@@ -17,7 +18,7 @@ _HOUR = 3600.0
 
 def _amount(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{value!r} is no price; allowed: a number of 0 or more, such as 2.50")
+        raise SpecError(f"{shown(value)} is no price; allowed: a number of 0 or more, such as 2.50")
     return float(value)
 
 
@@ -27,7 +28,7 @@ def _positive(value: float) -> float:
     return value
 
 
-Amount = Annotated[float, BeforeValidator(_amount), AfterValidator(_positive)]
+Amount = Annotated[float, BeforeValidator(_amount), AfterValidator(_positive), Field(ge=0, le=1e9)]
 
 
 def _by_device(value: Any) -> Any:
@@ -35,7 +36,7 @@ def _by_device(value: Any) -> Any:
     if isinstance(value, dict):
         for name in value:
             if not isinstance(name, str):
-                raise SpecError(f"{name!r} is no device; allowed: its name as in column `device`, or {DEFAULT}")
+                raise SpecError(f"{shown(name)} is no device; allowed: its name as in column `device`, or {DEFAULT}")
         return value
     return {DEFAULT: value}
 

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from benchmark import users_code
 from benchmark.spec import Spec, SpecError, suggest
+from benchmark.text import shown
 
 DATA = {
     "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
@@ -120,7 +121,7 @@ _BASES = {
 def lookup(kind: str, name: str) -> type[Spec]:
     """The Spec class registered as `name`. Raises SpecError with the nearest name."""
     if not isinstance(name, str) or name not in KINDS[kind]:
-        raise SpecError(f"unknown {kind} {name!r}{suggest(name, KINDS[kind])}")
+        raise SpecError(f"unknown {kind} {shown(name)}{suggest(name, KINDS[kind])}")
     return _load(KINDS[kind][name])
 
 
@@ -222,16 +223,20 @@ def parse(kind: str, value: Any) -> Spec:
     if isinstance(value, str):
         value = {"method": value}
     if not isinstance(value, dict) or "method" not in value:
-        raise SpecError(f"{value!r} is no {kind}; allowed: a name or a mapping with the key 'method'")
+        raise SpecError(f"{shown(value)} is no {kind}; allowed: a name or a mapping with the key 'method'")
     fields = {k: v for k, v in value.items() if k not in ("method", "version", "source_sha256")}
     return lookup(kind, value["method"]).parse(fields)
 
 
+def name_of(kind: str, spec: Spec) -> str:
+    """The name that the class of a Spec is registered under."""
+    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
+    return next(name for name, known in KINDS[kind].items() if known == path)
+
+
 def dump(kind: str, spec: Spec) -> dict[str, Any]:
     """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
-    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
-    name = next(n for n, p in KINDS[kind].items() if p == path)
-    identity = {"method": name, "version": spec.VERSION, **spec.model_dump(mode="json")}
+    identity = {"method": name_of(kind, spec), "version": spec.VERSION, **spec.model_dump(mode="json")}
     if spec.origin in _INCLUDED:
         identity["source_sha256"] = _INCLUDED[spec.origin].sha256
     return identity

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from benchmark.registry import STAGE
 from benchmark.spec import Fraction, Spec, SpecError, suggest
+from benchmark.text import shown
 
 DEFAULT_GPUS = {
     "pools": 0.0,
@@ -41,14 +42,14 @@ def checked_share(value: float) -> float:
 class Share(Spec):
     """What a trial of one stage holds. gpus: 0 keeps it off the GPU; more than 1 are whole GPUs."""
 
-    gpus: Annotated[Fraction, AfterValidator(checked_share)]
+    gpus: Annotated[Fraction, AfterValidator(checked_share), Field(ge=0, le=_MOST)]
 
 
 def _stages(value: Any) -> Any:
     if isinstance(value, dict):
         for name in value:
             if name not in STAGE:
-                raise SpecError(f"unknown stage {name!r}{suggest(name, STAGE)}")
+                raise SpecError(f"unknown stage {shown(name)}{suggest(name, STAGE)}")
     return value
 
 

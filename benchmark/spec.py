@@ -9,20 +9,28 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
+from benchmark.text import printable, shown
+
+LARGEST = 2**63 - 1
+"""No setting is a larger whole number, not even a seed."""
+_DEEPEST = 50
+_SHOWN = 80
+"""Characters of a name in a message."""
+
 
 class SpecError(ValueError):
     """The user's input is wrong. `str()` is one line: where, which value, what is allowed."""
 
     def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
         self.message, self.path = message, path
-        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{printable(p)[:_SHOWN]}" for p in path).lstrip(".")
         super().__init__(f"{where}: {message}" if where else message)
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
     """What to say after an unknown `name`: " (did you mean 'pgd'?); allowed: fgsm, pgd"."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name)[:_SHOWN], names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"{hint}; allowed: {', '.join(names)}"
 
@@ -36,6 +44,10 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     VERSION: ClassVar[int] = 1
     SOURCE: ClassVar[str] = ""
+    TOLD: ClassVar[tuple[str, ...]] = ()
+    """Settings that the label of the method tells, see `benchmark.labels`."""
+    TOLD_IF_SET: ClassVar[tuple[str, ...]] = ()
+    """Settings that it tells where they are not the default."""
 
     @property
     def origin(self) -> str:
@@ -48,7 +60,8 @@ class Spec(BaseModel):
         if isinstance(data, dict):
             for key in data:
                 if key not in cls.model_fields:
-                    raise SpecError(f"unknown key {key!r}{suggest(key, cls.model_fields)}")
+                    raise SpecError(f"unknown key {shown(key)}{suggest(key, cls.model_fields)}")
+            _check_sizes(data)
         return data
 
     @classmethod
@@ -57,7 +70,7 @@ class Spec(BaseModel):
         if isinstance(data, cls):
             return data
         if not isinstance(data, dict):
-            raise SpecError(f"{data!r} is not a mapping; allowed: keys {', '.join(cls.model_fields)}", path)
+            raise SpecError(f"{shown(data)} is not a mapping; allowed: keys {', '.join(cls.model_fields)}", path)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -74,7 +87,21 @@ def _first_problem(error: ValidationError, path: tuple[str | int, ...]) -> SpecE
         return SpecError("this key is required", where)
     if isinstance(cause, Exception):
         return SpecError(str(cause), where)
-    return SpecError(f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}", where)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return SpecError(f"{shown(first['input'])} is not allowed: {message[:200]}", where)
+
+
+def _check_sizes(value: Any, path: tuple[str | int, ...] = ()) -> None:
+    """Raise SpecError for a whole number, at any place in plain data, that no arithmetic of ours can take."""
+    if isinstance(value, int):
+        if abs(value) > LARGEST:
+            raise SpecError(f"{shown(value)} is not allowed; allowed: whole numbers of at most 18 digits", path)
+    elif isinstance(value, dict | list | tuple):
+        if len(path) > _DEEPEST:
+            raise SpecError(f"too many levels of nesting; allowed: {_DEEPEST}", path[:1])
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_sizes(key, path)
+            _check_sizes(part, (*path, key if isinstance(key, int) else str(key)))
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -85,12 +112,13 @@ def _fraction(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) <= sys.float_info.max else math.inf
     else:
-        match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
+        # The longest float has 24 characters; the time that a pattern takes grows with the square of a text.
+        match = _FRACTION.fullmatch(value) if isinstance(value, str) and len(value) <= _SHOWN else None
         if match is None or (match[2] is not None and float(match[2]) == 0):
-            raise SpecError(f"{value!r} is neither a number nor a fraction; allowed: 0.03 or 8/255")
+            raise SpecError(f"{shown(value)} is neither a number nor a fraction; allowed: 0.03 or 8/255")
         number = float(match[1]) / float(match[2] or 1)
     if not math.isfinite(number):
-        raise SpecError(f"{value!r} is not finite; allowed: 0.03 or 8/255")
+        raise SpecError(f"{shown(value)} is not finite; allowed: 0.03 or 8/255")
     return number
 
 

@@ -1,11 +1,10 @@
 """YAML -> Suite. Every error names the key, the value and what is allowed."""
 
 import hashlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-import yaml
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from benchmark import registry
@@ -14,15 +13,19 @@ from benchmark.evasion.attack import Evasion
 from benchmark.external import Checkpoint
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
+from benchmark.labels import label, labelled
 from benchmark.models.memoriser import Memoriser
 from benchmark.prices import Prices
 from benchmark.regimes.memorise import Memorise
 from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
 from benchmark.resources import Resources
 from benchmark.spec import Spec, SpecError, suggest
+from benchmark.text import shown
+from benchmark.yaml_file import read_yaml
 
 CONTROL_NAMES = ("memoriser", "untrained", "injected")
 """Names of the controls, which every suite runs; no model may be called so."""
+MOST_SEED = 2**62
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
@@ -53,11 +56,11 @@ def _model(value: Any) -> Any:
     if isinstance(value, AnyModel):
         return value
     if not isinstance(value, dict):
-        raise SpecError(f"{value!r} is not allowed; allowed: a mapping with the keys name, architecture, ...")
+        raise SpecError(f"{shown(value)} is not allowed; allowed: a mapping with the keys name, architecture, ...")
     if len({"regime", "checkpoint"} & value.keys()) != 1:
         there = "both" if "regime" in value else "neither"
         allowed = "one of 'regime' (trained here) and 'checkpoint' (trained elsewhere)"
-        raise SpecError(f"{value.get('name')!r} has {there}; allowed: {allowed}")
+        raise SpecError(f"{shown(value.get('name'))} has {there}; allowed: {allowed}")
     return (ExternalModel if "checkpoint" in value else ModelEntry).parse(value)
 
 
@@ -74,10 +77,10 @@ class Evaluators(Spec):
 class Evaluation(Spec):
     """How much is measured. neighbours: k of the nearest-neighbour lists. shown_neighbours: of them, on the page."""
 
-    num_images: int = Field(default=1000, ge=1)
-    num_members: int = Field(default=0, ge=0)
-    neighbours: int = Field(default=50, ge=1)
-    shown_neighbours: int = Field(default=5, ge=1)
+    num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
+    num_members: int = Field(default=0, ge=0, le=1_000_000_000)
+    neighbours: int = Field(default=50, ge=1, le=100_000)
+    shown_neighbours: int = Field(default=5, ge=1, le=1_000)
 
 
 Attack = TypeVar("Attack", bound=Evasion | Inversion)
@@ -94,7 +97,7 @@ class Suite(Spec):
     data: DataField
     pools: PoolsSpec = PoolsSpec()
     replicas: int = Field(default=2, ge=2, le=1024)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     threads: int = Field(default=1, ge=1, le=1024)
     models: list[Annotated[AnyModel, BeforeValidator(_model)]] = Field(min_length=1)
     evaluators: Evaluators
@@ -113,9 +116,16 @@ class Suite(Spec):
         counted = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
-    def attack_on(self, model: str, attack: Attack) -> Attack:
-        """An attack of the suite as this model gets it. Raises SpecError for tuned settings that are not allowed."""
-        settings = self.tuned.get(attack.label, {}).get(model)
+    def attacks(self) -> dict[str, Evasion | Inversion]:
+        """Label -> every attack that can be tuned, inversions first."""
+        found = {**labelled("inversion", self.inversion), **labelled("evasion", self.evasion)}
+        return cast(dict[str, Evasion | Inversion], found)
+
+    def attack_on(self, model: str, name: str, attack: Attack) -> Attack:
+        """An attack of the suite as this model gets it. name: its label. Raises SpecError for tuned settings that are
+        not allowed.
+        """
+        settings = self.tuned.get(name, {}).get(model)
         return with_settings(attack, settings) if settings else attack
 
 
@@ -126,10 +136,14 @@ def with_settings(attack: Attack, settings: Settings) -> Attack:
     """
     kind = "evasion" if isinstance(attack, Evasion) else "inversion"
     changed = cast(Attack, registry.parse(kind, {**registry.dump(kind, attack), **settings}))
-    for name in ("label", "passes", "samples_per_class", "norm", "epsilon"):
-        before, after = getattr(attack, name, None), getattr(changed, name, None)
+    compared: dict[str, tuple[Any, Any]] = {"label": (label(kind, attack), label(kind, changed))}
+    for name in ("passes", "samples_per_class", "norm", "epsilon"):
+        compared[name] = getattr(attack, name, None), getattr(changed, name, None)
+    for name, (before, after) in compared.items():
         if before != after:
-            raise SpecError(f"{settings} changes {name} from {before!r} to {after!r}; allowed: settings that keep it")
+            raise SpecError(
+                f"{shown(settings)} changes {name} from {before!r} to {after!r}; allowed: settings that keep it"
+            )
     return changed
 
 
@@ -137,23 +151,16 @@ def load_suite(path: str) -> tuple[Suite, str]:
     """The checked suite of a file, and its text. Raises SpecError in one line."""
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        data, text = read_yaml(file)
     except FileNotFoundError:
         raise SpecError(f"no suite file {path!r}{_near(file)}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SpecError(f"suite file {path!r} cannot be read: {error}") from None
-    try:
-        data = plain(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise SpecError(f"suite file {path!r} is not YAML: {_problem(error)}") from None
+    except SpecError as error:
+        raise SpecError(f"suite file {path!r}: {error}") from None
     if data is None:
         raise SpecError(f"suite file {path!r} is empty; allowed: keys {', '.join(Suite.model_fields)}")
     return parse_suite(data), text
-
-
-def plain(text: str) -> Any:
-    """What YAML says. Raises YAMLError, RecursionError, and SpecError for a key that is written twice."""
-    return yaml.load(text, Loader=_Loader)
 
 
 def parse_suite(data: Any) -> Suite:
@@ -171,31 +178,35 @@ def parse_suite(data: Any) -> Suite:
             raise SpecError(f"{name!r} is the name of two models; allowed: names that differ", ("models", index))
         if name in CONTROL_NAMES:
             raise SpecError(f"{name!r} is the name of a control; allowed: any other", ("models", index, "name"))
-    for kind, labels in (
-        ("evasion", [cast(Evasion, attack).label for attack in suite.evasion]),
-        ("inversion", [cast(Inversion, attack).label for attack in suite.inversion]),
-        ("membership", [registry.dump("membership", attack)["method"] for attack in suite.membership]),
-    ):
-        for index, label in enumerate(labels):
-            if label in labels[:index]:
-                raise SpecError(f"{label!r} is there twice; allowed: attacks that differ", (kind, index))
+    _check_attacks(suite)
     _check_tuned(suite)
     return suite
 
 
+def _check_attacks(suite: Suite) -> None:
+    for kind in ("evasion", "inversion", "membership"):
+        attacks = [registry.dump(kind, attack) for attack in getattr(suite, kind)]
+        for index, attack in enumerate(attacks):
+            if attack in attacks[:index]:
+                name = label(kind, getattr(suite, kind)[index])
+                raise SpecError(f"{name!r} is there twice; allowed: attacks that differ", (kind, index))
+    for name in labelled("evasion", suite.evasion).keys() & labelled("inversion", suite.inversion).keys():
+        raise SpecError(f"{name!r} is an evasion and an inversion; allowed: labels that differ", ("inversion",))
+
+
 def _check_tuned(suite: Suite) -> None:
-    attacks = {attack.label: attack for attack in cast(list[Evasion | Inversion], suite.evasion + suite.inversion)}
+    attacks = suite.attacks()
     names = [model.name for model in suite.models]
-    for label, models in suite.tuned.items():
-        if label not in attacks:
-            raise SpecError(f"{label!r} is no attack of the suite{suggest(label, attacks)}", ("tuned",))
+    for attack, models in suite.tuned.items():
+        if attack not in attacks:
+            raise SpecError(f"{shown(attack)} is no attack of the suite{suggest(attack, attacks)}", ("tuned",))
         for name in models:
             if name not in names:
-                raise SpecError(f"{name!r} is no model of the suite{suggest(name, names)}", ("tuned", label))
+                raise SpecError(f"{shown(name)} is no model of the suite{suggest(name, names)}", ("tuned", attack))
             try:
-                suite.attack_on(name, attacks[label])
+                suite.attack_on(name, attack, attacks[attack])
             except SpecError as error:
-                raise SpecError(error.message, ("tuned", label, name, *error.path)) from error
+                raise SpecError(error.message, ("tuned", attack, name, *error.path)) from error
 
 
 def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
@@ -210,30 +221,8 @@ def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
     yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
 
 
-def _problem(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return " ".join(str(error).split())
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', error)}"
-
-
 def _near(file: Path) -> str:
     """A hint at suites that are there."""
     folder = file.parent if file.parent.is_dir() else Path("suites")
     found = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
     return suggest(str(file), found) if found else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is written twice is an error, not a silent loss."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: list[Any] = []
-        for name, _ in node.value:
-            if name.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, which the others override
-                continue
-            key = self.construct_object(name, deep=True)
-            if key in keys:
-                raise SpecError(f"line {name.start_mark.line + 1}: the key {key!r} is there twice")
-            keys.append(key)
-        return super().construct_mapping(node, deep)

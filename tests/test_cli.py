@@ -35,8 +35,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
         ["gradient", {"method": "gradient", "step": "adam", "samples_per_class": 101}],
         "inversion[1].samples_per_class: 101 is more than a class has members",
     ),
-    ("models.1.architecture.width", 10**9, "architecture SmallVGG(width=1000000000) takes no images of 1 x 28 x 28"),
-    ("models.1.architecture.width", 10**30, "architecture SmallVGG(width=1000000000000000000000000000000) takes no"),
+    ("models.1.architecture.width", 10**9, "models[1].architecture.width: 1000000000 is not allowed: input should be"),
+    ("models.1.architecture.width", 10**30, "models[1].architecture.width: 1000000000000000000000000000000 is not"),
 ]
 
 
@@ -61,7 +61,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["rnu"], "No such command 'rnu'"),
     (["run", "TINY", "--excutor", "local"], "No such option"),
     (["run", "TINY", "--executor", "slurm"], "Invalid value for '--executor': 'slurm' is not one of 'ray', 'local'."),
-    (["run", "TINY", "--slots", "0"], "Invalid value for '--slots': 0 is not in the range x>=1."),
+    (["run", "TINY", "--slots", "0"], "Invalid value for '--slots': 0 is not in the range 1<=x<=100000."),
     (["run", "TINY", "--gpus-per-trial", "-1"], "--gpus-per-trial: -1.0 is no share of GPUs; allowed: 0 to 1"),
     (["run", "TINY", "--device", "tpu"], "--device: 'tpu' is no device; allowed: auto, cpu, cuda, cuda:0"),
     (["run", "TINY", "--device", "cuda:-1"], "--device: 'cuda:-1' is no device"),

@@ -239,7 +239,7 @@ def test_what_is_refused(name: str, edit: Callable[[dict[str, Any]], None], mess
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "cannot be read"), ("a: [", "is no YAML"), ("- a", "list is no cluster")]
+    ("text", "message"), [(None, "cannot be read"), ("a: [", "not YAML"), ("- a", "list is no cluster")]
 )
 def test_what_is_no_cluster_file(text: str | None, message: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"

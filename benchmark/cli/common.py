@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
 _WIDTH = 132
+MOST_SLOTS = 100_000
+"""Trials side by side, on all machines of a cluster."""
 
 
 def terminal() -> "Console":

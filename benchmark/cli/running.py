@@ -11,6 +11,7 @@ import click
 from benchmark.cli.clustering import cluster_option, run_on_cluster, status_on_cluster
 from benchmark.cli.common import (
     DONE,
+    MOST_SLOTS,
     SOME_FAILED,
     data_option,
     existing_store,
@@ -49,7 +50,9 @@ _SHOWN = 100
 @click.option("--rerun", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True)
 @click.option("--only", multiple=True, metavar="MODEL", help="Only this model of the suite, and what it needs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
-@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core, as GPUs allow.")
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_SLOTS), help="Trials side by side; default: one a core, as GPUs allow."
+)
 @click.option(
     "--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial that uses one; before the suite's."
 )

@@ -95,7 +95,7 @@ def leaderboard(results: str, site: str, no_images: bool, serve: bool, port: int
 @click.option("--suite", multiple=True, help="Only this suite.")
 @click.option("--model", multiple=True, help="Only this model.")
 @click.option("--attack", multiple=True, help="Only this inversion attack.")
-@click.option("--replica", type=click.IntRange(0), help="This replica; default: the first of each model.")
+@click.option("--replica", type=click.IntRange(0, 1023), help="This replica; default: the first of each model.")
 @click.option("--format", "kind", type=click.Choice(["png"]), default="png", show_default=True)
 @click.option("--scale", type=click.IntRange(1, 64), help="Dots a pixel; default: pictures of 9.5 mm at 300 dpi.")
 def figures(results: str | None, site: str, out: str, scale: int | None, **choice: Any) -> None:

@@ -9,6 +9,7 @@ import click
 
 from benchmark.cli.common import (
     DONE,
+    MOST_SLOTS,
     SOME_FAILED,
     data_option,
     include_option,
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
 @click.argument("suite")
 @click.option("--out", required=True, metavar="FILE.yaml", help="The suite to write, with the settings found.")
 @click.option("--attack", metavar="LABEL", help="Attack of the suite; default: the first inversion.")
-@click.option("--budget", type=click.IntRange(2), default=16, show_default=True, help="Whole evaluations a model.")
-@click.option("--seed", type=click.IntRange(0), help="Of models and settings; default: the suite's and 1.")
+@click.option(
+    "--budget", type=click.IntRange(2, 10_000), default=16, show_default=True, help="Whole evaluations a model."
+)
+@click.option("--seed", type=click.IntRange(0, 2**62), help="Of models and settings; default: the suite's and 1.")
 @results_option
 @data_option
 @include_option
 @click.option("--address", help="Ray cluster to join; default: start Ray on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
-@click.option("--slots", type=click.IntRange(1), help="Trials side by side; default: one a core, as GPUs allow.")
+@click.option(
+    "--slots", type=click.IntRange(1, MOST_SLOTS), help="Trials side by side; default: one a core, as GPUs allow."
+)
 @click.option("--gpus-per-trial", type=float, help="GPUs, or share of one, for each trial; before the suite's.")
 def tune(suite: str, **options: Any) -> None:
     """Search an attack's settings for every model of SUITE with an equal budget; write a suite with them.
@@ -66,8 +71,8 @@ def tune(suite: str, **options: Any) -> None:
     else:
         check_address(options["address"])
     seed = prepared.suite.seed + 1 if options["seed"] is None else options["seed"]
-    attack = choose(prepared.suite, options["attack"])
-    session = Session(prepared.suite, prepared.plan, attack, options["budget"], seed)
+    label = choose(prepared.suite, options["attack"])
+    session = Session(prepared.suite, prepared.plan, label, options["budget"], seed)
     store = Store(options["results"])
     store.writable()
     settings = Settings(
@@ -144,7 +149,7 @@ def _finish(console: "Console", session: "Session", store: "Store", source: Path
 
     results = session.results(store)
     written = freeze(out, source, session, results)
-    title = f"{session.attack.label}: {session.objective} on models that no suite reports; 95% intervals"
+    title = f"{session.label}: {session.objective} on models that no suite reports; 95% intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("model", "untuned", "tuned", "evaluations", "settings"):
         table.add_column(name, overflow="fold")

@@ -78,7 +78,7 @@ class LFW(Dataset):
 
     SOURCE = "Huang et al. 2007, Labeled Faces in the Wild, by scikit-learn"
     size: int = Field(default=32, ge=8, le=125)
-    min_faces_per_person: int = Field(default=30, ge=3)
+    min_faces_per_person: int = Field(default=30, ge=3, le=10_000)
     color: bool = False
     download: DownloadField = False
 

@@ -26,9 +26,9 @@ class PoolsSpec(Spec):
     """
 
     auxiliary: Annotated[Fraction, Field(gt=0, lt=1)] = 0.25
-    num_members: Annotated[int, Field(ge=1)] | None = None
-    num_test: Annotated[int, Field(ge=1)] | None = None
-    num_classes: Annotated[int, Field(ge=2)] | None = None
+    num_members: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    num_test: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    num_classes: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     duplicate_cosine: Annotated[Fraction, Field(gt=0, lt=1)] | None = 0.98
 
 

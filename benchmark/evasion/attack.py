@@ -4,15 +4,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from benchmark.evasion.norms import NormName
+from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.space import Space
 from benchmark.spec import Fraction, Spec
 
@@ -32,8 +32,14 @@ class Evasion(Spec):
 
     KIND: ClassVar[Kind] = "iterated"
     """What the attack may use; `masking_suspected` compares the kinds."""
+    TOLD = ("norm", "epsilon")
     norm: NormName = "linf"
-    epsilon: Fraction = Field(gt=0)
+    epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
+
+    @model_validator(mode="after")
+    def _in_pixel_units(self) -> Self:
+        check_length(self.norm, self.epsilon)
+        return self
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         """Attack a batch.
@@ -44,18 +50,13 @@ class Evasion(Spec):
         raise NotImplementedError
 
     @property
-    def label(self) -> str:
-        """Short name with norm and radius, e.g. `pgd-linf-0.1`."""
-        return f"{type(self).__name__.lower()}-{self.norm}-{self.epsilon:.4g}"
-
-    @property
     def passes(self) -> int:
         """Forward-backward passes an image costs at the most."""
         return 1
 
     @property
     def search_space(self) -> Space:
-        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
 
 

@@ -6,7 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchmark.spec import SpecError
+
 NormName = Literal["linf", "l2"]
+LARGEST_L2 = 10_000.0
+"""Of images that nobody has seen yet: the cube of 3 x 5,000 x 5,000 pixels is not wider."""
 
 
 def _per_image(values: Tensor, like: Tensor) -> Tensor:
@@ -65,6 +69,14 @@ class L2:
     def size(self, delta: Tensor) -> Tensor:
         """(N, ...) -> (N,)."""
         return l2_norm(delta).flatten()
+
+
+def check_length(norm: str, length: float | None, name: str = "epsilon") -> None:
+    """Raise SpecError, at the key `name`, for a linf radius or step that is wider than the range of a pixel."""
+    if norm == "linf" and length is not None and length > 1:
+        example = f"{length:.4g}/255" if length <= 255 else "8/255"
+        allowed = f"above 0, up to 1, such as {example}"
+        raise SpecError(f"{length:.4g} is not allowed; pixels are in [0, 1]: allowed: {allowed}", (name,))
 
 
 NORMS: dict[str, Linf | L2] = {"linf": Linf(), "l2": L2()}

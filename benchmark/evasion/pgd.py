@@ -1,15 +1,16 @@
 """Projected gradient descent on the input."""
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import Evasion, Perturbed, channels_last, folded, frozen, input_gradient
-from benchmark.evasion.norms import NORMS
-from benchmark.space import Choice, Space, around
+from benchmark.evasion.norms import LARGEST_L2, NORMS, check_length
+from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 
@@ -22,10 +23,15 @@ class PGD(Evasion):
     """
 
     SOURCE = "Madry et al. 2018"
-    steps: int = Field(default=20, ge=1)
-    step_size: Fraction | None = Field(default=None, gt=0)
-    restarts: int = Field(default=1, ge=1)
+    steps: int = Field(default=20, ge=1, le=1_000_000)
+    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
+    restarts: int = Field(default=1, ge=1, le=100_000)
     random_start: bool = True
+
+    @model_validator(mode="after")
+    def _steps_in_pixel_units(self) -> Self:
+        check_length(self.norm, self.step_size, "step_size")
+        return self
 
     @property
     def passes(self) -> int:
@@ -33,7 +39,9 @@ class PGD(Evasion):
 
     @property
     def search_space(self) -> Space:
-        space: Space = {"step_size": around(2.5 * self.epsilon / self.steps)}
+        step_size = around(2.5 * self.epsilon / self.steps)
+        widest = 1.0 if self.norm == "linf" else LARGEST_L2
+        space: Space = {"step_size": LogUniform(step_size.low, min(step_size.high, widest))}
         # Restarts from the image itself would all be one attack.
         return {**space, "random_start": Choice((True, False))} if self.restarts == 1 else space
 

@@ -35,7 +35,7 @@ class Victim:
 class Inversion(Spec):
     """Makes `samples_per_class` images of every class."""
 
-    samples_per_class: int = Field(default=8, ge=1)
+    samples_per_class: int = Field(default=8, ge=1, le=1_000_000)
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(K * samples_per_class, C, H, W) float32 in [0, 1], grouped by class."""
@@ -44,11 +44,6 @@ class Inversion(Spec):
     def targets(self, num_classes: int) -> Tensor:
         """(K * samples_per_class,) target classes, in the order of `reconstruct`."""
         return torch.arange(num_classes).repeat_interleave(self.samples_per_class)
-
-    @property
-    def label(self) -> str:
-        """Short name for tables."""
-        return type(self).__name__.lower()
 
     @property
     def passes(self) -> int:
@@ -62,7 +57,7 @@ class Inversion(Spec):
 
     @property
     def search_space(self) -> Space:
-        """The settings that `bench tune` searches; none of them may change `passes` or `label`."""
+        """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
 
     def without_target(self) -> "Inversion | None":

@@ -34,11 +34,11 @@ class DCGAN(Prior):
     """
 
     SOURCE = "Radford et al. 2016; Miyato and Koyama 2018; Reed et al. 2016; Zhao et al. 2020"
-    width: int = Field(default=24, ge=1)
-    latent: int = Field(default=64, ge=1)
-    steps: int = Field(default=1200, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    lr: Fraction = Field(default=2e-3, gt=0)
+    width: int = Field(default=24, ge=1, le=4_096)
+    latent: int = Field(default=64, ge=1, le=65_536)
+    steps: int = Field(default=1200, ge=1, le=100_000_000)
+    batch_size: int = Field(default=64, ge=1, le=1_000_000)
+    lr: Fraction = Field(default=2e-3, gt=0, le=1_000)
     average: Fraction = Field(default=0.995, ge=0, lt=1)
 
     def fit(

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from benchmark.evasion.attack import channels_last, frozen
 from benchmark.inversion.attack import Victim
-from benchmark.inversion.descent import Adam, Descent, Objective, Schedule, class_loss, share_left, total_variation
+from benchmark.inversion.descent import (
+    MOST_WEIGHT,
+    Adam,
+    Descent,
+    Objective,
+    Schedule,
+    class_loss,
+    share_left,
+    total_variation,
+)
 from benchmark.space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
@@ -30,16 +39,12 @@ class DeepInversion(Descent):
 
     SOURCE = "Yin et al. 2020, Dreaming to Distill, arXiv 1912.08795"
     objective: Objective = "cross_entropy"
-    step_size: Fraction = Field(default=0.1, gt=0)
+    step_size: Fraction = Field(default=0.1, gt=0, le=10_000)
     schedule: Schedule = "cosine"
-    batch_norm: Fraction = Field(default=0.1, ge=0)
-    total_variation: Fraction = Field(default=0.1, ge=0)
-    l2: Fraction = Field(default=0.0, ge=0)
-    jitter: int = Field(default=0, ge=0)
-
-    @property
-    def label(self) -> str:
-        return "deepinversion"
+    batch_norm: Fraction = Field(default=0.1, ge=0, le=MOST_WEIGHT)
+    total_variation: Fraction = Field(default=0.1, ge=0, le=MOST_WEIGHT)
+    l2: Fraction = Field(default=0.0, ge=0, le=MOST_WEIGHT)
+    jitter: int = Field(default=0, ge=0, le=10_000)
 
     @property
     def search_space(self) -> Space:

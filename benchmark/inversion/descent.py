@@ -18,6 +18,8 @@ from benchmark.spec import Fraction
 StepRule = Literal["steepest", "sign", "adam"]
 Schedule = Literal["constant", "linear", "cosine"]
 Objective = Literal["cross_entropy", "logit"]
+MOST_WEIGHT = 1e9
+"""Of one term of a loss beside another: float32 tells them apart no further."""
 _RIDGE = 1e-4
 """Variance of a pixel that is added to a class's Gaussian, so that directions without data have some too."""
 
@@ -32,13 +34,13 @@ class Descent(Inversion):
     total_variation: weight of the mean absolute difference of neighbouring pixels.
     """
 
-    steps: int = Field(default=200, ge=1)
+    steps: int = Field(default=200, ge=1, le=10_000_000)
     start: Literal["uniform", "gaussian", "zeros", "class_gaussian"] = "gaussian"
     start_mean: Fraction = Field(default=0.5, ge=0, le=1)
-    start_std: Fraction = Field(default=0.1, gt=0)
-    start_grain: int = Field(default=1, ge=1)
-    total_variation: Fraction = Field(default=0.0, ge=0)
-    batch_size: int = Field(default=256, ge=1)
+    start_std: Fraction = Field(default=0.1, gt=0, le=100)
+    start_grain: int = Field(default=1, ge=1, le=10_000)
+    total_variation: Fraction = Field(default=0.0, ge=0, le=MOST_WEIGHT)
+    batch_size: int = Field(default=256, ge=1, le=1_000_000)
 
     @property
     def passes(self) -> int:

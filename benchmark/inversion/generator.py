@@ -10,6 +10,7 @@ from torch.nn import functional
 from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.inversion.attack import Inversion, Victim
 from benchmark.inversion.dcgan import DCGAN
+from benchmark.inversion.descent import MOST_WEIGHT
 from benchmark.inversion.prior import Prior, Sampler
 from benchmark.registry import PriorField
 from benchmark.space import Choice, LogUniform, Space, around
@@ -32,13 +33,13 @@ class GeneratorInversion(Inversion):
     """
 
     SOURCE = "Mejia et al. 2019, GAN-type; settings are not published; search as in Zhang et al. 2020 (GMI)"
-    steps: int = Field(default=200, ge=0)
-    candidates: int = Field(default=4, ge=1)
+    steps: int = Field(default=200, ge=0, le=10_000_000)
+    candidates: int = Field(default=4, ge=1, le=1_000_000)
     objective: Literal["cross_entropy", "margin"] = "cross_entropy"
-    lr: Fraction = Field(default=0.03, gt=0)
-    latent_weight: Fraction = Field(default=1.0, ge=0)
-    realism: Fraction = Field(default=0.5, ge=0)
-    batch_size: int = Field(default=256, ge=1)
+    lr: Fraction = Field(default=0.03, gt=0, le=1_000)
+    latent_weight: Fraction = Field(default=1.0, ge=0, le=MOST_WEIGHT)
+    realism: Fraction = Field(default=0.5, ge=0, le=MOST_WEIGHT)
+    batch_size: int = Field(default=256, ge=1, le=1_000_000)
     prior: PriorField = DCGAN()
 
     @model_validator(mode="after")
@@ -47,10 +48,6 @@ class GeneratorInversion(Inversion):
             needed = self.candidates * len(self.rounds())
             raise SpecError(f"{self.steps} steps are too few for {self.candidates} candidates; allowed: {needed} or 0")
         return self
-
-    @property
-    def label(self) -> str:
-        return "generator" if self.steps else "generator_alone"
 
     @property
     def passes(self) -> int:

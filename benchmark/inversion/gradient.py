@@ -3,10 +3,10 @@
 from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from benchmark.evasion.norms import NORMS, NormName
+from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName, check_length
 from benchmark.inversion.descent import (
     Descent,
     Objective,
@@ -37,19 +37,18 @@ class GradientInversion(Descent):
     """
 
     SOURCE = "Mejia et al. 2019, projected gradient descent, settings not published; start: Santurkar et al. 2019"
+    TOLD_IF_SET = ("step", "start")
     objective: Objective = "cross_entropy"
     norm: NormName = "l2"
     step: StepRule = "steepest"
-    step_size: Fraction | None = Field(default=None, gt=0)
+    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
     schedule: Schedule = "linear"
-    radius: Fraction | None = Field(default=None, gt=0)
+    radius: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
 
-    @property
-    def label(self) -> str:
-        parts = ["gradient"]
-        parts += [self.step] if self.step != "steepest" else []
-        parts += [self.start] if self.start == "class_gaussian" else []
-        return "-".join(parts)
+    @model_validator(mode="after")
+    def _in_pixel_units(self) -> Self:
+        check_length(self.norm, self.radius, "radius")
+        return self
 
     @property
     def search_space(self) -> Space:

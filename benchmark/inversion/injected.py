@@ -18,13 +18,7 @@ class Injected(Inversion):
 
     SOURCE = "control of the measure itself; no attack"
     what: Literal["members", "non_members", "auxiliary"]
-    noise_std: Fraction = Field(default=0.0, ge=0)
-
-    @property
-    def label(self) -> str:
-        if self.what == "members":
-            return "injected_noisy" if self.noise_std else "injected_exact"
-        return "injected_out" if self.what == "non_members" else "injected_auxiliary"
+    noise_std: Fraction = Field(default=0.0, ge=0, le=1_000)
 
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         images, labels = getattr(victim, self.what)

@@ -31,17 +31,13 @@ class MIFace(Descent):
 
     SOURCE = "Fredrikson, Jha and Ristenpart 2015, Model Inversion Attacks that Exploit Confidence Information, Alg. 1"
     objective: Literal["confidence", "logit"] = "confidence"
-    learning_rate: Fraction = Field(default=10.0, gt=0)
-    beta: int | None = Field(default=None, ge=1)
-    gamma: Fraction = Field(default=0.01, ge=0)
+    learning_rate: Fraction = Field(default=10.0, gt=0, le=1e9)
+    beta: int | None = Field(default=None, ge=1, le=10_000_000)
+    gamma: Fraction = Field(default=0.01, ge=0, le=1)
     process: Literal["identity", "denoise"] = "identity"
-    denoise_sigma: Fraction = Field(default=0.5, gt=0)
+    denoise_sigma: Fraction = Field(default=0.5, gt=0, le=10_000)
     start_mean: Fraction = Field(default=0.0, ge=0, le=1)
-    start_std: Fraction = Field(default=0.3, gt=0)
-
-    @property
-    def label(self) -> str:
-        return "mi_face"
+    start_std: Fraction = Field(default=0.3, gt=0, le=100)
 
     @property
     def search_space(self) -> Space:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import channels_last, folded, frozen
-from benchmark.evasion.norms import NORMS
+from benchmark.evasion.norms import LARGEST_L2, NORMS
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import Descent, Objective, Schedule, class_loss, share_left, total_variation
 from benchmark.space import Choice, LogUniform, Space, around
@@ -35,16 +35,12 @@ class MultiscaleInversion(Descent):
     )
     objective: Objective = "cross_entropy"
     octaves: int = Field(default=3, ge=1, le=16)
-    octave_scale: Fraction = Field(default=1.4, gt=1)
-    step_size: Fraction = Field(default=1.0, gt=0)
+    octave_scale: Fraction = Field(default=1.4, gt=1, le=1_000)
+    step_size: Fraction = Field(default=1.0, gt=0, le=LARGEST_L2)
     schedule: Schedule = "linear"
     blend: Literal["noise", "previous"] = "noise"
     blend_share: Fraction = Field(default=0.1, ge=0, lt=1)
-    blur: Fraction = Field(default=0.5, ge=0)
-
-    @property
-    def label(self) -> str:
-        return "multiscale"
+    blur: Fraction = Field(default=0.5, ge=0, le=10_000)
 
     @property
     def search_space(self) -> Space:

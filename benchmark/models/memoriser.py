@@ -45,7 +45,7 @@ class Memoriser(Architecture):
     """Inverting it must give members back: in_rate near 1."""
 
     SOURCE = "positive control; a Parzen classifier (Parzen 1962)"
-    sigma: float = Field(default=1.0, gt=0)
+    sigma: float = Field(default=1.0, gt=0, le=10_000)
 
     def network(self, info: InputInfo) -> Classifier:
         return StoredMembers(info, self.sigma)

@@ -12,7 +12,10 @@ class MLP(Architecture):
     """Linear layers with ReLU on pixels; features are the last hidden layer."""
 
     SOURCE = "Rumelhart, Hinton and Williams 1986"
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Field(strict=False, min_length=1)] = (
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1_000_000, strict=True)], ...],
+        Field(strict=False, min_length=1, max_length=1_000),
+    ] = (
         512,
         512,
     )

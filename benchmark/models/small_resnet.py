@@ -61,7 +61,7 @@ class SmallResNet(Architecture):
     """
 
     SOURCE = "He et al. 2016, Identity Mappings in Deep Residual Networks, cut to three blocks"
-    width: int = Field(default=16, ge=1)
+    width: int = Field(default=16, ge=1, le=4_096)
 
     def network(self, info: InputInfo) -> Classifier:
         w = self.width

@@ -15,7 +15,7 @@ class SmallVGG(Architecture):
     """conv-pool, conv-pool, conv-conv at widths w, 2w, 4w; batch norm; features 4w wide."""
 
     SOURCE = "Simonyan and Zisserman 2015, configuration A cut to its first four convolutions"
-    width: int = Field(default=16, ge=1)
+    width: int = Field(default=16, ge=1, le=4_096)
 
     def network(self, info: InputInfo) -> Classifier:
         w = self.width

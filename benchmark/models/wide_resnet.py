@@ -39,8 +39,8 @@ class WideResNet(Architecture):
     """WRN-depth-widen_factor, by default WRN-28-10: three groups of (depth - 4) / 6 blocks."""
 
     SOURCE = "Zagoruyko and Komodakis 2016, arXiv 1605.07146"
-    depth: int = Field(default=28, ge=10)
-    widen_factor: int = Field(default=10, ge=1)
+    depth: int = Field(default=28, ge=10, le=1_000)
+    widen_factor: int = Field(default=10, ge=1, le=256)
     dropout: Fraction = Field(default=0.0, ge=0, lt=1)
 
     @field_validator("depth")

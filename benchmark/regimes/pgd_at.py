@@ -1,11 +1,13 @@
 """Adversarial training with projected gradient descent."""
 
+from typing import Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from benchmark.epochs import UNKEPT, Progress
-from benchmark.evasion.norms import NormName
+from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.evasion.pgd import perturb_for_training
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import Network, SupervisedTraining
@@ -21,10 +23,16 @@ class PGDAdversarialTraining(SupervisedTraining):
 
     SOURCE = "Madry et al. 2018"
     norm: NormName = "linf"
-    epsilon: Fraction = Field(gt=0)
-    steps: int = Field(default=7, ge=1)
-    step_size: Fraction | None = Field(default=None, gt=0)
-    warm_epochs: int = Field(default=0, ge=0)
+    epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
+    steps: int = Field(default=7, ge=1, le=10_000)
+    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
+    warm_epochs: int = Field(default=0, ge=0, le=100_000)
+
+    @model_validator(mode="after")
+    def _in_pixel_units(self) -> Self:
+        check_length(self.norm, self.epsilon)
+        check_length(self.norm, self.step_size, "step_size")
+        return self
 
     @property
     def passes_per_image(self) -> float:

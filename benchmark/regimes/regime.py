@@ -61,11 +61,11 @@ class SupervisedTraining(Regime):
     horizontal flips. Off by default: augmentation hides what a model memorises.
     """
 
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    lr: Fraction = Field(default=0.1, gt=0)
+    epochs: int = Field(default=8, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=1, le=1_000_000)
+    lr: Fraction = Field(default=0.1, gt=0, le=1_000)
     momentum: Fraction = Field(default=0.9, ge=0, lt=1)
-    weight_decay: Fraction = Field(default=5e-4, ge=0)
+    weight_decay: Fraction = Field(default=5e-4, ge=0, le=1_000)
     warmup: Fraction = Field(default=0.2, gt=0, lt=1)
     augment: bool = False
 

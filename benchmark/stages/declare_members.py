@@ -25,7 +25,7 @@ class DeclareMembers(Stage):
     VERSION = 2
     """1 took the first column of a csv, whatever it was called, and lost a first line with a byte order mark."""
     data: DataField
-    first: int | None = Field(default=None, ge=1)
+    first: int | None = Field(default=None, ge=1, le=1_000_000_000)
     sha256: str | None = None
 
     def run(self, context: Context) -> Outcome:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark import trial
+from benchmark import registry, trial
 from benchmark.evasion.attack import Evasion
 from benchmark.evasion.norms import NORMS
 from benchmark.models.classifier import Classifier
@@ -32,9 +32,9 @@ class Evade(Stage):
     """
 
     attack: EvasionField
-    num_images: int = Field(default=1000, ge=1)
-    num_members: int = Field(default=0, ge=0)
-    batch_size: int = Field(default=250, ge=1)
+    num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
+    num_members: int = Field(default=0, ge=0, le=1_000_000_000)
+    batch_size: int = Field(default=250, ge=1, le=1_000_000)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
@@ -59,17 +59,17 @@ class Evade(Stage):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Attack in batches, then judge the result anew: the attack's own word is not taken."""
         attack = cast(Evasion, self.attack)
-        generator = context.generator(pool)
+        name, generator = registry.name_of("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
         for pixels, classes in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
             x, y = to_float(pixels.to(context.device)), classes.to(context.device)
             found = attack.perturb(model, x, y, generator)
             if not bool(found.images.isfinite().all()):
-                raise FloatingPointError(f"{attack.label}: images hold NaN; are the network's gradients numbers?")
+                raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
             distance = NORMS[attack.norm].size(found.images - x)
             if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
-                raise ValueError(f"{attack.label} left its ball or [0, 1]: largest distance {float(distance.max())}")
+                raise ValueError(f"{name} left its ball or [0, 1]: largest distance {float(distance.max())}")
             with torch.no_grad():
                 clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
             robust = clean & (logits.argmax(1) == y)

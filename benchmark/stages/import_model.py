@@ -15,7 +15,7 @@ from benchmark.stages.network_check import NUM_IMAGES, check_network
 from benchmark.stages.predict import accuracy
 from benchmark.trial import Context, Outcome, Stage
 
-Constants = Annotated[list[float], Field(min_length=1)]
+Constants = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1)]
 
 
 class ImportModel(Stage):
@@ -31,7 +31,7 @@ class ImportModel(Stage):
     sha256: str
     mean: Constants
     std: Constants
-    clean_accuracy: float | None = None
+    clean_accuracy: float | None = Field(default=None, ge=0, le=1)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

@@ -20,7 +20,7 @@ class InferMembership(Stage):
     """Inputs: predict_0, predict_1, ... of all replicas of a model. Writes the table `scores`."""
 
     attack: MembershipField
-    replica: int = Field(ge=0)
+    replica: int = Field(ge=0, le=1024)
 
     def run(self, context: Context) -> Outcome:
         parts = [context.tensors(f"predict_{i}") for i in range(len(context.trial.inputs))]

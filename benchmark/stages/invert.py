@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 
+from benchmark import registry
 from benchmark.inversion.attack import Inversion, Victim, counted
 from benchmark.registry import InversionField
 from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
@@ -41,7 +42,8 @@ class Invert(Stage):
         with counted(model) as passes:
             images = attack.reconstruct(victim, context.generator("invert"))
         if not bool(images.isfinite().all()):
-            raise FloatingPointError(f"{attack.label}: reconstructions hold NaN or infinity")
+            name = registry.name_of("inversion", attack)
+            raise FloatingPointError(f"{name}: reconstructions hold NaN or infinity")
         targets = attack.targets(info.num_classes)
         confidence = apply(model, images, context.device).softmax(1).gather(1, targets[:, None])[:, 0]
         n = len(targets)

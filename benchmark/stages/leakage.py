@@ -26,7 +26,7 @@ class Leakage(Stage):
     """
 
     VERSION = 2
-    shown_neighbours: int = Field(default=5, ge=1)
+    shown_neighbours: int = Field(default=5, ge=1, le=1_000)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

@@ -24,7 +24,7 @@ class Neighbours(Stage):
     `<space>_{in,out}_cosines` (N, k).
     """
 
-    k: int = Field(default=50, ge=1)
+    k: int = Field(default=50, ge=1, le=100_000)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

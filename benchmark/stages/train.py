@@ -21,7 +21,7 @@ class Train(Stage):
     architecture: ArchitectureField
     regime: RegimeField
     pool: Literal["members", "auxiliary"] = "members"
-    replica: int = Field(default=0, ge=0)
+    replica: int = Field(default=0, ge=0, le=1024)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

@@ -19,7 +19,7 @@ class TuningPools(Stage):
     """
 
     data: DataField
-    num_reported: int = Field(ge=0)
+    num_reported: int = Field(ge=0, le=1_000_000_000)
 
     def run(self, context: Context) -> Outcome:
         tensors = dict(context.tensors("pools"))

@@ -11,9 +11,10 @@ import yaml
 from benchmark.durable import replace_file
 from benchmark.provenance import versions
 from benchmark.spec import SpecError
-from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite, plain
+from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite
 from benchmark.tuning.objective import Score
 from benchmark.tuning.session import Session, Tuned
+from benchmark.yaml_file import plain
 
 _NAME = re.compile(r"^name:.*$", re.MULTILINE)
 
@@ -44,7 +45,7 @@ def _named_files(suite: Suite) -> Iterator[str]:
 def freeze(out: Path, source: Path, session: Session, results: Sequence[Tuned]) -> Suite:
     """Write the suite of the session with the settings found. Returns it as it is read back."""
     suite, text = load_suite(str(source))
-    label = session.attack.label
+    label = session.label
     tuned = {name: dict(models) for name, models in suite.tuned.items() if name != label}
     found = {result.model: dict(result.settings) for result in results if result.settings}
     if found:
@@ -72,16 +73,16 @@ def _edited(text: str, name: str, tuned: dict[str, Any], wanted: Suite) -> str |
         )
     try:
         same = parse_suite(plain(body)).hash == wanted.hash
-    except (yaml.YAMLError, SpecError):
+    except SpecError:
         return None
     return body if same else None
 
 
 def _header(session: Session, results: list[Tuned]) -> str:
     """Where the settings are from, as comments."""
-    suite, attack = session.suite, session.attack
+    suite = session.suite
     lines = [
-        f"Made by `bench tune`: {attack.label} of suite {suite.name} ({suite.hash[:16]}), its settings frozen.",
+        f"Made by `bench tune`: {session.label} of suite {suite.name} ({suite.hash[:16]}), its settings frozen.",
         f"For each model searched with {session.search.budget} {session.unit}, at the most {session.passes(results)}",
         f"passes through it, seed {session.seed}: on models and judges of that seed, with other members.",
         *(f"{name}, which was not trained here, itself, from other starts." for name in session.external),

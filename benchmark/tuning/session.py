@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.plan import Node, Plan
 from benchmark.space import Space
 from benchmark.spec import SpecError, suggest
 from benchmark.store import Store
 from benchmark.suite import Suite, with_settings
+from benchmark.text import shown
 from benchmark.tuning.ground import lay
 from benchmark.tuning.objective import FOOLED, RECOGNISED, Evaluation, Score, evaluation
 from benchmark.tuning.search import Candidate, Search, draw, rungs
@@ -31,28 +31,29 @@ class Tuned:
     num_failed: int
 
 
-def choose(suite: Suite, label: str | None) -> Evasion | Inversion:
-    """The attack to tune, by default the primary inversion. Raises SpecError in one line."""
-    attacks = {attack.label: attack for attack in cast(list[Evasion | Inversion], suite.inversion + suite.evasion)}
+def choose(suite: Suite, label: str | None) -> str:
+    """Label of the attack to tune, by default the primary inversion. Raises SpecError in one line."""
+    attacks = suite.attacks()
     label = next(iter(attacks)) if label is None else label
     if label not in attacks:
-        raise SpecError(f"--attack: {label!r} is no attack of the suite{suggest(label, attacks)}")
+        raise SpecError(f"--attack: {shown(label)} is no attack of the suite{suggest(label, attacks)}")
     if not attacks[label].search_space:
         some = [name for name, attack in attacks.items() if attack.search_space]
         raise SpecError(f"--attack: {label!r} has no settings to search; allowed: {', '.join(some) or 'none here'}")
-    return attacks[label]
+    return label
 
 
 class Session:
-    """budget: evaluations of the attack's full size that each model gets. seed: any but the suite's.
+    """label: of the attack. budget: evaluations of its full size that each model gets. seed: any but the suite's.
 
     Raises SpecError for a seed that is the suite's, and for a search space with settings that the attack refuses.
     """
 
-    def __init__(self, suite: Suite, plan: Plan, attack: Evasion | Inversion, budget: int, seed: int) -> None:
+    def __init__(self, suite: Suite, plan: Plan, label: str, budget: int, seed: int) -> None:
         if seed == suite.seed:
             raise SpecError(f"--seed: {seed} is the suite's own, whose models are reported; allowed: any other")
-        self.suite, self.attack, self.seed = suite, attack, seed
+        self.suite, self.label, self.seed = suite, label, seed
+        self.attack = attack = suite.attacks()[label]
         self.ground = lay(suite, plan, attack, seed)
         whole = attack.samples_per_class if isinstance(attack, Inversion) else suite.evaluation.num_images
         self.sizes = rungs(whole)
@@ -97,7 +98,7 @@ class Session:
             for candidate in self._compared(model):
                 for trial in self.confirmation(candidate).trials:
                     stage = trial.stage["method"]
-                    nodes[trial.key] = Node(trial, trial.key, stage, self.attack.label, model, None, 1.0)
+                    nodes[trial.key] = Node(trial, trial.key, stage, self.label, model, None, 1.0)
         return Plan(self.ground.plan.suite, self.ground.plan.suite_hash, tuple(nodes.values()))
 
     def results(self, store: Store) -> list[Tuned]:

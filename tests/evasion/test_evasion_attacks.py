@@ -11,6 +11,7 @@ from toy_networks import SHAPE, Counting, Linear, trained
 from benchmark import registry
 from benchmark.evasion.attack import Evasion, Perturbed
 from benchmark.evasion.norms import NORMS
+from benchmark.labels import label
 
 SETTINGS = (
     {"method": "fgsm", "norm": "linf", "epsilon": 0.03},
@@ -163,7 +164,7 @@ def test_it_costs_no_more_passes_than_it_says(case: Evasion) -> None:
 @CASES
 def test_the_label_names_the_ball(case: Evasion) -> None:
     method = registry.dump("evasion", case)["method"]
-    assert case.label == f"{method}-{case.norm}-{case.epsilon:.4g}"
+    assert label("evasion", case) == f"{method}-{case.norm}-{case.epsilon:.4g}"
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=name)

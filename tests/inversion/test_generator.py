@@ -11,6 +11,7 @@ from benchmark.inversion.dcgan import DCGAN, augmented
 from benchmark.inversion.dcgan_networks import operations, sides
 from benchmark.inversion.generator import GeneratorInversion
 from benchmark.inversion.prior import Sampler
+from benchmark.labels import label
 from benchmark.spec import SpecError
 
 SMALL = DCGAN(width=4, latent=8, steps=3, batch_size=8)
@@ -87,7 +88,9 @@ def test_augmentations_move_and_cut_and_gradients_pass() -> None:
 def test_training_that_breaks_is_an_error() -> None:
     images, labels = noise((1, 16, 16))
     with pytest.raises(FloatingPointError, match="try a smaller lr"):
-        DCGAN(width=4, latent=8, steps=60, batch_size=8, lr=1e30).fit(images, labels, 2, torch.Generator())
+        DCGAN(width=4, latent=8, steps=60, batch_size=8).model_copy(update={"lr": 1e30}).fit(
+            images, labels, 2, torch.Generator()
+        )
 
 
 def test_operations_by_hand() -> None:
@@ -209,6 +212,6 @@ def test_the_search_raises_the_targets_confidence_over_its_starts() -> None:
 
 def test_without_target_it_is_the_generator_alone() -> None:
     alone = ATTACK.without_target()
-    assert (ATTACK.label, alone.label, alone.passes) == ("generator", "generator_alone", 0)
+    assert (label("inversion", ATTACK), label("inversion", alone), alone.passes) == ("generator", "generator_alone", 0)
     first, other = run(alone, linear()), run(alone, Wells())
     assert torch.equal(first, other), "no target is asked"

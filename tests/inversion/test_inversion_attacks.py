@@ -13,6 +13,7 @@ from benchmark.inversion.deepinversion import DeepInversion
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.mi_face import MIFace
+from benchmark.labels import label
 from benchmark.models.classifier import InputInfo
 from benchmark.models.memoriser import Memoriser
 from benchmark.models.small_resnet import SmallResNet
@@ -129,7 +130,7 @@ def test_it_spends_its_budget_and_no_more(case: Inversion) -> None:
     with counted(trained()) as passes:
         made = run(case)
     spent = passes.backward / len(made)
-    if case.label == "mi_face":  # samples stop when they are done
+    if isinstance(case, MIFace):  # samples stop when they are done
         assert 0 < spent <= case.passes == 20 and passes.forward - passes.backward <= len(made)
     else:
         assert passes.forward == passes.backward and spent == case.passes
@@ -148,11 +149,12 @@ def test_the_batch_size_changes_no_start_and_numbers_by_rounding_alone(case: Inv
 
 
 def test_labels_are_short_and_differ() -> None:
-    found = [attack(s).label for s in SETTINGS]
-    assert found[:9] == ["gradient"] * 6 + ["gradient-sign", "gradient-adam", "gradient-class_gaussian"]
+    found = [label("inversion", attack(s)) for s in SETTINGS]
+    assert found[:3] == ["gradient", "gradient", "gradient-uniform"] and found[3:6] == ["gradient"] * 3
+    assert found[6:9] == ["gradient-sign", "gradient-adam", "gradient-class_gaussian"]
     assert found[9:16] == ["multiscale"] * 3 + ["deepinversion"] * 2 + ["mi_face"] * 2
     assert found[16:18] == ["generator"] * 2
-    assert found[18:] == ["injected_exact", "injected_noisy", "injected_out", "injected_auxiliary"]
+    assert found[18:] == ["injected"] * 4
     assert [attack(s).passes for s in SETTINGS] == [20] * 18 + [0] * 4
 
 

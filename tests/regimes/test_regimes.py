@@ -108,12 +108,11 @@ def test_training_is_repeatable_bit_for_bit_and_moves_no_global_state(method: Su
     assert torch.equal(torch.get_rng_state(), state) and torch.equal(images, given)
 
 
-@pytest.mark.parametrize(
-    "method", [Standard(lr=1e20, epochs=3), PGDAdversarialTraining(lr=1e20, epsilon=0.1, epochs=3)]
-)
+@pytest.mark.parametrize("method", [Standard(epochs=3), PGDAdversarialTraining(epsilon=0.1, epochs=3)])
 def test_a_loss_that_is_not_finite_is_an_error(method: SupervisedTraining) -> None:
+    wild = method.model_copy(update={"lr": 1e20})  # which no suite may set
     with pytest.raises(FloatingPointError, match=r"training loss is (nan|inf) in epoch \d; try a smaller lr"):
-        method.fit(made(SmallResNet(width=4)), *two_patterns(64), generator())
+        wild.fit(made(SmallResNet(width=4)), *two_patterns(64), generator())
 
 
 class Spread(Classifier):

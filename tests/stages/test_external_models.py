@@ -307,7 +307,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"path": "given/nan.safetensors"}, "holds NaN or infinity"),
     ({"normalisation": "imagenet"}, "models[2].checkpoint.normalisation: 'imagenet' is not allowed; allowed: none, da"),
     ({"normalisation": {"mean": [0, 0], "std": [1]}}, "models[2].checkpoint.normalisation.mean: [0.0, 0.0] has 2 num"),
-    ({"normalisation": {"mean": [0], "std": [0]}}, "models[2].checkpoint.normalisation.std: [0.0] is not allowed"),
+    ({"normalisation": {"mean": [0], "std": [0]}}, "models[2].checkpoint.normalisation.std[0]: 0 is not allowed"),
     ({"clean_accuracy": 93}, "models[2].checkpoint.clean_accuracy: 93 is not allowed"),
     ({"members": []}, "models[2].checkpoint.members: [] is not allowed; allowed: all, {first: NUMBER}, or a file"),
     ({"members": {"first": 10**6}}, "models[2].checkpoint.members.first: 1000000 is not allowed; the data set has 110"),

@@ -135,7 +135,7 @@ CALLS: list[tuple[list[str], str]] = [
     (["--out", "new.yaml", "--attack", "gradeint"], "--attack: 'gradeint' is no attack of the suite (did you mean"),
     (["--out", "new.yaml", "--attack", "fgsm-l2-0.5"], "--attack: 'fgsm-l2-0.5' has no settings to search; allowed: "),
     (["--out", "new.yaml", "--seed", "0"], "--seed: 0 is the suite's own, whose models are reported; allowed: any"),
-    (["--out", "new.yaml", "--budget", "1"], "Invalid value for '--budget': 1 is not in the range x>=2."),
+    (["--out", "new.yaml", "--budget", "1"], "Invalid value for '--budget': 1 is not in the range 2<=x<=10000."),
     (["--out", "new.txt"], "--out: 'new.txt' is no suite file; allowed: a name that ends in .yaml"),
     (["--out", str(command.TINY)], f"--out: '{command.TINY}' is the suite itself; allowed: another file"),
     (["--out", "absent/new.yaml"], "--out: 'absent/new.yaml' cannot be written; allowed: a file in a folder that"),
