@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,11 +118,10 @@ def test_a_module_that_is_loading_cannot_swallow_it(tmp_path: Path, swallowing: 
     mine.write_text(f"import sys\nsys.path.append({str(tmp_path)!r})\nimport a_slow_module\n")
     (tmp_path / "a_slow_module.py").write_text(
         f"import pathlib, time\npathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
-        f"try:\n    time.sleep(20)\n{swallowing}\n"
+        f"try:\n    time.sleep(3)\n{swallowing}\n"
     )
-    begin = time.monotonic()
     code, output, errors = stop(tmp_path, "list", "--include", mine)
-    assert (code, output, errors) == (130, "", f"{interrupts.SAID}\n") and time.monotonic() - begin < 15
+    assert (code, output, errors) == (130, "", f"{interrupts.SAID}\n")
 
 
 def ignore() -> None:
