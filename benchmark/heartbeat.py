@@ -56,10 +56,13 @@ def alive(storage: Storage, name: str) -> bool:
 
 
 def _lives(name: str, record: Mapping[str, Any]) -> bool:
+    return not _has_ended(name) and abs(time.time() - float(record["time"])) < STALE_S
+
+
+def _has_ended(name: str) -> bool:
+    """Is its process gone? Known of this machine only."""
     where, _, process = name.rpartition("-")
-    if where == machine() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
-        return False
-    return abs(time.time() - float(record["time"])) < STALE_S
+    return where == machine() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists()
 
 
 def clear_dead(storage: Storage) -> None:
@@ -68,9 +71,8 @@ def clear_dead(storage: Storage) -> None:
         name = file.removesuffix(".json")
         value = record(storage, f"running/{file}") if _NAME.fullmatch(name) else None
         with contextlib.suppress(*UNREADABLE, StoreFull):
-            if value is not None and not _lives(name, value):
-                if name.startswith(machine()) or time.time() - float(value["time"]) > _FORGOTTEN_S:
-                    storage.remove(f"running/{file}")
+            if value is not None and (_has_ended(name) or time.time() - float(value["time"]) > _FORGOTTEN_S):
+                storage.remove(f"running/{file}")
 
 
 @dataclass

@@ -46,6 +46,14 @@ def without_ray(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(folder / "no_ray"), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
+def shadowed(folder: Path) -> None:
+    """Files and folders there that are called as modules are which workers need."""
+    for name in ("benchmark", "torch", "random", "yaml", "pickle", "selectors"):
+        (folder / f"{name}.py").write_text("raise RuntimeError('not from the current folder')\n")
+    (folder / "leaderboard").mkdir()
+    (folder / "leaderboard" / "__init__.py").write_text("raise RuntimeError('not from the current folder')\n")
+
+
 def call(*arguments: str | Path) -> Result:
     """The same in this process, where torch is loaded already."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments])

@@ -163,13 +163,13 @@ class LocalExecutor:
 def _start(threads: int) -> _Worker:
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_serve, args=(theirs, threads), daemon=True, name="bench-worker")
-    resource_tracker.ensure_running()  # which unblocks all signals when it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in the worker too, until it ignores it
-    try:
-        with _no_modules_of_the_current_folder():
+    with _no_modules_of_the_current_folder():
+        resource_tracker.ensure_running()  # a process too; it unblocks all signals when it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in the worker as well, until it ignores it
+        try:
             process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     theirs.close()  # so that the worker's death closes the pipe
     return _Worker(process, ours)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import toy
+from command import shadowed
 
 from benchmark.devices import resolved
 from benchmark.executors import Finished, local
@@ -24,8 +25,11 @@ def drain(executor: LocalExecutor, count: int) -> dict[str, Finished]:
     return finished
 
 
-def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path) -> None:
-    """One pool for all of it, since each worker loads torch."""
+def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pool for all of it, since each worker loads torch. In a folder whose modules are nobody's business."""
+    (tmp_path / "current").mkdir()
+    shadowed(tmp_path / "current")
+    monkeypatch.chdir(tmp_path / "current")
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     plan = toy.diamonds(3)
     run(plan, here, toy.Inline, toy.settings(here))
@@ -89,6 +93,17 @@ def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch: pytest.MonkeyPatch, vi
     assert gpu_ids(Settings("r")) == [] and resolved("auto") == "cpu" and resolved("cuda:0") == "cuda:0"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert gpu_ids(Settings("r")) == [0] and resolved("auto") == "cuda"
+
+
+def test_what_a_worker_starts_looks_where_it_always_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with local._no_modules_of_the_current_folder():
+        assert os.environ["PYTHONSAFEPATH"]
+    assert "PYTHONSAFEPATH" not in os.environ
+    monkeypatch.setenv("PYTHONSAFEPATH", "mine")
+    with local._no_modules_of_the_current_folder():
+        assert os.environ["PYTHONSAFEPATH"] == "mine"
+    assert os.environ["PYTHONSAFEPATH"] == "mine"
 
 
 def test_neither_ray_nor_torch_is_loaded_for_a_local_run() -> None:

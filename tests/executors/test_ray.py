@@ -1,11 +1,13 @@
 """Ray gives the same rows, reports lost workers, uses its processes again, and leaves nothing behind."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toy
+from command import shadowed
 
 import benchmark.executors.ray as ray_executor
 from benchmark.executors import Finished
@@ -19,10 +21,17 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
-    """One Ray for all tests here: it takes seconds to start."""
+    """One Ray for all tests here: it takes seconds to start. In a folder whose modules are nobody's business."""
     home = Path.home() / ".ray"
     before = sorted(home.rglob("*")) if home.exists() else []
-    with RayExecutor(toy.settings(Store(tmp_path_factory.mktemp("ray"))), slots=2) as executor:
+    folder, where = tmp_path_factory.mktemp("current"), Path.cwd()
+    shadowed(folder)
+    os.chdir(folder)
+    try:
+        executor = RayExecutor(toy.settings(Store(tmp_path_factory.mktemp("ray"))), slots=2)
+    finally:
+        os.chdir(where)
+    with executor:
         yield executor
     assert (sorted(home.rglob("*")) if home.exists() else []) == before, "no token is left in the home folder"
 
