@@ -27,6 +27,7 @@ from benchmark.shapes import is_failure, is_heartbeat, is_row, odd_provenance, o
 from benchmark.stages.samples import SCHEMA, cubes
 from benchmark.store import CorruptArtifact, Store
 from benchmark.trial import Outcome, Row, Trial
+from leaderboard import pictures, sheets
 
 STEERING = "\x1b[2J\x1b]8;;http://evil\x1b\\A\x1b]8;;\x1b\\\rB\u202eC[link=http://evil]D[/link][red]E\ud800"
 ROW: dict[str, Any] = {
@@ -272,3 +273,27 @@ def test_folders_and_buckets_alike(
     assert store.failures() == {} and store.unsound_records() == [f"failures/{'a' * 64}.json", "running/m-1.json"]
     store.storage.write(f"leases/{trial.key}.json", b"[" * 10**5)
     assert Leases(store.storage, "me").take(trial.key)
+
+
+def _png(width: int, height: int) -> bytes:
+    return (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+        + width.to_bytes(4, "big")
+        + height.to_bytes(4, "big")
+        + b"\x08"
+        + b"\0" * 8
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [_png(60_000, 60_000), _png(1, 2**31), _png(0, 5), _png(28, 28)[:12], _png(28, 28) + b"\0" * 9_000_000, b""],
+)
+def test_pictures_that_no_data_set_has_are_not_shown(content: bytes) -> None:
+    assert pictures.png(_png(224, 224)) and pictures.png(content) is None
+
+
+def test_a_sheet_has_bounds() -> None:
+    sheet = sheets.Sheet([sheets.Line(("a",), [sheets.Cell(None)] * 40)] * 40)
+    with pytest.raises(ValueError, match=r"allowed: fewer classes or models .*--scale"):
+        sheets.draw(sheet, 64)
