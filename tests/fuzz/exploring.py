@@ -29,8 +29,8 @@ class Found:
     case: Any
 
 
-def explore(surface: Surface, folder: Path, seed: int, seconds: float | None = None) -> list[Found]:
-    """The faults of a surface.
+def explore(surface: Surface, folder: Path, seed: int, seconds: float | None = None) -> tuple[list[Found], int]:
+    """The faults of a surface, and how many inputs were tried.
 
     folder: each input gets an empty one of this name; the input at hand is kept beside it, should the process die.
     seconds: of CPU time; default: the surface's number of examples, the same on every machine.
@@ -42,13 +42,13 @@ def explore(surface: Surface, folder: Path, seed: int, seconds: float | None = N
         number += 1
         if explorer.finished and (seconds is None or time.process_time() - began > seconds):
             break
-    return list(explorer.found.values())
+    return list(explorer.found.values()), explorer.inputs
 
 
 class _Explorer:
     def __init__(self, surface: Surface, folder: Path) -> None:
         self.surface, self.folder, self.found = surface, folder, dict[str, Found]()
-        self.finished = False
+        self.finished, self.inputs = False, 0
         self._at_hand: str | None = None
         self._began = 0.0
 
@@ -71,6 +71,7 @@ class _Explorer:
     def _once(self, case: Any) -> None:
         if self._at_hand is not None and time.process_time() - self._began > _SHRINK_S:
             return
+        self.inputs += 1
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.folder.with_suffix(".case").write_bytes(pickle.dumps(case))

@@ -148,7 +148,10 @@ def _clock() -> Iterator[None]:
         if last[0] - before < STILL_CPU_S:
             raise _Over("hangs")
 
-    timers = ((signal.SIGPROF, signal.ITIMER_PROF, MOST_CPU_S, slow), (signal.SIGALRM, signal.ITIMER_REAL, STILL_S, look))
+    timers = (
+        (signal.SIGPROF, signal.ITIMER_PROF, MOST_CPU_S, slow),
+        (signal.SIGALRM, signal.ITIMER_REAL, STILL_S, look),
+    )
     before = [signal.signal(number, handler) for number, _, _, handler in timers]
     for _, timer, period, _ in timers:
         signal.setitimer(timer, period, period)

@@ -23,17 +23,35 @@ DTYPES = (
 SHAPES = ((), (0,), (1,), (5,), (60,), (61,), (5, 1), (1, 5), (0, 3), (2, 2, 2))
 NAMES = ("members", "member", "Members", "arr_0", "images", "a/b", "../x", "é", "")
 TOKENS = (
-    b"(10000000000000,)", b"(-1,)", b"(5, )", b"'<f8'", b"'|O'", b"'>i8'", b"True", b"\x93NUMPY", b"\x02\x00", b"PK\x03\x04",
-    b"PK\x05\x06", b"\xff\xff\xff\xff", b"\x00" * 8, b"' + '", b"{}", b"\n", b",", b'"', b"\xef\xbb\xbf", b"\xff\xfe", b"0,1",
+    b"(10000000000000,)", b"(-1,)", b"(5, )", b"'<f8'", b"'|O'", b"'>i8'", b"True", b"\x93NUMPY", b"\x02\x00",
+    b"PK\x03\x04", b"PK\x05\x06", b"\xff\xff\xff\xff", b"\x00" * 8, b"' + '", b"{}", b"\n", b",", b'"',
+    b"\xef\xbb\xbf", b"\xff\xfe", b"0,1",
 )  # fmt: skip
 
 _index = st.one_of(
     st.integers(0, NUM_TRAIN - 1).map(str),
-    st.sampled_from(["-1", "60", "007", "+3", " 5 ", "5.0", "1e1", "1_0", "0x1", "", " ", "nan", "٣", "9" * 19, "9" * 5000]),
+    st.sampled_from(
+        ["-1", "60", "007", "+3", " 5 ", "5.0", "1e1", "1_0", "0x1", "", " ", "nan", "٣", "9" * 19, "9" * 5000]
+    ),
     odd_texts(),
 )
 _header = st.sampled_from(
-    ["member", "members", "Members", "index", "id", "image", "", '""', ",member", ",members,x", "members,members", "x,y", "0", "\ufeff"]
+    [
+        "member",
+        "members",
+        "Members",
+        "index",
+        "id",
+        "image",
+        "",
+        '""',
+        ",member",
+        ",members,x",
+        "members,members",
+        "x,y",
+        "0",
+        "\ufeff",
+    ]
 )
 
 
@@ -45,13 +63,18 @@ def _texts(draw: st.DrawFn) -> bytes:
     comma = draw(st.sampled_from([",", ",", ";", "\t", " ", ", "]))
     before = draw(st.integers(0, 1)) * [str]  # pandas puts the number of the row first
     after = draw(st.sampled_from([None, None, "x", "3"]))
-    rows = [comma.join([*[kind(i) for kind in before], index, *([] if after is None else [after])]) for i, index in enumerate(ids)]
+    rows = [
+        comma.join([*[kind(i) for kind in before], index, *([] if after is None else [after])])
+        for i, index in enumerate(ids)
+    ]
     if draw(st.booleans()):
         rows.insert(0, draw(_header))
     if draw(st.booleans()) and rows:
         rows.insert(draw(st.integers(0, len(rows))), draw(st.sampled_from(["", " ", "#", "# members", ",", '"', ",,"])))
     quoted = [f'"{row}"' if draw(st.integers(0, 9)) == 0 else row for row in rows]
-    text = draw(st.sampled_from(["\n", "\n", "\r\n", "\r", ""])).join(quoted) + draw(st.sampled_from(["\n", "", "\n\n"]))
+    text = draw(st.sampled_from(["\n", "\n", "\r\n", "\r", ""])).join(quoted) + draw(
+        st.sampled_from(["\n", "", "\n\n"])
+    )
     start = draw(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf"]))
     code = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "latin-1"]))
     return start + text.encode(code, "replace" if code == "latin-1" else "surrogatepass")
@@ -59,7 +82,9 @@ def _texts(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _arrays(draw: st.DrawFn) -> tuple[Any, tuple[int, ...], list[int]]:
-    values = st.one_of(st.integers(0, NUM_TRAIN - 1), st.integers(-3, 70), st.sampled_from([2**31, 2**63 - 1, -(2**63)]))
+    values = st.one_of(
+        st.integers(0, NUM_TRAIN - 1), st.integers(-3, 70), st.sampled_from([2**31, 2**63 - 1, -(2**63)])
+    )
     kinds = st.one_of(st.sampled_from(["i8", "i4", "u1"]), st.sampled_from(DTYPES))
     shapes = st.one_of(st.just((5,)), st.sampled_from(SHAPES))
     return draw(kinds), draw(shapes), draw(st.lists(values, min_size=1, max_size=6, unique=True))

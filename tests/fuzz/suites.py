@@ -1,4 +1,4 @@
-"""Suite files: mutated texts, values of any kind at any key, aliases; a suite that loads can be planned and read back."""
+"""Suite files: mutated texts, values of any kind at any key, aliases. What loads can be planned and reads back."""
 
 import io
 import json
@@ -24,18 +24,19 @@ from .harness import ROOT, Surface, asked, safe, wrong
 from .values import at, edited, edits, odd_texts, odd_yaml, places, spliced, splices
 
 TEXTS = {
-    path.stem: path.read_bytes() for path in (*sorted((ROOT / "suites").glob("*.yaml")), ROOT / "tests/suites/tiny.yaml")
+    path.stem: path.read_bytes()
+    for path in (*sorted((ROOT / "suites").glob("*.yaml")), ROOT / "tests/suites/tiny.yaml")
 }
 SIZES = Sizes(InputInfo(1, 28, 28, 10, (0.3,), (0.3,)), 1000, 3000, 1500, 1000)
 TOKENS = (
-    b"&a ", b"*a", b"<<: *a\n", b"<<: {a: 1}\n", b"!!python/object/apply:os.system [id]", b"!!binary aGk=", b"!!float ",
-    b"!!int ", b"!!set {a, b}", b"!!omap [a: 1]", b"!!timestamp 1-1-1", b"!x ", b"? ", b"? [a, b]\n: c\n", b": ", b"- ",
-    b"[", b"]", b"{", b"}", b"[[[[" * 50, b"{a: " * 300, b"|\n", b">\n", b"\t", b"\r", b"\n", b"\x00", b"\xef\xbb\xbf",
-    b"\xff\xfe", b"\xe9", b'"\\ud800"', b'"\\x1b[2J"', b"#", b"---\n", b"...\n", b"%YAML 9.9\n---\n", b"%TAG ! !\n", b"~",
-    b".inf", b"-.inf", b".nan", b"1e400", b"0x" + b"f" * 400, b"0o17", b"1_000", b"1:30:00", b"9" * 5000, b"2001-01-01",
-    b"=", b"yes", b"null", b"''", b'"', b"'", b"@", b"`", b"a" * 100_000, b"8/255", b"1/0", b"1/1e-400",
-    b"name: x\n", b"replicas: 1024\n", b"replicas: " + b"1" * 4000 + b"\n", b"{method: pgd, norm: l2, epsilon: 1}",
-    b"checkpoint: {path: .}\n", b"tuned: {}\n", b"threads: 0\n",
+    b"&a ", b"*a", b"<<: *a\n", b"<<: {a: 1}\n", b"!!python/object/apply:os.system [id]", b"!!binary aGk=",
+    b"!!float ", b"!!int ", b"!!set {a, b}", b"!!omap [a: 1]", b"!!timestamp 1-1-1", b"!x ", b"? ", b"? [a, b]\n: c\n",
+    b": ", b"- ", b"[", b"]", b"{", b"}", b"[[[[" * 50, b"{a: " * 300, b"|\n", b">\n", b"\t", b"\r", b"\n", b"\x00",
+    b"\xef\xbb\xbf", b"\xff\xfe", b"\xe9", b'"\\ud800"', b'"\\x1b[2J"', b"#", b"---\n", b"...\n", b"%YAML 9.9\n---\n",
+    b"%TAG ! !\n", b"~", b".inf", b"-.inf", b".nan", b"1e400", b"0x" + b"f" * 400, b"0o17", b"1_000", b"1:30:00",
+    b"9" * 5000, b"2001-01-01", b"=", b"yes", b"null", b"''", b'"', b"'", b"@", b"`", b"a" * 100_000, b"8/255", b"1/0",
+    b"1/1e-400", b"name: x\n", b"replicas: 1024\n", b"replicas: " + b"1" * 4000 + b"\n",
+    b"{method: pgd, norm: l2, epsilon: 1}", b"checkpoint: {path: .}\n", b"tuned: {}\n", b"threads: 0\n",
 )  # fmt: skip
 EXTERNAL = {"name": "given", "architecture": "small_vgg", "checkpoint": {"path": "x.pt", "members": {"first": 20}}}
 SOUND: dict[str, Any] = {
@@ -119,9 +120,7 @@ def check(case: Any, folder: Path) -> None:
     for again in (parse_suite(written), parse_suite(yaml.safe_load(yaml.safe_dump(written)))):
         if again.hash != suite.hash:
             wrong("a suite reads back as it is", f"{suite!r}\n{again!r}")
-    given = {
-        model.name: Given("0" * 64, (0.3,), (0.3,), {}, 20, ()) for model in suite.models if _is_external(model)
-    }
+    given = {model.name: Given("0" * 64, (0.3,), (0.3,), {}, 20, ()) for model in suite.models if _is_external(model)}
     plan = asked(build_plan, suite, "f" * 64, SIZES, given)
     lines = io.StringIO()
     Console(file=lines, width=132).print(*planned(plan, (), {}, 2, suite.prices), sep="\n", highlight=False)

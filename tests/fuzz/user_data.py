@@ -27,11 +27,43 @@ from .members import DTYPES, array_of
 from .values import odd_json, odd_scalars, spliced, splices
 
 SIZE = 8
-SPLITS = ("train", "test", "val", "valid", "validation", "Training", "Testing", "Train", "TEST", "dev", "eval", "holdout")
-CLASSES = ("cat", "dog", "10", "2", "1.0", "nan", "é", "猫", " ", "a b", "-", "A", "a" * 200, "tr\nain", "\x1b[2J", "<b>", "cat.png")
+SPLITS = (
+    "train",
+    "test",
+    "val",
+    "valid",
+    "validation",
+    "Training",
+    "Testing",
+    "Train",
+    "TEST",
+    "dev",
+    "eval",
+    "holdout",
+)
+CLASSES = (
+    "cat",
+    "dog",
+    "10",
+    "2",
+    "1.0",
+    "nan",
+    "é",
+    "猫",
+    " ",
+    "a b",
+    "-",
+    "A",
+    "a" * 200,
+    "tr\nain",
+    "\x1b[2J",
+    "<b>",
+    "cat.png",
+)
 FILES = (
     "0.png", "1.png", "2.PNG", "3.jpg", "4.jpeg", "5.jfif", "6.bmp", "7.gif", "8.tif", "9.webp", "10.pgm", "a.txt",
-    "b.png.txt", "Thumbs.db", ".DS_Store", "._0.png", "desktop.ini", "noext", "c.PnG", "\udcff.png", "d\n.png", "e\x1b[31m.png",
+    "b.png.txt", "Thumbs.db", ".DS_Store", "._0.png", "desktop.ini", "noext", "c.PnG", "\udcff.png", "d\n.png",
+    "e\x1b[31m.png",
 )  # fmt: skip
 FOLDERS = (".hidden", ".ipynb_checkpoints", "__MACOSX", "deep", "\udcff", "empty")
 MODES = ("RGB", "L", "RGBA", "P", "1", "LA", "CMYK", "I;16", "F", "YCbCr")
@@ -65,7 +97,9 @@ _entry = st.one_of(
         st.one_of(st.just([]), splices([b"\x00" * 8, b"\xff" * 4, b"IHDR", b"IDAT"], most=2)),
     ),
     st.tuples(st.just("bytes"), st.one_of(st.just(b""), st.binary(max_size=40))),
-    st.tuples(st.just("link"), st.sampled_from(["../dog", "../cat", ".", "..", "/", "nowhere", "0.png", "../../outside"])),
+    st.tuples(
+        st.just("link"), st.sampled_from(["../dog", "../cat", ".", "..", "/", "nowhere", "0.png", "../../outside"])
+    ),
     st.tuples(st.just("pipe")),
 )
 _class = st.dictionaries(st.sampled_from(FILES), _entry, max_size=5)
@@ -75,7 +109,9 @@ _nested = st.dictionaries(st.sampled_from(FOLDERS), _class, max_size=1)
 
 @st.composite
 def _folder_of_classes(draw: st.DrawFn) -> dict[str, Any]:
-    names = draw(st.one_of(st.just(["cat", "dog"]), st.lists(st.sampled_from((*CLASSES, *FOLDERS)), max_size=4, unique=True)))
+    names = draw(
+        st.one_of(st.just(["cat", "dog"]), st.lists(st.sampled_from((*CLASSES, *FOLDERS)), max_size=4, unique=True))
+    )
     tree: dict[str, Any] = {}
     for name in names:
         tree[name] = draw(st.one_of(_sound_class, _sound_class, _class))
@@ -94,17 +130,34 @@ _tree = st.one_of(
     ),
 )
 _array_names = (
-    "images", "labels", "test_images", "test_labels", "class_names", "x_train", "y_train", "x_test", "test_image", "val_images",
-    "arr_0", "mask", "Images",
+    "images", "labels", "test_images", "test_labels", "class_names", "x_train", "y_train", "x_test", "test_image",
+    "val_images", "arr_0", "mask", "Images",
 )  # fmt: skip
 _array = st.tuples(
     st.sampled_from(DTYPES),
-    st.sampled_from([(10, 8, 8), (10, 8, 8, 3), (10, 3, 8, 8), (10,), (10, 1), (0,), (0, 8, 8), (), (10, 0, 8), (2, 2), (10, 3, 8, 3)]),
+    st.sampled_from(
+        [
+            (10, 8, 8),
+            (10, 8, 8, 3),
+            (10, 3, 8, 8),
+            (10,),
+            (10, 1),
+            (0,),
+            (0, 8, 8),
+            (),
+            (10, 0, 8),
+            (2, 2),
+            (10, 3, 8, 3),
+        ]
+    ),
     st.lists(st.one_of(st.integers(0, 3), st.sampled_from([-1, 255, 256, 2**31, -(2**63)])), min_size=1, max_size=4),
 )
 _npz = st.fixed_dictionaries(
     {"num": st.sampled_from([10, 10, 20, 2]), "test": st.booleans(), "copies": st.booleans(), "names": st.booleans()},
-    optional={"arrays": st.dictionaries(st.sampled_from(_array_names), _array, max_size=2), "gone": st.sampled_from(_array_names)},
+    optional={
+        "arrays": st.dictionaries(st.sampled_from(_array_names), _array, max_size=2),
+        "gone": st.sampled_from(_array_names),
+    },
 )
 _label = st.one_of(st.sampled_from(["cat", "dog", "10", "2", ""]), st.integers(-1, 12), odd_scalars())
 _labels = st.one_of(
@@ -117,7 +170,9 @@ _parquet = st.fixed_dictionaries(
     {"labels": _labels, "as": st.sampled_from(["struct", "struct", "bytes", "path", "text", "number", "none", "cut"])},
     optional={
         "names": st.one_of(st.permutations(["cat", "dog", "cow"]), odd_json()),
-        "split": st.lists(st.sampled_from(["train", "test", "validation", "val", "TRAIN", None, "x"]), min_size=1, max_size=4),
+        "split": st.lists(
+            st.sampled_from(["train", "test", "validation", "val", "TRAIN", None, "x"]), min_size=1, max_size=4
+        ),
         "metadata": st.one_of(st.binary(max_size=9), odd_json()),
         "columns": st.permutations(["image", "label"]).map(tuple),
         "size": st.sampled_from([(8, 8), (8, 9), (1, 1)]),
@@ -176,7 +231,10 @@ def _is_coloured(images: ImageData, kind: str) -> None:
     for pixels, labels in ((images.images, images.labels), (images.test_images, images.test_labels)):
         for one, label in zip(pixels, labels.tolist(), strict=True):
             if one.shape[1:] == (SIZE, SIZE) and abs(float(one.float().mean()) - level(_meant(images, label))) > 6:
-                wrong(f"pictures of {kind} keep their labels", f"{images.class_names[label]} has {float(one.float().mean()):.0f}")
+                wrong(
+                    f"pictures of {kind} keep their labels",
+                    f"{images.class_names[label]} has {float(one.float().mean()):.0f}",
+                )
 
 
 def _meant(images: ImageData, label: int) -> str:
@@ -267,7 +325,9 @@ def _npz_of(what: dict[str, Any]) -> bytes:
 
 def _parquet_of(what: dict[str, Any]) -> bytes:
     names, labels = what.get("names"), what["labels"]
-    numbered = isinstance(names, list) and len(names) == 3 and all(type(label) is int and 0 <= label < 3 for label in labels)
+    numbered = (
+        isinstance(names, list) and len(names) == 3 and all(type(label) is int and 0 <= label < 3 for label in labels)
+    )
     meant = [str(names[label] if numbered else label).removesuffix(".0") for label in labels]
     pictures = [picture(".png", "L", what.get("size", (SIZE, SIZE)), level(name)) for name in meant]
     cells: list[Any] = {
