@@ -91,7 +91,7 @@ class Given:
     """A checkpoint whose files were found and read. Nothing in it depends on where they are, but `files`.
 
     sha256: of the content of the checkpoint. members: fields of the stage `declare_members`. num_members: as
-    declared. files: (sha256, absolute path).
+    declared. files: (sha256, absolute path). left_out: what of the checkpoint's file is no part of the model, in words.
     """
 
     sha256: str
@@ -100,6 +100,7 @@ class Given:
     members: dict[str, Any]
     num_members: int
     files: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...] = ()
 
 
 def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageData, info: InputInfo) -> Given:
@@ -111,23 +112,28 @@ def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageD
     file = folder / declared.path
     sha256 = digest(file, "path")
     try:
-        weights = checkpoint.read(file)
+        content = checkpoint.read(file)
     except ValueError as error:
         raise SpecError(str(error), ("path",)) from error
     assert isinstance(architecture, Architecture)
     model = architecture.build(info)
     try:
-        checkpoint.fit(model, weights)
+        found = checkpoint.fit(model, content.weights)
     except ValueError as error:
         raise SpecError(f"{declared.path!r}: {error}", ("path",)) from error
-    mean, std = _constants(declared, weights, info, model)
+    mean, std = _constants(declared, content.weights, set(found.pairs.values()), info, model)
     members, num_members, files = _declared_members(declared, folder, data, info.num_classes)
-    return Given(sha256, mean, std, members, num_members, ((sha256, str(file.absolute())), *files))
+    left_out = (*content.left_out, *found.left_out)
+    return Given(sha256, mean, std, members, num_members, ((sha256, str(file.absolute())), *files), left_out)
 
 
 def digest(file: Path, key: str) -> str:
     """sha256 of a file's content. Raises SpecError at `key` if it cannot be read."""
     try:
+        if file.exists() and not file.is_file() and not file.is_dir():  # a pipe or a device may never end
+            raise SpecError(
+                f"{str(file)!r} is no file; allowed: a file, relative to the suite file or absolute", (key,)
+            )
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
@@ -136,9 +142,9 @@ def digest(file: Path, key: str) -> str:
 
 
 def _constants(
-    declared: Checkpoint, weights: dict[str, torch.Tensor], info: InputInfo, model: Classifier
+    declared: Checkpoint, weights: dict[str, torch.Tensor], parts: set[str], info: InputInfo, model: Classifier
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) to be used: what is declared, else what the file says, else the architecture's."""
+    """(mean, std) to be used: what is declared, else what the file says beside the model's parts, else the model's."""
     said = declared.normalisation
     if said == "none":
         return (0.0,) * info.channels, (1.0,) * info.channels
@@ -151,10 +157,16 @@ def _constants(
     if said == "data":
         return info.mean, info.std
     # Constants of one channel are meant for all; the architecture's are the data set's, or none if it brings its own.
-    found = checkpoint.normalisation_in(weights, model) or (model.mean.flatten().tolist(), model.std.flatten().tolist())
+    try:
+        inside = checkpoint.normalisation_in(weights, parts)
+    except ValueError as error:
+        advice = f"set normalisation for {info.channels} channels"
+        raise SpecError(f"{declared.path!r}: {error}; {advice}", ("normalisation",)) from error
+    found = inside or (model.mean.flatten().tolist(), model.std.flatten().tolist())
     mean, std = (tuple(values) * (info.channels if len(values) == 1 else 1) for values in found)
     if len(mean) != info.channels or len(std) != info.channels or min(std) <= 0:
-        message = f"{declared.path!r} holds mean {mean} and std {std}; set normalisation for {info.channels} channels"
+        said_there = f"holds mean {shown(mean)} and std {shown(std)}"
+        message = f"{declared.path!r} {said_there}; set normalisation for {info.channels} channels"
         raise SpecError(message, ("normalisation",))
     return mean, std
 

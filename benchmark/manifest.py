@@ -7,6 +7,7 @@ from typing import Any, cast
 from benchmark.evasion.attack import Evasion
 from benchmark.external import Checkpoint, Given
 from benchmark.labels import labelled
+from benchmark.models.checkpoint import in_words
 from benchmark.regimes.regime import Regime
 from benchmark.registry import dump
 from benchmark.suite import ExternalModel, ModelEntry, Suite
@@ -64,10 +65,11 @@ def _checkpoint(declared: Checkpoint, given: Given) -> str:
     members = declared.members if isinstance(declared.members, str) else f"the first {declared.members.first}"
     accuracy = "none" if declared.clean_accuracy is None else f"{declared.clean_accuracy:g}"
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (given.mean, given.std))
+    left_out = f"; left out of the file: {in_words(given.left_out)}" if given.left_out else ""
     listed = f" (sha256 {given.members['sha256']})" if "sha256" in given.members else ""
     return (
         f"sha256 {given.sha256}; normalisation mean {mean}, std {std}; "
-        f"declared members: {members}{listed}; declared clean accuracy: {accuracy}"
+        f"declared members: {members}{listed}; declared clean accuracy: {accuracy}{left_out}"
     )
 
 

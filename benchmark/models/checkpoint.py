@@ -1,198 +1,177 @@
 """Weights that were trained elsewhere: read without running anything, and fitted into a network by their names."""
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark.models import weight_file, weight_names
 from benchmark.models.classifier import Classifier
+from benchmark.models.weight_names import Match
+from benchmark.text import shown
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params", "ema", "weights")
-"""Keys under which training scripts put the weights, beside epochs and optimizers."""
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "attacker.model.", "backbone.")
-"""What wrappers put in front of every name: data parallelism, compilation, a normalising model."""
-_STATISTICS = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"))
-"""Names that normalising models give to the mean and the standard deviation of pixels."""
-_STATISTIC_NAMES = {name for pair in _STATISTICS for name in pair}
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights",
+    "best_state_dict", "best_model", "best", "last",
+)  # fmt: skip
+"""Keys under which training scripts put the weights, beside epochs and optimizers: the first that is there counts."""
+_DEEPEST = 8
+"""Wrappers inside each other."""
+_LONGEST_NAME = 1024
 _NAMED = 4
-"""Names of each kind that an error lists."""
-Naming = Callable[[Iterable[str]], dict[str, str]]
-"""Names -> the same names written in one way, to be compared."""
+"""Names of each kind that a message lists."""
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a `.safetensors` file or of a state dict saved by torch.
+@dataclass(frozen=True)
+class Content:
+    """What a file holds. weights: name -> tensor. key: where they lie in it, "" for at the top.
 
-    Wrappers of training scripts are taken off, of the file and of the names. A pickle that is more than tensors in
-    plain containers is refused: loading it would run what is in it.
+    left_out: keys of other networks, which lie beside it.
+    """
+
+    weights: dict[str, Tensor]
+    key: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Content:
+    """The weights in a file of safetensors or of torch: a state dict, or the one that a training script wrapped.
+
+    A pickle that is more than tensors in plain containers is refused: loading it would run what is in it.
     Raises ValueError, in one line, for files that are none of these, and for weights that are not finite.
     """
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _torch_file(path)
+        content = weight_file.load(path)
+        found = _weights_in(content, "", 0, {})
+        if found is None:
+            raise ValueError(f"it holds no weights, but {_what(content)}; allowed: a state dict, name -> tensor")
+        _check(found.weights, weight_file.most_bytes(path))
     except FileNotFoundError:
         raise ValueError(f"checkpoint {str(path)!r} is not there") from None
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"checkpoint {str(path)!r} cannot be read: {_line(error)}") from error
-    weights = _unwrapped(content)
-    if not weights:
-        raise ValueError(f"checkpoint {str(path)!r} holds no weights; allowed: a state dict, name -> tensor")
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ValueError(f"checkpoint {str(path)!r}: {name!r} holds NaN or infinity")
-    return weights
+    except (OSError, ValueError) as error:
+        said = error.strerror or error if isinstance(error, OSError) else error
+        raise ValueError(f"checkpoint {str(path)!r} cannot be read: {said}") from error
+    return found
 
 
-def normalisation_in(
-    weights: Mapping[str, Tensor], model: Classifier | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """(mean, std) a channel, in [0, 1] units, of a model that carries its normalisation; None if it has none.
-
-    model: the one that the weights are for. What its own body normalises with is part of it, and not counted.
-    """
-    parts: set[str] = {name for name in weights if name.startswith("body.")}
-    if model is not None and not parts:  # not our own layout, which has the constants beside the body
-        parts = set(_plain(name for name in model.state_dict() if name.startswith("body.")).values())
-    leaves = {_leaf(name): name for name in weights if _is_statistic(name, weights) and name not in parts}
-    for mean, std in _STATISTICS:
-        if mean in leaves and std in leaves:
-            found = (tuple(weights[leaves[name]].flatten().tolist()) for name in (mean, std))
-            return next(found), next(found)
-    return None
-
-
-def fit(model: Classifier, weights: Mapping[str, Tensor]) -> None:
+def fit(model: Classifier, weights: Mapping[str, Tensor]) -> Match:
     """Load weights into a network whose parts have the same names, or the names of the usual CIFAR code.
 
     That is the layout of RobustBench's ResNets, PreActResNets and WideResNets, of torchvision's and timm's networks for
-    the architectures of these libraries, and our own. The model keeps its normalisation.
-    Raises ValueError, in one line, with the names and shapes that do not fit.
+    the architectures of these libraries, and our own; below any prefix of a wrapper. The model keeps its normalisation.
+    Returns where its parts lay, and what was left out. Raises ValueError, in one line, with what does not fit.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in ("mean", "std")}
-    attempts = [_matched(own, weights, naming) for naming in (_as_they_are, _plain, _canonical)]
-    pairs, problems = min(
-        (a for a in attempts if a is not None), key=lambda attempt: sum(map(len, attempt[1].values()))
-    )
-    if any(problems.values()):
-        listed = (_listed(what, names) for what, names in problems.items() if names)
+    found = weight_names.match(own, weights)
+    if found.num_problems:
+        listed = (f"{len(names)} {what}: {in_words(names)}" for what, names in found.problems.items() if names)
         raise ValueError(f"the checkpoint does not fit the architecture: {'; '.join(listed)}")
+    pairs = {name: weights[there] for name, there in found.pairs.items()}
     # Counters of batches are of no effect where a norm has a momentum, and old files have none.
     zeros = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name not in pairs}
     model.load_state_dict({"mean": model.mean, "std": model.std, **zeros, **pairs})
+    return found
 
 
-def _matched(
-    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], naming: Naming
-) -> tuple[dict[str, Tensor], dict[str, list[str]]] | None:
-    """(name in the model -> tensor of the file, what does not fit); None if a name would stand for two parts."""
-    wanted = {new: old for old, new in naming(own).items()}
-    names = naming(weights)
-    ignored = {old for old, new in names.items() if new not in wanted and _is_ignored(old, weights)}
-    given = {new: old for old, new in names.items() if old not in ignored}
-    if naming is not _as_they_are and (len(wanted) < len(own) or len(given) < len(weights) - len(ignored)):
-        return None
-    both = sorted(wanted.keys() & given.keys())
-    shapes = [
-        f"{given[name]} {tuple(weights[given[name]].shape)} for {tuple(own[wanted[name]].shape)}"
-        for name in both
-        if weights[given[name]].shape != own[wanted[name]].shape
-    ]
-    problems = {
-        "missing": sorted(name for name in wanted.keys() - given.keys() if _leaf(name) != "num_batches_tracked"),
-        "not in the architecture": sorted(given[name] for name in given.keys() - wanted.keys()),
-        "of other shape": shapes,
-    }
-    return {wanted[name]: weights[given[name]] for name in both}, problems
+def normalisation_in(
+    weights: Mapping[str, Tensor], parts: Collection[str] = ()
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """(mean, std) a channel, in [0, 1] units, of a model that carries its normalisation; None if it has none.
+
+    parts: names that are the network's own. What it normalises with by itself is not counted.
+    Raises ValueError if the file has several that differ.
+    """
+    found = weight_names.statistics(weights, set(parts))
+    pairs = dict.fromkeys((tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())) for mean, std in found)
+    if len(pairs) > 1:
+        listed = " and ".join(shown(pair) for pair in list(pairs)[:2])
+        raise ValueError(f"it holds {len(pairs)} normalisations that differ: {listed}")
+    return next(iter(pairs), None)
 
 
-def _as_they_are(names: Iterable[str]) -> dict[str, str]:
-    return {name: name for name in names}
-
-
-def _plain(names: Iterable[str]) -> dict[str, str]:
-    """Without what our classifiers and the usual wrappers put in front of every name."""
-    plain = {name: name.removeprefix("body.") for name in names}
-    while prefix := next((p for p in _PREFIXES if _all_under(plain.values(), p)), None):
-        plain = {old: new.removeprefix(prefix) for old, new in plain.items()}
-    return plain
-
-
-def _canonical(names: Iterable[str]) -> dict[str, str]:
-    """One name for a part in our networks and in the usual code."""
-    plain = {old: new.replace(".inner.", ".") for old, new in _plain(names).items()}
-    return {old: re.sub(r"^(head|fc|linear|classifier)\.(?=weight|bias)", "logits.", new) for old, new in plain.items()}
-
-
-def _is_ignored(name: str, weights: Mapping[str, Tensor]) -> bool:
-    """Statistics of pixels, and the second block of TRADES' WideResNet, which its forward pass never uses."""
-    return _is_statistic(name, weights) or name.startswith("sub_block1.")
-
-
-def _torch_file(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols that torch does not write itself
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _is_torch_file(path):
-            raise OSError("no file of torch or safetensors") from error
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({asked[1]})" if asked else ""
-        raise OSError(
-            f"it is more than weights{what}, and loading it would run code from the file; save the state dict alone "
-            "with safetensors.torch.save_file, on a machine that may trust it"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise OSError(f"truncated, or no file of torch or safetensors ({_line(error)})") from error
-
-
-def _is_torch_file(path: Path) -> bool:
-    """A zip archive, or the older format, which begins with a pickled magic number."""
-    with path.open("rb") as file:
-        return zipfile.is_zipfile(path) or file.read(2)[:1] == b"\x80"
-
-
-def _unwrapped(content: Any) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping):
-        return {}
-    weights = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    return {new: weights[old] for old, new in _plain(weights).items()}
-
-
-def _all_under(names: Collection[str], prefix: str) -> bool:
-    """Statistics of pixels may lie beside the wrapped network."""
-    under = [name.startswith(prefix) for name in names]
-    return any(under) and all(u or _leaf(name) in _STATISTIC_NAMES for u, name in zip(under, names, strict=True))
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _is_layer(name: str, weights: Mapping[str, Tensor]) -> bool:
-    """Whether a name belongs to a layer: its owner has a weight."""
-    return f"{name.rpartition('.')[0]}.weight".lstrip(".") in weights
-
-
-def _is_statistic(name: str, weights: Mapping[str, Tensor]) -> bool:
-    return _leaf(name) in _STATISTIC_NAMES and not _is_layer(name, weights)
-
-
-def _listed(what: str, names: list[str]) -> str:
+def in_words(names: Collection[str]) -> str:
+    """The first of the names in a line, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} {what}: {', '.join(names[:_NAMED])}{more}"
+    return f"{', '.join(shown(name)[1:-1] for name in list(names)[:_NAMED])}{more}"
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _weights_in(content: Any, key: str, depth: int, known: dict[int, Content | None]) -> Content | None:
+    """The one state dict in what was loaded, however it is wrapped; averages of weights count where nothing else is.
+
+    known: id of a mapping -> what was found in it; a mapping may hold itself, or another a thousand times.
+    """
+    if not isinstance(content, Mapping) or depth > _DEEPEST:
+        return None
+    if id(content) not in known:
+        known[id(content)] = None
+        known[id(content)] = _one_in(content, key, depth, known)
+    return known[id(content)]
+
+
+def _one_in(content: Mapping[Any, Any], key: str, depth: int, known: dict[int, Content | None]) -> Content | None:
+    inner = {
+        name: found
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Mapping) and not weight_names.is_of_training(name)
+        if (found := _weights_in(value, name, depth + 1, known))
+    }
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    chosen = next((name for name in _WRAPPERS if name in inner), None)
+    if chosen is None and any(not weight_names.is_of_training(name) for name in tensors):
+        return Content(tensors, key, tuple(inner))
+    if chosen is None and inner:
+        plain = [name for name in inner if not weight_names.is_averaged(name)] or list(inner)
+        if len(plain) > 1:
+            allowed = f"one, or one under {', '.join(_WRAPPERS[:3])} or the like"
+            raise ValueError(f"it holds several sets of weights, {in_words(plain)}; allowed: {allowed}")
+        chosen = plain[0]
+    if chosen is None:
+        return Content(tensors, key) if tensors else None
+    found = inner[chosen]
+    return Content(found.weights, found.key, (*found.left_out, *(name for name in inner if name != chosen)))
+
+
+def _what(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return (
+            f"a mapping with the keys {in_words([str(key)[:200] for key in content])}"
+            if content
+            else "an empty mapping"
+        )
+    return f"a value of type {type(content).__name__}"
+
+
+def _check(weights: Mapping[str, Tensor], most_bytes: int) -> None:
+    """Of each tensor: that it is numbers in memory, no more than a file of this size can give, and finite."""
+    for name, tensor in weights.items():
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(f"{shown(name)} is a name of {len(name):,} characters; allowed: up to {_LONGEST_NAME:,}")
+        if what := _unusual(tensor):
+            raise ValueError(f"{shown(name)} is {what}; allowed: plain numbers (dense, on the CPU)")
+    held = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    if held > most_bytes:
+        largest = max(weights, key=lambda name: weights[name].numel() * weights[name].element_size())
+        shape = shown(tuple(weights[largest].shape))
+        allowed = f"allowed: up to {weight_file.MOST_UNFOLDED} times its size"
+        raise ValueError(f"its tensors have {held:,} bytes, the largest is {shown(largest)} {shape}; {allowed}")
+    for name, tensor in weights.items():
+        if weight_names.is_float(tensor) and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{shown(name)} holds NaN or infinity")
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What a tensor is that is no array of plain numbers, else ""."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return f"a {type(tensor).__name__}"
+    if tensor.is_meta:
+        return "a shape without numbers (device meta)"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return f"quantised ({weight_names.kind(tensor)})"
+    if tensor.layout is not torch.strided:
+        return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
+    return "" if tensor.device.type == "cpu" else f"on the device {tensor.device.type}"

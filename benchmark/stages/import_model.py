@@ -37,7 +37,7 @@ class ImportModel(Stage):
         data, pools = load_data(context)
         info = input_info(data, pools)
         model = cast(Architecture, self.architecture).build(info)
-        checkpoint.fit(model, checkpoint.read(named_file(context, self.sha256)))
+        checkpoint.fit(model, checkpoint.read(named_file(context, self.sha256)).weights)
         normalise_with(model, self.mean, self.std)
         model = model.to(context.device).eval().requires_grad_(False)
         images, labels = data.test_images[pools.test], data.test_labels[pools.test]

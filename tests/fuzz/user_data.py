@@ -19,8 +19,9 @@ from PIL import Image
 
 from benchmark.data.imagefolder import SUFFIXES, ImageFolder
 from benchmark.data.images import ImageData
+from benchmark.data.npz import NPZ
+from benchmark.data.parquet import Parquet
 from benchmark.data.pools import PoolsSpec, make_pools
-from benchmark.data.tables import NPZ, Parquet
 
 from .harness import Surface, asked, safe, wrong
 from .members import DTYPES, array_of

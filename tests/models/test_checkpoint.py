@@ -164,7 +164,7 @@ def test_robustbenchs_names_give_the_same_logits(name: str, tmp_path: Path) -> N
         {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in theirs.state_dict().items()}}, tmp_path / "w.pt"
     )
     model = ours(name, **settings)
-    fit(model, read(tmp_path / "w.pt"))
+    fit(model, read(tmp_path / "w.pt").weights)
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         expected = theirs(x)
@@ -179,7 +179,7 @@ def test_a_normalising_model_is_recognised(tmp_path: Path) -> None:
         "sigma": torch.tensor([0.2] * 3).view(1, 3, 1, 1),
     }
     torch.save({**{f"model.{k}": v for k, v in theirs.state_dict().items()}, **statistics}, tmp_path / "w.pth")
-    weights = read(tmp_path / "w.pth")
+    weights = read(tmp_path / "w.pth").weights
     mean, std = normalisation_in(weights)
     assert mean == pytest.approx((0.4, 0.5, 0.6))
     assert std == pytest.approx((0.2,) * 3)
@@ -190,7 +190,7 @@ def test_a_normalising_model_is_recognised(tmp_path: Path) -> None:
 def test_our_own_weights_come_back(tmp_path: Path) -> None:
     first = moved(ours("resnet18"))
     save_file({k: v.contiguous() for k, v in first.state_dict().items()}, tmp_path / "w.safetensors")
-    weights = read(tmp_path / "w.safetensors")
+    weights = read(tmp_path / "w.safetensors").weights
     second = ours("resnet18")
     fit(second, weights)
     assert all(
@@ -205,7 +205,7 @@ def test_torchvisions_state_dict_fits_torchvisions_architecture(tmp_path: Path) 
     theirs = moved(resnet18(num_classes=10))
     torch.save(theirs.state_dict(), tmp_path / "w.pt")
     model = ours("torchvision", name="resnet18")
-    fit(model, read(tmp_path / "w.pt"))
+    fit(model, read(tmp_path / "w.pt").weights)
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(model(x), theirs(x))
@@ -330,22 +330,21 @@ def test_a_functions_own_state_dict_comes_back(name: str, wrapped: bool, tmp_pat
             tensor.add_(0.1)
     prefix = "module." if wrapped else ""
     torch.save({prefix + k: v for k, v in first.body.state_dict().items()}, tmp_path / "w.pt")
-    weights = read(tmp_path / "w.pt")
-    fit(second, weights)
+    weights = read(tmp_path / "w.pt").weights
+    parts = fit(second, weights).pairs.values()
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(second(x), first(x))
     # What the network itself subtracts must not be declared, and so subtracted, a second time.
-    assert normalisation_in(weights, second) is None
+    assert normalisation_in(weights, parts) is None
     torch.save(first.state_dict(), tmp_path / "own.pt")
-    own = read(tmp_path / "own.pt")
-    fit(second, own)
-    assert normalisation_in(own, second) == ((0.0,) * 3, (1.0,) * 3)
+    own = read(tmp_path / "own.pt").weights
+    assert normalisation_in(own, fit(second, own).pairs.values()) == ((0.0,) * 3, (1.0,) * 3)
 
 
 def test_constants_alone_are_no_network(tmp_path: Path) -> None:
     torch.save({"mean": torch.zeros(3), "std": torch.ones(3)}, tmp_path / "w.pt")
-    weights = read(tmp_path / "w.pt")
+    weights = read(tmp_path / "w.pt").weights
     assert normalisation_in(weights) == ((0.0,) * 3, (1.0,) * 3)
     with pytest.raises(ValueError, match="the checkpoint does not fit the architecture: 2 missing"):
         fit(ours("softmax_regression"), weights)
