@@ -22,7 +22,7 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
     from benchmark.trial import Settings
 
     yield "python", f"{sys.version.split()[0]} at {sys.executable}"
-    yield "bench", importlib.metadata.version("robust-or-private")
+    yield "bench", _version()
     if num_gpus():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(num_gpus()))
         yield "device", f"cuda: {names} (torch {torch.__version__})"
@@ -58,6 +58,13 @@ def _place(results: str) -> str:
     folder = existing(Path(results).absolute())
     usage = shutil.disk_usage(folder)
     return f"disk with {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB at {folder}"
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("robust-or-private")
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed: run from {Path(__file__).parents[1]}"
 
 
 def _ray() -> str:

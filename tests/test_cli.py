@@ -1,5 +1,6 @@
 """A user's mistake: one clear line, exit code 2, and nothing lost. The command itself starts fast and light."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -213,3 +214,13 @@ def test_status_says_what_is_there(tiny_run: command.Run) -> None:
     assert found.stdout.startswith("suite tiny: 77 trials, 77 done, 0 failed, 0 missing\n")
     assert "\ntrain " in found.stdout and "core-hours" in found.stdout and "left" not in found.stdout.splitlines()[-1]
     assert json.loads(next((tiny_run.results / "plans").iterdir()).read_text())["about"]["path"] == str(command.TINY)
+
+
+def test_doctor_without_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("benchmark.doctor.importlib.metadata.version", missing)
+    found = call("doctor", "--results", tmp_path)
+    assert found.exit_code == 0, found.output
+    assert "bench" in found.stdout and "not installed: run from" in found.stdout
