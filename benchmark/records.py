@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.about import is_about
 from benchmark.durable import StoreFull
-from benchmark.inspection import place, records
+from benchmark.inspection import UNREADABLE, place, records
 from benchmark.plan_record import pack, unpack
 from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage
 
@@ -52,8 +53,18 @@ class Records:
 
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
-        name = hashlib.sha256(plan.suite.encode()).hexdigest()[:16]
-        self.storage.write(f"plans/{name}.json", pack(plan, about))
+        self.storage.write(_plan(plan.suite), pack(plan, about))
+
+    def last_plan(self, suite: str) -> dict[str, Any]:
+        """What `write_plan` wrote last for a suite of this name, as it was packed; empty if there is nothing.
+
+        Not looked through as `plans` does, which takes long for many trials: only its `about` is of the right shape.
+        """
+        try:
+            found: dict[str, Any] = json.loads(self.storage.read(_plan(suite)))
+            return found if is_about(found["about"]) else {}
+        except UNREADABLE:
+            return {}
 
     def plans(self) -> list[dict[str, Any]]:
         """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`."""
@@ -124,6 +135,10 @@ class Records:
         """Keep what can be made again from the results, where the folder can be written."""
         with contextlib.suppress(OSError, StoreFull):
             self.storage.write(f"index/{name}", content)
+
+
+def _plan(suite: str) -> str:
+    return f"plans/{hashlib.sha256(suite.encode()).hexdigest()[:16]}.json"
 
 
 def _failure(key: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.older import sentence
 from benchmark.stages.samples import cubes
 from benchmark.store import CorruptArtifact, Store
 
@@ -94,7 +95,17 @@ class SuiteResults:
         place = [s for s in own if (s["stage"], s["method"]) == (stage, method)] or own
         if place:
             return f"{place[0]['stage']} failed: {place[0]['error']}"
-        return "not run yet"
+        missing = {
+            (s["stage"], s["method"]) for s in self.status if s["state"] == "missing" and s["model"] in (model, "")
+        }
+        told = [o for o in self.older if o["label"] in ("", method) and (o["stage"], o["label"]) in missing]
+        return "; ".join(["not run yet", *dict.fromkeys(map(sentence, told))])
+
+    @cached_property
+    def older(self) -> list[dict[str, Any]]:
+        """What `older.older` said of the plan, of methods that have trials to run."""
+        missing = {(status["stage"], status["method"]) for status in self.status if status["state"] == "missing"}
+        return [line for line in self.about.get("older", []) if (line["stage"], line["label"]) in missing]
 
     @cached_property
     def _failed(self) -> list[dict[str, Any]]:

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 
 from benchmark import schema, stats
 from benchmark.aggregated import Aggregated
+from benchmark.older import sentence
 from benchmark.prices import bill, prices_of
 from benchmark.results import SuiteResults
 from benchmark.store import CorruptArtifact, Store
+from benchmark.text import printable
 from benchmark.trial import Row
 
 _SPECIFIC = {
@@ -165,6 +167,10 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "suite_hash": results.hash,
         "suite_path": about["path"],
         "yaml": about["yaml"],
+        "included": [
+            {name: text and printable(text) for name, text in file.items()} for file in about.get("included", [])
+        ],
+        "older": list(dict.fromkeys(printable(sentence(line)) for line in results.older)),
         "data": about["data"],
         "num_replicas": about["replicas"],
         "primary_evasion": about["evasion"][0]["label"],
