@@ -1,7 +1,14 @@
 """Results that an older version of a method left: its trials have other keys, so a plan does not find them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import ast
+import functools
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmark.registry import KINDS
+from benchmark.spec import Spec
 
 if TYPE_CHECKING:
     from benchmark.plan import Plan
@@ -9,6 +16,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _LOOKED_AT = 3
 """Trials of an older version that are looked for in the store: enough to say that there are some."""
+
+_DEEPEST = 20
+"""Of settings inside settings; a stranger's may have any depth."""
 
 
 def older(plan: "Plan", record: Mapping[str, Any], has: Callable[[str], bool]) -> list[Json]:
@@ -37,6 +47,33 @@ def sentence(line: Mapping[str, Any]) -> str:
     return f"results of version {version} of {method} are there; this is version {now}: run it again"
 
 
+def outdated(stages: Iterable[Any]) -> list[str]:
+    """In words: the methods in these stages' settings of which the code at hand has a newer version."""
+    pairs = dict.fromkeys(pair for stage in stages for pair in _methods(stage))
+    return [
+        f"the results shown are of version {version} of {method}; the code here has version {now}: run it again"
+        for method, version in pairs
+        if (now := current_version(method)) is not None and now > version
+    ]
+
+
+@functools.cache
+def current_version(method: str) -> int | None:
+    """VERSION of a method of this package, None for another's; read from its file, since importing it loads torch."""
+    path = next((methods[method] for methods in KINDS.values() if method in methods), "")
+    module, _, name = path.partition(":")
+    if not module.startswith("benchmark."):
+        return None
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for line in node.body:
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "VERSION":
+                    return int(ast.literal_eval(line.value))
+    return Spec.VERSION
+
+
 def _known(record: Mapping[str, Any]) -> dict[tuple[str, str], dict[int, list[str]]]:
     """(stage, method in it) -> version -> keys of some trials of the last plan."""
     keys: dict[int, list[str]] = {}
@@ -58,8 +95,10 @@ def _planned(plan: "Plan") -> Iterator[tuple[str, str, str, int]]:
     return iter(dict.fromkeys(found))
 
 
-def _methods(value: Any) -> Iterator[tuple[str, int]]:
+def _methods(value: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
     """(method, version) of everything in a stage's settings that has a version."""
+    if depth > _DEEPEST:
+        return
     if isinstance(value, Mapping):
         method, version = value.get("method"), value.get("version")
         if isinstance(method, str) and type(version) is int:
@@ -67,4 +106,4 @@ def _methods(value: Any) -> Iterator[tuple[str, int]]:
         value = list(value.values())
     if isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
-            yield from _methods(inner)
+            yield from _methods(inner, depth + 1)

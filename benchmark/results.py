@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmark import older
 from benchmark.older import sentence
 from benchmark.stages.samples import cubes
 from benchmark.store import CorruptArtifact, Store
@@ -106,6 +107,14 @@ class SuiteResults:
         """What `older.older` said of the plan, of methods that have trials to run."""
         missing = {(status["stage"], status["method"]) for status in self.status if status["state"] == "missing"}
         return [line for line in self.about.get("older", []) if (line["stage"], line["label"]) in missing]
+
+    @property
+    def outdated(self) -> list[str]:
+        """Which finished trials are of an older version of a method than the code at hand has, in words."""
+        done = {done.key for done in self.done}
+        trials = (node.get("trial") for node in self.manifest["nodes"] if node["key"] in done)
+        stages = (trial.get("stage") for trial in trials if isinstance(trial, dict))
+        return older.outdated({id(stage): stage for stage in stages}.values())  # equal ones are one object
 
     @cached_property
     def _failed(self) -> list[dict[str, Any]]:

@@ -170,7 +170,7 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "included": [
             {name: text and printable(text) for name, text in file.items()} for file in about.get("included", [])
         ],
-        "older": list(dict.fromkeys(printable(sentence(line)) for line in results.older)),
+        "older": [printable(line) for line in (*dict.fromkeys(map(sentence, results.older)), *results.outdated)],
         "data": about["data"],
         "num_replicas": about["replicas"],
         "primary_evasion": about["evasion"][0]["label"],

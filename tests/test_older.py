@@ -9,9 +9,10 @@ import command
 import pytest
 from command import call
 
+from benchmark import registry
 from benchmark.evasion.pgd import PGD
 from benchmark.live import standing
-from benchmark.older import older, sentence
+from benchmark.older import current_version, older, outdated, sentence
 from benchmark.plan import Plan
 from benchmark.plan_record import pack, unpack
 from benchmark.prepare import prepare
@@ -88,6 +89,31 @@ def test_the_plan_says_so(first: Plan, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(PGD, "VERSION", 2)
     done = call("plan", command.TINY, "--results", tmp_path / "results")
     assert done.exit_code == 0 and PGD_SAID in done.stdout.splitlines()
+
+
+def test_versions_are_read_from_the_files_as_they_are() -> None:
+    """Importing a method loads torch, which a page does without; a VERSION must be a number in the class itself."""
+    for kind, methods in registry.KINDS.items():
+        for name, path in methods.items():
+            if path.startswith("benchmark."):
+                assert current_version(name) == registry.lookup(kind, name).VERSION, name
+    assert current_version("a stranger's") is None
+
+
+def test_a_page_of_older_results_than_the_code_says_so(first: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = [dict(node.trial.stage) for node in first.nodes]
+    assert outdated(stages) == []
+    monkeypatch.setattr("benchmark.older.current_version", {"pgd": 2, "leakage": 1}.get)
+    said = "the results shown are of version 1 of pgd; the code here has version 2: run it again"
+    assert outdated(stages) == [said]
+    deep: object = {"method": "pgd", "version": 1}
+    for _ in range(900):
+        deep = [deep]
+    assert outdated([None, 3, deep]) == []
+    done = {key: SimpleNamespace(rows=(), made={}, content="") for key in (node.key for node in first.nodes)}
+    nothing = SimpleNamespace(failures=dict, finished=lambda _: done)
+    results = SuiteResults(nothing, unpack(record(first)))  # type: ignore[arg-type]
+    assert results.outdated == outdated(stages)
 
 
 HOSTILE = [

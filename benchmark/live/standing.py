@@ -65,7 +65,7 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     counts = {s: sum(status["state"] == s for status in states.values()) for s in ("done", "failed", "missing")}
     told = ", ".join(f"{n} {name}" for name, n in counts.items())
     lines: list[RenderableType] = [Text(f"suite {results.name}: {len(states)} trials, {told}")]
-    lines += older_lines(results.older)
+    lines += [*older_lines(results.older), *(Text(printable(told)) for told in results.outdated)]
     works = of_manifest(results.manifest["nodes"])
     made = {done.key: done.made for done in results.done}
     measured = _measured(works, made, prices_of(results.about))
