@@ -1,11 +1,12 @@
 """The shape of what a plan's record says of its suite, which anybody may have written."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.prices import prices_of
+from benchmark.schema import MOST_INCLUDED
 from benchmark.shapes import LONGEST_NAME, LONGEST_NOTE, is_amount
 
 _LONGEST_SUITE = 16 * 2**20
@@ -45,6 +46,20 @@ class _Attack(_Shape):
     epsilon: Radius
 
 
+class _Included(_Shape):
+    path: Annotated[str, Field(max_length=4096)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    text: Annotated[str, Field(max_length=MOST_INCLUDED)] | None
+
+
+class _Older(_Shape):
+    stage: Annotated[str, Field(max_length=200)]
+    label: Annotated[str, Field(max_length=1000)]
+    method: Annotated[str, Field(max_length=200)]
+    version: Annotated[int, Field(ge=0, lt=2**31)]
+    now: Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class _About(_Shape):
     yaml: Annotated[str, Field(max_length=_LONGEST_SUITE)]
     path: Line
@@ -54,6 +69,15 @@ class _About(_Shape):
     evasion: Annotated[list[_Attack], Field(min_length=1, max_length=_MOST_ATTACKS)]
     inversion: Attacks
     membership: Attacks
+    included: Annotated[list[_Included], Field(max_length=256)] = []
+    older: Annotated[list[_Older], Field(max_length=10_000)] = []
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        """Texts of included files are bounded together, too."""
+        if sum(len(file.text or "") for file in self.included) > MOST_INCLUDED:
+            raise ValueError("included: too much text")
+        return self
 
 
 def is_about(value: Any) -> bool:

@@ -9,16 +9,24 @@ from benchmark.external import Checkpoint, Given
 from benchmark.labels import labelled
 from benchmark.models.checkpoint import in_words
 from benchmark.regimes.regime import Regime
-from benchmark.registry import dump
+from benchmark.registry import Source, dump
+from benchmark.schema import MOST_INCLUDED
 from benchmark.suite import ExternalModel, ModelEntry, Suite
+from benchmark.text import printable
 
 
 def describe(
-    suite: Suite, text: str, path: str, card: str, given: Mapping[str, Given] = MappingProxyType({})
+    suite: Suite,
+    text: str,
+    path: str,
+    card: str,
+    given: Mapping[str, Given] = MappingProxyType({}),
+    included: Mapping[str, Source] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The suite in plain words, so that its page can be rebuilt from the results folder alone.
 
-    text, path: of the suite file. card: of the data set. given: the checkpoint of each external model.
+    text, path: of the suite file. card: of the data set. given: the checkpoint of each external model. included: files
+    of the user's own methods, by their paths as given.
     """
     return {
         "yaml": text,
@@ -33,7 +41,19 @@ def describe(
         "inversion": list(labelled("inversion", suite.inversion)),
         "prices": suite.prices and suite.prices.model_dump(mode="json"),
         "membership": list(labelled("membership", suite.membership)),
+        "included": _included(included),
     }
+
+
+def _included(files: Mapping[str, Source]) -> list[dict[str, Any]]:
+    """Path, hash and text of each file, so that a reader sees what was run; the text unless it is too long."""
+    found, left = [], MOST_INCLUDED
+    for path, file in files.items():
+        text = printable(file.text.decode("utf-8-sig", errors="replace").replace("\r\n", "\n"))
+        kept = text if len(text) <= left else None
+        left -= len(kept or "")
+        found.append({"path": printable(path), "sha256": file.sha256, "text": kept})
+    return found
 
 
 def _model(entry: ModelEntry) -> dict[str, Any]:

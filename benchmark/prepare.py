@@ -56,8 +56,9 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     _check_networks(suite, sizes.info)
     given = _given(suite, Path(path).parent, images, sizes.info)
     plan = build_plan(suite, images.fingerprint, sizes, given)
+    sources = {file: registry.source(file) for file in include}
     files = tuple(sorted({file for found in given.values() for file in found.files}))
-    return Prepared(suite, plan, describe(suite, text, path, images.card, given), files)
+    return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), files)
 
 
 def _given(suite: Suite, folder: Path, images: ImageData, info: InputInfo) -> dict[str, Given]:

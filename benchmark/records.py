@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.about import is_about
 from benchmark.durable import StoreFull
-from benchmark.inspection import place, plan_name, record, record_names, records, unsound_records
+from benchmark.inspection import UNREADABLE, place, plan_name, record, record_names, records, unsound_records
 from benchmark.plan_record import pack, unpack
+from benchmark.reading import parse
 from benchmark.seal import seal
 from benchmark.shapes import LONGEST_TEXT
 from benchmark.storage import MARK, MOST_BYTES, Leaf, Storage
@@ -61,6 +63,17 @@ class Records:
         about: JSON of the caller's choice, such as the text and the path of the suite file.
         """
         self.storage.write(f"plans/{plan_name(plan.suite)}.json", seal(pack(plan, about)))
+
+    def last_plan(self, suite: str) -> dict[str, Any]:
+        """What `write_plan` wrote last for a suite of this name, as it was packed; empty if there is nothing.
+
+        Not looked through as `plans` does, which takes long for many trials: only its `about` is of the right shape.
+        """
+        try:
+            found: dict[str, Any] = parse(self.storage.read(f"plans/{plan_name(suite)}.json"))
+            return found if is_about(found["about"]) else {}
+        except UNREADABLE:
+            return {}
 
     def plans(self) -> Iterator[dict[str, Any]]:
         """What `write_plan` kept, a suite each, see `plan_record.unpack`. What cannot be read is left to `check`.

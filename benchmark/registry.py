@@ -121,7 +121,8 @@ _BASES = {
 def lookup(kind: str, name: str) -> type[Spec]:
     """The Spec class registered as `name`. Raises SpecError with the nearest name."""
     if not isinstance(name, str) or name not in KINDS[kind]:
-        raise SpecError(f"unknown {kind} {shown(name)}{suggest(name, KINDS[kind])}")
+        own = "; a method of your own: --include FILE.py"
+        raise SpecError(f"unknown {kind} {shown(name)}{suggest(name, KINDS[kind])}{own}")
     return _load(KINDS[kind][name])
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark import older
+from benchmark.older import sentence
 from benchmark.shapes import is_number
 from benchmark.stages import samples
 from benchmark.store import CorruptArtifact, Store
@@ -158,7 +160,25 @@ class SuiteResults:
         place = [s for s in own if (s["stage"], s["method"]) == (stage, method)] or own
         if place:
             return f"{place[0]['stage']} failed: {place[0]['error']}"
-        return "not run yet"
+        missing = {
+            (s["stage"], s["method"]) for s in self.status if s["state"] == "missing" and s["model"] in (model, "")
+        }
+        told = [o for o in self.older if o["label"] in ("", method) and (o["stage"], o["label"]) in missing]
+        return "; ".join(["not run yet", *dict.fromkeys(map(sentence, told))])
+
+    @cached_property
+    def older(self) -> list[dict[str, Any]]:
+        """What `older.older` said of the plan, of methods that have trials to run."""
+        missing = {(status["stage"], status["method"]) for status in self.status if status["state"] == "missing"}
+        return [line for line in self.about.get("older", []) if (line["stage"], line["label"]) in missing]
+
+    @property
+    def outdated(self) -> list[str]:
+        """Which finished trials are of an older version of a method than the code at hand has, in words."""
+        done = {done.key for done in self.done}
+        trials = (node.get("trial") for node in self.manifest["nodes"] if node["key"] in done)
+        stages = (trial.get("stage") for trial in trials if isinstance(trial, dict))
+        return older.outdated({id(stage): stage for stage in stages}.values())  # equal ones are one object
 
     @cached_property
     def _failed(self) -> list[dict[str, Any]]:

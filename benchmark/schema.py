@@ -5,6 +5,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 2
 """Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
+MOST_INCLUDED = 2**20
+"""Characters of included files, all together, that a plan's record and a page keep."""
 STARRED = frozenset(
     [
         "clean_accuracy", "robust_accuracy", "generalization_gap", "robust_generalization_gap",
@@ -31,6 +33,7 @@ def _schema(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
 
 
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_FILES = pa.list_(pa.struct([("path", _S), ("sha256", _S), ("text", _S)]))
 
 MEASURE: list[tuple[str, pa.DataType, str]] = [
     ("stage", _S, "step of the benchmark: train, import, predict, evade, leakage, infer_membership, control, ..."),
@@ -227,6 +230,8 @@ SUITES = _schema(
         ("suite_hash", _S, "sha256 of the checked suite"),
         ("suite_path", _S, "path as given to `bench run`"),
         ("yaml", _S, "text of the suite file"),
+        ("included", _FILES, "files with methods of the user's own: path as given, sha256, text unless it is too long"),
+        ("older", pa.list_(_S), "methods with results of an older version, in words"),
         ("data", _S, "data set, its size, licence and source in a line"),
         ("num_replicas", _I, "trained models a row"),
         ("primary_evasion", _S, "attack behind robust_accuracy"),

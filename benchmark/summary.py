@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 
 from benchmark import schema, stats
 from benchmark.aggregated import Aggregated
+from benchmark.older import sentence
 from benchmark.pictures import MOST_BYTES, Pictures
 from benchmark.prices import bill, prices_of
 from benchmark.results import SuiteResults
 from benchmark.shapes import is_amount
 from benchmark.store import CorruptArtifact, Store
+from benchmark.text import printable
 from benchmark.trial import Row
 
 _SPECIFIC = {
@@ -186,6 +188,10 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "suite_hash": results.hash,
         "suite_path": about["path"],
         "yaml": about["yaml"],
+        "included": [
+            {name: text and printable(text) for name, text in file.items()} for file in about.get("included", [])
+        ],
+        "older": [printable(line) for line in (*dict.fromkeys(map(sentence, results.older)), *results.outdated)],
         "data": about["data"],
         "num_replicas": about["replicas"],
         "primary_evasion": about["evasion"][0]["label"],

@@ -252,6 +252,8 @@ def _value(row: Row | None) -> dict[str, Any] | None:
 def rerun(suite: Suite, model: str | None = None) -> str:
     """The shell command that runs a suite, or runs one model of it again."""
     command = ["bench", "run", suite.info.get("suite_path") or f"{suite.name}.yaml"]
+    for file in suite.info.get("included") or []:
+        command += ["--include", file["path"] or ""]
     return shlex.join(command if model is None else [*command, "--only", model, "--rerun", "all"])
 
 

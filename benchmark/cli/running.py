@@ -65,6 +65,7 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     from benchmark.compaction import MANY
     from benchmark.live import Follower, closing
     from benchmark.live.tracking import Tracker
+    from benchmark.older import older
     from benchmark.prepare import check_address, check_device, prepare
     from benchmark.provenance import host
     from benchmark.resources import check_gpus, gpu_shares
@@ -96,7 +97,8 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
         decoded=send(store, data_set, images, prepared.files, joined=options["address"] is not None),
         gpus=gpus,
     )
-    store.write_plan(prepared.plan, prepared.about)
+    before = older(prepared.plan, store.last_plan(prepared.suite.name), store.has)
+    store.write_plan(prepared.plan, {**prepared.about, "older": before})
     console.print(f"data: {prepared.about['data']}", highlight=False, markup=False)
     here = host() if options["address"] is None else ""
     tracker = Tracker(plan, prepared.suite.prices, _sample(plan.nodes, store), here)
@@ -153,7 +155,8 @@ def _exit_code(report: "Report", whole: bool) -> int:
 def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ...]) -> None:
     """Show the trials of SUITE, what is there already and what the rest will cost. Runs nothing."""
     from benchmark.executors.local import num_slots
-    from benchmark.live import planned
+    from benchmark.live import older_lines, planned
+    from benchmark.older import older
     from benchmark.prepare import prepare
     from benchmark.store import Store
     from benchmark.trial import Settings
@@ -164,8 +167,9 @@ def plan(suite: str, results: str, data_root: str | None, include: tuple[str, ..
     for problem in problems:
         say(terminal(), f"problem {problem.name}: {problem.reason}")
     made = dict(_sample((node for node in prepared.plan.nodes if node.key in done), store))
-    shown = planned(prepared.plan, done, made, slots, prepared.suite.prices)
-    terminal().print(f"data: {prepared.about['data']}", *shown, sep="\n", highlight=False, markup=False)
+    before = older(prepared.plan, store.last_plan(prepared.suite.name), done.__contains__)
+    lines = [*planned(prepared.plan, done, made, slots, prepared.suite.prices), *older_lines(before)]
+    terminal().print(f"data: {prepared.about['data']}", *lines, sep="\n", highlight=False, markup=False)
 
 
 def _sample(nodes: "Iterable[Node]", store: "Store") -> Iterator[tuple[str, dict[str, Any]]]:

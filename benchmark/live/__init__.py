@@ -2,7 +2,7 @@
 
 from benchmark.live.following import Follower
 from benchmark.live.lines import line
-from benchmark.live.standing import planned, standing
+from benchmark.live.standing import older_lines, planned, standing
 from benchmark.live.tables import closing, controls, methods, ranking
 
-__all__ = ["Follower", "closing", "controls", "line", "methods", "planned", "ranking", "standing"]
+__all__ = ["Follower", "closing", "controls", "line", "methods", "older_lines", "planned", "ranking", "standing"]

@@ -12,6 +12,7 @@ from benchmark.forecast import Forecast, Measured, Work, forecast, of_manifest, 
 from benchmark.live.following import duration
 from benchmark.live.lines import line
 from benchmark.live.tracking import Machine
+from benchmark.older import sentence
 from benchmark.plan import Plan
 from benchmark.prices import Prices, prices_of
 from benchmark.results import SuiteResults
@@ -63,6 +64,7 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
     counts = {s: sum(status["state"] == s for status in states.values()) for s in ("done", "failed", "missing")}
     told = ", ".join(f"{n} {name}" for name, n in counts.items())
     lines: list[RenderableType] = [line(f"suite {results.name}: {len(states)} trials, {told}")]
+    lines += [*older_lines(results.older), *map(line, results.outdated)]
     works = of_manifest(results.manifest["nodes"])
     made = {done.key: done.made for done in results.done}
     measured = _measured(works, made, prices_of(results.about))
@@ -80,6 +82,11 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
             lines.append(line(f"  failed {who}: {status['error']}"))
             lines.append(line(f"    traceback: {results.store.root}/failures/{status['trial_key']}.json", "dim"))
     return lines
+
+
+def older_lines(lines: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
+    """`bench plan` and `bench status`: which methods have results of an older version."""
+    return [line(told) for told in dict.fromkeys(map(sentence, lines))]
 
 
 def _measured(works: Sequence[Work], made: Mapping[str, Mapping[str, Any]], prices: Prices | None) -> Measured:

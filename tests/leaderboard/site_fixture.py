@@ -306,6 +306,15 @@ def suites() -> list[dict[str, Any]]:
         "suite_hash": "ab" * 32,
         "suite_path": "suites/quick.yaml",
         "yaml": f"data: fashion_mnist_13k\nmodels: ['{HOSTILE}']  # </script><script>alert(1)</script>\n",
+        "included": [
+            {
+                "path": "my methods/own.py",
+                "sha256": "cd" * 32,
+                "text": f"# {HOSTILE}\n# </pre></details><script>alert(2)</script>\n",
+            },
+            {"path": HOSTILE, "sha256": "ef" * 32, "text": None},
+        ],
+        "older": [],
         "data": "Fashion-MNIST, 13,000 of 70,000 images, MIT, zalandoresearch",
         "num_replicas": 2,
         "primary_evasion": PGD,
@@ -322,7 +331,14 @@ def suites() -> list[dict[str, Any]]:
         "currency": "USD",
         "created_utc": "2025-01-01T00:00:00Z",
     }
-    waiting = {"suite": RUNNING, "suite_path": "suites/my cifar.yaml", "num_trials": 80, "num_done": 3, "num_failed": 0}
+    waiting: dict[str, Any] = {
+        "suite": RUNNING,
+        "suite_path": "suites/my cifar.yaml",
+        "num_trials": 80,
+        "num_done": 3,
+        "num_failed": 0,
+    }
+    waiting["older"] = [f"results of version 1 of {HOSTILE} are there; this is version 2: run it again"]
     return [row, dict.fromkeys(row) | waiting | {"data": "CIFAR-10", "num_replicas": 2}]
 
 
