@@ -1,8 +1,10 @@
 """Trials as Ray tasks, on this machine or a cluster. The only module that imports ray."""
 
 import contextlib
+import itertools
 import logging
 import os
+import secrets
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, Self
 import yaml
 
 from benchmark.devices import num_gpus
-from benchmark.executors import USUAL, Finished, Loss, Room
+from benchmark.executors import USUAL, Finished, Loss, Room, ray_places
 from benchmark.executors.local import gpu_ids, num_slots, preload
 from benchmark.executors.ray_folder import ADVICE, RayFolder
 from benchmark.interrupts import held
@@ -34,12 +36,6 @@ LOST_NODES = {
     "RAY_health_check_failure_threshold": "3",
 }
 """For the head of a cluster: a silent node is given up in under 5 s; with Ray's own settings it takes 12 to 16 s."""
-LOST_WORKERS = {
-    "RAY_grpc_client_keepalive_time_ms": "1000",
-    "RAY_grpc_client_keepalive_timeout_ms": "1500",
-}
-"""For the driver of a cluster. A machine whose cable is pulled closes no connection: with Ray's own settings its trials
-are waited for until it is back, or for seven minutes; with these, 3 to 5 s. Stands back where the user has set them."""
 _OWN_CLUSTER = {
     **LOST_NODES,
     "RAY_AUTH_MODE": "disabled",  # it listens on loopback; a token would be left in the home folder
@@ -59,6 +55,7 @@ class _Submitted:
     key: str
     threads: int
     gpus: float
+    name: str = ""  # of this attempt, in `ray_places`
 
 
 class RayExecutor:
@@ -75,8 +72,6 @@ class RayExecutor:
         os.environ.update(ALWAYS)  # read when ray is imported and by the processes it starts
         if address is None:
             os.environ.update(_OWN_CLUSTER)
-        else:
-            os.environ.update({name: value for name, value in LOST_WORKERS.items() if name not in os.environ})
         import ray
 
         self._ray: Any = ray
@@ -91,6 +86,8 @@ class RayExecutor:
         self._resources: dict[str, float] = {}
         self._smallest, self._nodes_lost_at, self._looked_at = 1, -_NODE_LOSS_S, -_LOOK_S
         self._alive: set[str] = set()
+        self._lost: set[str] = set()
+        self._names = (f"{secrets.token_hex(8)}-{number}" for number in itertools.count())
         self._look()
         self._on_gpus = self._uses_gpus()
         # max_calls=0: the process, with torch loaded, serves the next trial too.
@@ -129,8 +126,9 @@ class RayExecutor:
         if task is None:
             task = self._task.options(num_cpus=threads, num_gpus=gpus)
             self._tasks[threads, gpus] = task
-        submitted = _Submitted(trial.key, threads, gpus)
-        self._running[task.remote(trial, replace(self._settings, share=gpus or 1.0))] = submitted
+        submitted = _Submitted(trial.key, threads, gpus, next(self._names))
+        settings = replace(self._settings, share=gpus or 1.0)
+        self._running[task.remote(trial, settings, submitted.name if self._joined else "")] = submitted
         self._hold(submitted, 1)
 
     def wait(self, timeout: float | None = None) -> list[Finished]:
@@ -144,7 +142,7 @@ class RayExecutor:
                 ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
         elif self._suspects:
             time.sleep(timeout or _LOOK_S)
-        return self._cleared([self._report(reference) for reference in ready])
+        return self._cleared([self._report(reference) for reference in ready] + self._stranded())
 
     def close(self) -> None:
         self._running.clear()
@@ -184,12 +182,26 @@ class RayExecutor:
         self._looked_at = now
         alive = [node for node in self._ray.nodes() if node["Alive"]]
         names = {node["NodeID"] for node in alive}
-        if self._alive - names:
+        if gone := self._alive - names:
             self._nodes_lost_at = now
+            self._lost |= gone
         self._alive = names
         self._resources = {n: sum(node["Resources"].get(n, 0.0) for node in alive) for n in ("CPU", "GPU")}
         cpus = [int(node["Resources"].get("CPU", 0)) for node in alive]
         self._smallest = min((count for count in cpus if count), default=1)
+
+    def _stranded(self) -> list[Finished]:
+        """Reports on trials that ran where Ray has given the machine up."""
+        self._look()
+        lost, self._lost = self._lost, set()
+        found = []
+        for reference, submitted in list(self._running.items()) if lost and self._joined else ():
+            if ray_places.where(submitted.name) in lost:
+                del self._running[reference]
+                self._hold(submitted, -1)
+                ray_places.forget(submitted.name)
+                found.append(Finished(submitted.key, error="NodeDiedError: its machine was lost", loss="node"))
+        return found
 
     def _report(self, reference: Any) -> Finished:
         submitted = self._running.pop(reference)
@@ -278,13 +290,14 @@ def _may_grow_gpus() -> bool:
         return False
 
 
-def _task(trial: Trial, settings: Settings) -> Finished:
+def _task(trial: Trial, settings: Settings, name: str) -> Finished:
     import ray
 
     from benchmark.executors.worker import run_trial
 
     given = ray.get_gpu_ids()
-    return run_trial(trial, replace(settings, device=given_device(settings.device, given)))
+    with ray_places.here(name) if name else contextlib.nullcontext():
+        return run_trial(trial, replace(settings, device=given_device(settings.device, given)))
 
 
 def given_device(wanted: str, given: list[Any]) -> str:

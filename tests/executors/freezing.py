@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import registry
-from benchmark.executors.ray import ALWAYS, LOST_NODES, LOST_WORKERS, RayExecutor
+from benchmark.executors.ray import ALWAYS, LOST_NODES, RayExecutor
 from benchmark.plan import Node, Plan
 from benchmark.run import run
 from benchmark.schedule import Event
@@ -41,9 +41,7 @@ def freeze(pids: Path, moments: dict[str, float], given_up: threading.Event) -> 
 
 
 def main(folder: Path) -> None:
-    os.environ.update(
-        {**ALWAYS, **LOST_NODES, **LOST_WORKERS}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)
-    )
+    os.environ.update({**ALWAYS, **LOST_NODES}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
     from ray._private import services
     from ray.cluster_utils import Cluster
@@ -56,7 +54,7 @@ def main(folder: Path) -> None:
     pids, store = folder / "pids", Store(folder / "results")
     pids.mkdir()
     registry.include(STAGE)
-    stage = registry.dump("stage", registry.parse("stage", {"method": "telling", "folder": str(pids), "seconds": 2.0}))
+    stage = registry.dump("stage", registry.parse("stage", {"method": "telling", "folder": str(pids), "seconds": 15.0}))
     trial = Trial(stage, 0)
     plan = Plan("frozen", "0" * 64, (Node(trial, trial.key, "telling", "", "", 0, 1.0),))
     moments: dict[str, float] = {}
