@@ -1,8 +1,8 @@
 """Which machine of a cluster runs a trial: its worker says so in Ray's own key-value store before it begins.
 
-A machine whose cable is pulled closes no connection. Ray gives it up in seconds, and yet its driver waits for the trials
-that are there until it is back, or for seven minutes. So the executor looks who was there. (Pings of the driver's gRPC
-would find it too, but Ray's workers allow few of them: they ended every trial of more than some ten seconds.)
+A machine whose cable is pulled closes no connection. Ray gives it up in seconds, and yet its driver waits for the
+trials that are there until it is back, or for seven minutes. So the executor looks who was there. (Pings of the
+driver's gRPC would find it too, but Ray's workers allow few of them: they ended every trial of more than ten seconds.)
 """
 
 import contextlib

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoints, members, results, suites, user_data
+from . import checkpoints, image_folders, members, results, suites, tables
 from .exploring import Found, explore
 from .harness import Finding, Surface, examine
 
 _ALL = (
     suites.SURFACE,
     members.SURFACE,
-    user_data.SURFACE,
+    image_folders.SURFACE,
+    tables.SURFACE,
     results.RECORDS_SURFACE,
     results.TRIALS_SURFACE,
     checkpoints.SURFACE,

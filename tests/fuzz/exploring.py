@@ -16,8 +16,8 @@ from .harness import HEAVY, Finding, Surface, examine
 
 _SHRINK_S = 20.0
 """CPU time for making the input of a fault smaller."""
-_MOST = 30
-"""Faults of a surface after which it is left: it has to be mended first."""
+_MOST, _MOST_HEAVY = 30, 5
+"""Faults of a surface, and inputs that take too long or too much, after which it is left: it has to be mended first."""
 
 
 @dataclass
@@ -40,7 +40,11 @@ def explore(surface: Surface, folder: Path, seed: int, seconds: float | None = N
     while len(explorer.found) < _MOST:
         explorer.round(zlib.crc32(f"{surface.name} {seed} {number}".encode()))
         number += 1
-        if explorer.finished and (seconds is None or time.process_time() - began > seconds):
+        if (
+            explorer.heavy >= _MOST_HEAVY
+            or explorer.finished
+            and (seconds is None or time.process_time() - began > seconds)
+        ):
             break
     return list(explorer.found.values()), explorer.inputs
 
@@ -48,7 +52,7 @@ def explore(surface: Surface, folder: Path, seed: int, seconds: float | None = N
 class _Explorer:
     def __init__(self, surface: Surface, folder: Path) -> None:
         self.surface, self.folder, self.found = surface, folder, dict[str, Found]()
-        self.finished, self.inputs = False, 0
+        self.finished, self.inputs, self.heavy = False, 0, 0
         self._at_hand: str | None = None
         self._began = 0.0
 
@@ -69,7 +73,8 @@ class _Explorer:
             self.finished = True
 
     def _once(self, case: Any) -> None:
-        if self._at_hand is not None and time.process_time() - self._began > _SHRINK_S:
+        over = self._at_hand is not None and time.process_time() - self._began > _SHRINK_S
+        if over or self.heavy >= _MOST_HEAVY:
             return
         self.inputs += 1
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -84,4 +89,5 @@ class _Explorer:
                 self.found[finding.signature] = Found(finding.signature, finding.text, case)
                 raise
             if finding.kind in HEAVY:
+                self.heavy += 1
                 self.found.setdefault(finding.signature, Found(finding.signature, finding.text, case))

@@ -52,7 +52,11 @@ class Finding(AssertionError):
 
 
 class Refused(Exception):
-    """The package refused the input, in a line that a user can read."""
+    """The package refused the input, in a line that a user can read. place: where in the package."""
+
+    def __init__(self, text: str, place: str) -> None:
+        self.place = place
+        super().__init__(text)
 
 
 class _Over(BaseException):
@@ -72,9 +76,9 @@ def examine(surface: Surface, case: Any, folder: Path) -> None:
         except Finding as found:
             raise _kind(found.signature)(found.kind, found.signature.partition(": ")[2], found.text) from None
         except _Over as error:
-            _found(str(error), _place(error).partition(":")[0], _shown(error))
+            _found(str(error), place(error).partition(":")[0], _shown(error))
         except Exception as error:
-            _found("raises", f"{type(error).__name__} at {_place(error)}", _shown(error))
+            _found("raises", f"{type(error).__name__} at {place(error)}", _shown(error))
         took = time.process_time() - began
     if took > MOST_CPU_S:
         _found("slow", f"surface {surface.name}", f"it took {took:.1f} s")
@@ -89,8 +93,8 @@ def asked(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except (ValueError, OSError) as error:
-        readable(line(error), _place(error))
-        raise Refused(str(error)) from error
+        readable(line(error), place(error))
+        raise Refused(str(error), place(error)) from error
 
 
 def line(error: Exception) -> str:
@@ -101,22 +105,22 @@ def line(error: Exception) -> str:
     return written.getvalue()
 
 
-def readable(text: str, place: str) -> None:
+def readable(text: str, where: str) -> None:
     """Raise Finding for a line that is more than one, is long, or that a terminal would obey."""
-    safe(text, place)
+    safe(text, where)
     if text.count("\n") != 1 or len(text) > MOST_CHARACTERS or not text.removeprefix("bench: error:").strip():
-        raise Finding("message", place, f"{len(text)} characters, {text.count(chr(10))} lines: {text[:300]!r}")
+        raise Finding("message", where, f"{len(text)} characters, {text.count(chr(10))} lines: {text[:300]!r}")
 
 
-def safe(text: str, place: str) -> None:
+def safe(text: str, where: str) -> None:
     """Raise Finding for a text that a terminal would obey, or cannot show."""
     if printable(text) != text:
         first = next(i for i, character in enumerate(text) if printable(character) != character)
-        raise Finding("escapes", place, repr(text[max(0, first - 100) : first + 100]))
+        raise Finding("escapes", where, repr(text[max(0, first - 100) : first + 100]))
     with contextlib.suppress(UnicodeEncodeError):
         text.encode()
         return
-    raise Finding("escapes", place, repr(text[:300]))
+    raise Finding("escapes", where, repr(text[:300]))
 
 
 def wrong(what: str, text: str) -> NoReturn:
@@ -182,7 +186,7 @@ def _status(name: str) -> int:
     return 1024 * int(found[1])
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """Where in the package an error came up, else where it came up at all."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.filename.startswith((str(ROOT / "benchmark"), str(ROOT / "leaderboard")))]

@@ -5,107 +5,25 @@ changed, the table is the one of the sound folder.
 """
 
 import functools
-import hashlib
-import io
 import json
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from click.testing import CliRunner
 from hypothesis import strategies as st
-from PIL import Image
 
 from benchmark import schema
 from benchmark.cli import main
-from benchmark.compaction import compact
-from benchmark.heartbeat import driver, machine
-from benchmark.leases import Leases
-from benchmark.seen import SIZE
-from benchmark.stages.samples import SCHEMA
 from benchmark.storage import MARK
 from benchmark.store import Store
 from benchmark.summary import summarise
-from benchmark.trial import Row
-from tests.board import Board, share
 
-from .harness import Refused, Surface, asked, readable, safe, wrong
-from .values import edited, edits, flipped, odd_json, odd_scalars, odd_texts, spliced, splices
-
-MODELS = ("plain", "hardened")
-SAMPLES = pa.Table.from_pylist(
-    [
-        {"class_id": c, "sample": s, "space": space, "metric": metric, "value": 0.25 + c / 2}
-        for space, metric in (("", "evaluator_accuracy"), ("evaluator", "in_rate"), ("pixel", "class_mean_correlation"))
-        for c in range(2)
-        for s in range(2)
-    ],
-    schema=SCHEMA,
-)
-_SCORES = pa.table({"score": [0.1 * i for i in range(10)], "is_member": [i % 2 == 0 for i in range(10)]})
-_INFERRED = [
-    Row(metric="membership_auc", value=0.6, low=0.5, high=0.7, n=10),
-    Row(metric="tpr_at_1pct_fpr", value=0.4, n=5),
-    Row(metric="tpr_at_0_1pct_fpr", value=None, n=5, note="5 non-members cannot resolve it"),
-]
-
-
-@functools.cache
-def sound() -> Path:
-    """A small finished suite, with pictures, a failure, an index and kept aggregates."""
-    root = Path(tempfile.mkdtemp(prefix="sound-results-"))
-    board = Board(root, MODELS, {"currency": "EUR", "gpu_hour": {"default": 2.0}})
-    for model in MODELS:
-        board.predicted(model, [80, 82], [90, 91])
-        board.evaded(model, "pgd-l2-1", [40, 42], [0.1, 0.5])
-        board.evaded(model, "fgsm-l2-1", [50, 52], [0.2])
-        for replica in range(2):
-            board.add("leakage", model, replica, [share("in_rate", 1, 2)], "gradient", **_leaked())
-            board.add("infer_membership", model, replica, _INFERRED, "loss_threshold", scores=_SCORES)
-    missing = board.add("predict", "plain", 7, None)
-    store = board.finish()
-    store.write_failure(missing, "Traceback ...\nValueError: the loss is NaN", 2)
-    compact(store)
-    summarise(store, root.parent / f"{root.name}-site", images=False)
-    now = {"record": "running", "pid": os.getpid(), "time": time.time() + 1e6, "trials": ["predict plain 7"]}
-    store.storage.write(f"running/{driver()}.json", json.dumps(now).encode())
-    store.storage.write(f"leases/{missing.key}.json", json.dumps({"record": "leases", "driver": driver()}).encode())
-    store.storage.write("index/0123456789abcdef.seen", bytes(3 * SIZE))
-    return root
-
-
-def _leaked() -> dict[str, pa.Table]:
-    """The tables of one inversion attack: samples, and what the page shows of them."""
-    written = io.BytesIO()
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(written, "PNG")
-    values: dict[str, Any] = {"image_png": written.getvalue(), "class_name": "cat", "space": "target", "side": "in"}
-    tables = {"samples": SAMPLES}
-    for name in schema.SHOWN:
-        columns = schema.unlabelled(name)
-        lines = [{field.name: values.get(field.name, _plain(field)) for field in columns} for _ in range(2)]
-        tables[name] = pa.Table.from_pylist(lines, schema=columns)
-    return tables
-
-
-def _plain(field: Any) -> Any:
-    if pa.types.is_boolean(field.type):
-        return True
-    return 0 if pa.types.is_integer(field.type) else 0.5 if pa.types.is_floating(field.type) else "x"
-
-
-@functools.cache
-def files(kind: str = "") -> tuple[str, ...]:
-    """Relative names, in an order that is the same in every run."""
-    found = (path for path in sound().rglob("*") if path.is_file())
-    names = sorted(str(path.relative_to(sound())) for path in found)
-    return tuple(name for name in names if name.startswith(kind) and not name.startswith("running"))
+from .harness import Refused, Surface, asked, place, readable, safe, wrong
+from .sound_results import files, sound
+from .tampering import CHANGES
+from .values import edits, odd_json, odd_scalars, odd_texts, splices
 
 
 @functools.cache
@@ -211,7 +129,7 @@ def check(case: Any, folder: Path) -> None:
     what, name, change = case
     if isinstance(name, tuple):
         name = files(name[0])[name[1]]
-    _CHANGES[what](results, name, change)
+    CHANGES[what](results, name, change)
     derived = what in ("json", "text", "flip", "place") and name.startswith("index")
     if what == "flip" and name.startswith("trials") and not name.endswith(MARK) and not _verified(results, name):
         wrong("verifying finds a flipped bit", name.rpartition("/")[2])
@@ -220,7 +138,7 @@ def check(case: Any, folder: Path) -> None:
         _page(results, folder, images=not derived)
     except Refused as refused:
         if name != files("plans")[0]:
-            wrong("what is sound is shown whatever lies beside it", str(refused))
+            wrong(f"what is sound is shown whatever lies beside it ({refused.place})", str(refused))
         raise
     if derived or what in ("running", "lease"):
         board = summarise(Store(results), folder / "again", images=False).to_pylist()
@@ -254,136 +172,8 @@ def _commanded(folder: Path, *arguments: str) -> None:
     safe(done.output, f"bench {arguments[0]}")
     if done.exit_code == 2:
         readable(done.stderr, f"bench {arguments[0]}")
-        raise Refused(done.stderr)
-
-
-def _json(results: Path, name: str, change: Any) -> None:
-    value = edited(json.loads((results / name).read_text()), change)
-    (results / name).write_text(_written(value))
-
-
-def _written(value: Any) -> str:
-    """As the fault was written by whatever wrote it: infinite numbers, and halves of surrogates in \\u."""
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        return "null"
-
-
-def _text(results: Path, name: str, change: Any) -> None:
-    (results / name).write_bytes(spliced((results / name).read_bytes(), change))
-
-
-def _flip(results: Path, name: str, change: tuple[float, int]) -> None:
-    (results / name).write_bytes(flipped((results / name).read_bytes(), *change))
-
-
-def _forged(results: Path, name: str, change: Any) -> None:
-    content = spliced((results / name).read_bytes(), change)
-    forge(results / name, content)
-
-
-def forge(path: Path, content: bytes) -> None:
-    """Replace a file of a trial, and its size and hash in the mark."""
-    path.write_bytes(content)
-    mark = path.with_name("trial.json")
-    if path != mark:
-        value = json.loads(mark.read_text())
-        value["files"][path.name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        mark.write_text(json.dumps(value))
-
-
-def _table(results: Path, number: int, change: Mapping[str, Any]) -> None:
-    """Another table in place of one of a trial, with the right hash."""
-    found = sorted(results.glob(f"trials/*/*/{change['table']}.parquet"))
-    path = found[number % len(found)]
-    table = pq.ParquetFile(path).read()
-    if "rows" in change:
-        table = pa.concat_tables([table] * max(1, change["rows"] // max(1, len(table)))).slice(0, change["rows"])
-    for column, (how, value) in change["changes"].items():
-        if column in table.column_names:
-            table = _changed(table, column, how, value)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    forge(path, bytes(sink.getvalue().to_pybytes()))
-
-
-def _changed(table: pa.Table, column: str, how: str, value: Any) -> pa.Table:
-    at = table.column_names.index(column)
-    if how == "drop":
-        return table.drop_columns([column])
-    if how == "double":
-        return table.append_column(column, table[column])
-    try:
-        if how == "rename":
-            return table.rename_columns([value if i == at else name for i, name in enumerate(table.column_names)])
-        if how == "cells":
-            cells = [value[i % len(value)] for i in range(len(table))]
-            try:  # of the column's own type, if that can be
-                return table.set_column(at, column, pa.array(cells, table[column].type))
-            except (pa.ArrowException, TypeError, ValueError, OverflowError):
-                return table.set_column(at, column, pa.array(cells))
-        kinds = {
-            "list": pa.list_(pa.int64()), "null": pa.null(), "date": pa.date32(), "bool": pa.bool_(),
-            "binary": pa.binary(), "dictionary": pa.dictionary(pa.int8(), pa.string()),
-        }  # fmt: skip
-        kind = kinds.get(value) or pa.type_for_alias(value)
-        return table.set_column(at, column, pa.array([None] * len(table), kind))
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return table
-
-
-def _running_file(results: Path, name: str, change: Any) -> None:
-    (results / "running" / f"{machine() if name.startswith('-') else ''}{name or driver()}.json").write_text(
-        _written(change)
-    )
-
-
-def _lease_file(results: Path, _: str, change: Any) -> None:
-    path = next((results / "leases").iterdir())
-    path.write_text(_written(change))
-    leases = Leases(Store(results).storage, "another-1")
-    asked(leases.take, path.stem)
-    asked(leases.release, path.stem)
-
-
-def _failure_file(results: Path, _: str, change: Any) -> None:
-    path = next((results / "failures").iterdir())
-    path.write_text(_written({**change, "key": path.stem}))
-
-
-def _place(results: Path, name: str, what: str) -> None:
-    path = results / name
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if what == "file":
-        path.write_bytes(b"x")
-    elif what == "folder":
-        (path / "inner").mkdir(parents=True)
-    elif what == "link":
-        path.symlink_to(results.parent)
-    else:
-        os.mkfifo(path)
-
-
-_CHANGES: dict[str, Callable[[Path, Any, Any], None]] = {
-    "json": _json,
-    "text": _text,
-    "flip": _flip,
-    "forged": _forged,
-    "table": _table,
-    "running": _running_file,
-    "lease": _lease_file,
-    "failure": _failure_file,
-    "plan": lambda results, _, change: _plan_file(results, change),
-    "place": _place,
-}
-
-
-def _plan_file(results: Path, change: Any) -> None:
-    (results / "plans" / "x.json").write_text(_written(change))
+        cause = done.exception.__context__ if done.exception is not None else None
+        raise Refused(done.stderr, place(cause) if cause is not None else "")
 
 
 RECORDS_SURFACE = Surface("records", RECORDS, check, examples=8)
