@@ -6,8 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.prices import prices_of
-from benchmark.schema import MOST_INCLUDED
-from benchmark.shapes import LONGEST_NAME, LONGEST_NOTE, is_amount
+from benchmark.shapes import LONGEST_NAME, LONGEST_NOTE, MOST_INCLUDED, is_amount
 
 _LONGEST_SUITE = 16 * 2**20
 _MOST_MODELS, _MOST_ATTACKS, _MOST_REPLICAS = 10_000, 1_000, 1_000_000

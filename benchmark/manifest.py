@@ -10,7 +10,7 @@ from benchmark.labels import labelled
 from benchmark.models.checkpoint import in_words
 from benchmark.regimes.regime import Regime
 from benchmark.registry import Source, dump
-from benchmark.schema import MOST_INCLUDED
+from benchmark.shapes import MOST_INCLUDED
 from benchmark.suite import ExternalModel, ModelEntry, Suite
 from benchmark.text import printable
 

@@ -5,8 +5,6 @@ import pyarrow as pa
 SCHEMA_VERSION = 2
 """Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
-MOST_INCLUDED = 2**20
-"""Characters of included files, all together, that a plan's record and a page keep."""
 STARRED = frozenset(
     [
         "clean_accuracy", "robust_accuracy", "generalization_gap", "robust_generalization_gap",

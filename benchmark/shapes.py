@@ -8,6 +8,8 @@ from benchmark.text import shown
 
 LONGEST_NAME, LONGEST_LABEL, LONGEST_NOTE, LONGEST_TEXT = 500, 2_000, 10_000, 100_000
 """Characters of a name; of several in a line; of a note, or of what provenance says; of a traceback."""
+MOST_INCLUDED = 2**20
+"""Characters of included files, all together, that a plan's record and a page keep."""
 MOST_ROWS = 5_000
 """In `rows.parquet` of a trial."""
 MOST_TABLE_ROWS, MOST_TABLE_BYTES = 5_000_000, 2**31

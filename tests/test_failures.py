@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 BREAKING = Path(__file__).with_name("breaking.py")
 SOFTMAX = command.tiny()["models"][0]
 MODELS = [
-    {**SOFTMAX, "name": "diverged", "regime": {"method": "standard", "epochs": 1, "lr": 1000, "weight_decay": 1000}},
+    {**SOFTMAX, "name": "diverged", "regime": {"method": "standard", "epochs": 40, "lr": 1000, "weight_decay": 1000}},
     {**SOFTMAX, "name": "too large", "regime": "out_of_memory"},
     *command.tiny()["models"],
 ]
@@ -51,11 +51,11 @@ def first(broken: Broken) -> "subprocess.CompletedProcess[str]":
 
 
 REASONS = {
-    "diverged": "FloatingPointError: the training loss is nan in epoch 1; try a smaller lr",
+    "diverged": "FloatingPointError: the training loss is ",
     "too large": "MemoryError: no room for the gradients",
     "raising": "RuntimeError: the user's attack <b>broke</b>",
-    "cheating": "ValueError: cheating-l2-0.5 left its ball or [0, 1]: largest distance",
-    "notanumber": "FloatingPointError: notanumber: reconstructions hold NaN or infinity",
+    "cheating": "ValueError: cheating left its ball or [0, 1]: largest distance",
+    "not_a_number": "FloatingPointError: not_a_number: reconstructions hold NaN or infinity",
 }
 
 
@@ -80,9 +80,7 @@ def test_each_failure_keeps_its_traceback(broken: Broken) -> None:
     failures = Store(broken.results).failures().values()
     assert len(failures) == 16
     for name, reason in REASONS.items():
-        own = [
-            f for f in failures if name in (f["model"], f["method"].partition("-")[0], f["method"][:3] + "_a_number")
-        ]
+        own = [f for f in failures if name in (f["model"], f["method"].partition("-")[0])]
         assert own, name
         for failure in own:
             text = failure["traceback"]
@@ -99,7 +97,7 @@ def test_status_and_page_say_why(broken: Broken) -> None:
     for row in pq.read_table(broken.site / "results.parquet").to_pylist():
         if row["suite"] == "broken" and row["value"] is None and row["replica"] is None:
             notes[f"{row['model']} {row['metric']}"] = row["note"]
-    assert notes["diverged clean_accuracy"] == f"train failed: {REASONS['diverged']}"
+    assert notes["diverged clean_accuracy"].startswith(f"train failed: {REASONS['diverged']}")
     assert notes["too large in_rate"] == f"train failed: {REASONS['too large']}"
     assert notes["softmax robust_accuracy"] == f"evade failed: {REASONS['raising']}"
     page = next(path for path in broken.site.glob("models/broken*too*.html")).read_text()

@@ -60,7 +60,7 @@ def test_what_a_training_changes_is_said_of_all_that_follows(first: Plan, monkey
     second = planned()
     found = older(second, record(first), everything)
     assert {(line["stage"], line["method"], line["now"]) for line in found} == {("train", "standard", 3)}
-    nothing = SimpleNamespace(failures=dict, finished=lambda _: {}, root="results")
+    nothing = SimpleNamespace(failures=dict, finished=lambda *_: {}, root="results")
     about = {"older": found, "prices": None}
     results = SuiteResults(nothing, unpack(record(second) | {"about": about}))  # type: ignore[arg-type]
     said = "not run yet; results of version 1 of standard are there; this is version 3: run it again"
@@ -73,7 +73,7 @@ def test_what_a_training_changes_is_said_of_all_that_follows(first: Plan, monkey
 def test_an_attack_is_said_of_its_own_cells_alone(first: Plan) -> None:
     label = next(node.method for node in first.nodes if node.stage == "evade")
     line = {"stage": "evade", "label": label, "method": "pgd", "version": 1, "now": 2}
-    nothing = SimpleNamespace(failures=dict, finished=lambda _: {}, root="results")
+    nothing = SimpleNamespace(failures=dict, finished=lambda *_: {}, root="results")
     results = SuiteResults(nothing, unpack(record(first) | {"about": {"older": [line]}}))  # type: ignore[arg-type]
     model = next(node.model for node in first.nodes if node.model)
     assert results.why_missing(model, "evade", label) == f"not run yet; {PGD_SAID}"
@@ -111,7 +111,7 @@ def test_a_page_of_older_results_than_the_code_says_so(first: Plan, monkeypatch:
         deep = [deep]
     assert outdated([None, 3, deep]) == []
     done = {key: SimpleNamespace(rows=(), made={}, content="") for key in (node.key for node in first.nodes)}
-    nothing = SimpleNamespace(failures=dict, finished=lambda _: done)
+    nothing = SimpleNamespace(failures=dict, finished=lambda *_: done)
     results = SuiteResults(nothing, unpack(record(first)))  # type: ignore[arg-type]
     assert results.outdated == outdated(stages)
 

@@ -13,7 +13,7 @@ from benchmark import manifest, registry
 from benchmark.about import is_about
 from benchmark.plan_record import unpack
 from benchmark.prepare import prepare
-from benchmark.schema import MOST_INCLUDED
+from benchmark.shapes import MOST_INCLUDED
 from benchmark.store import Store
 from benchmark.summary import summarise
 from leaderboard import pages
