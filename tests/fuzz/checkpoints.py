@@ -269,4 +269,4 @@ def _shaped(state: dict[Any, Any], kind: str) -> Any:
     return state
 
 
-SURFACE = Surface("checkpoints", CASES, check, examples=80)
+SURFACE = Surface("checkpoints", CASES, check, examples=150)

@@ -67,9 +67,7 @@ _entry = st.one_of(
         st.one_of(st.just([]), splices([b"\x00" * 8, b"\xff" * 4, b"IHDR", b"IDAT"], most=2)),
     ),
     st.tuples(st.just("bytes"), st.one_of(st.just(b""), st.binary(max_size=40))),
-    st.tuples(
-        st.just("link"), st.sampled_from(["../dog", "../cat", ".", "..", "/", "nowhere", "0.png", "../../outside"])
-    ),
+    st.tuples(st.just("link"), st.sampled_from(["../dog", "../cat", ".", "..", "nowhere", "0.png", "../../outside"])),
     st.tuples(st.just("pipe")),
 )
 _class = st.dictionaries(st.sampled_from(FILES), _entry, max_size=5)
