@@ -100,4 +100,5 @@ def _again(path: Path) -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

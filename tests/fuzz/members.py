@@ -180,4 +180,4 @@ def _of_npz(content: bytes) -> list[int] | None:
     return None if name is None or found[name].dtype.kind not in "iu" else [int(value) for value in found[name].ravel()]
 
 
-SURFACE = Surface("members", CASES, check, examples=600)
+SURFACE = Surface("members", CASES, check, examples=300)
