@@ -33,7 +33,7 @@ def test_a_killed_search_goes_on_and_finds_the_best_setting(tmp_path: Path) -> N
     edits = (("evasion", [attack]), ("models", command.tiny()["models"][:1]), ("evaluation.num_images", 60))
     suite = command.write(tmp_path, command.tiny(*edits))
     out, results = tmp_path / "tuned.yaml", tmp_path / "results"
-    places = ("--out", out, "--results", results, "--include", ATTACKS, "--attack", "aimed-l2-2")
+    places = ("--out", out, "--results", results, "--include", ATTACKS, "--attack", "toy_aimed-l2-2")
     arguments = [command.BENCH, "tune", suite, *places, "--budget", "8", "--slots", "2"]
     mark = uuid.uuid4().hex
     with subprocess.Popen(arguments, env=marked(mark), stdout=subprocess.DEVNULL, start_new_session=True) as first:
@@ -50,7 +50,7 @@ def test_a_killed_search_goes_on_and_finds_the_best_setting(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     after = written(results)
     assert {key: after[key] for key in before} == before, "nothing is computed twice"
-    aim = yaml.safe_load(out.read_text())["tuned"]["aimed-l2-2"]["softmax"]["aim"]
+    aim = yaml.safe_load(out.read_text())["tuned"]["toy_aimed-l2-2"]["softmax"]["aim"]
     assert 0.15 < aim < 0.6
     rates = re.search(r"^#   softmax: ([\d.]+) \(.*\) -> ([\d.]+) \(", out.read_text(), re.MULTILINE)
     assert rates is not None and float(rates[2]) > float(rates[1])
