@@ -9,6 +9,7 @@ import struct
 import tempfile
 import threading
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ _PROBE_S = 8.0
 _STALL_S = 30.0
 MALFORMED = (
     OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, SyntaxError,
-    AssertionError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile,
+    AssertionError, RuntimeError, tokenize.TokenError, zlib.error, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 """What readers raise on a file that is cut off or not of their kind; none of them says so in a class of its own."""
 

@@ -114,7 +114,7 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     if not folder.is_dir():
         return [], []
-    found, foreign = [], []
+    found, foreign = list[Path](), list[Path]()
     seen = set(folder.resolve().parents)  # a link to one of them is a loop
     folders, links = [folder], list[Path]()
     while folders or links:
@@ -128,7 +128,7 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
             if path.is_dir() if entry.is_symlink() else entry.is_dir():
                 (links if entry.is_symlink() else folders).append(path)
             elif path.suffix.lower() in SUFFIXES:
-                found.append(path)
+                (found if entry.is_file() else foreign).append(path)  # a pipe would be waited for without end
             elif path.suffix.lower() in _FOREIGN or (path.is_file() and _begins_like_a_picture(path)):
                 foreign.append(path)
     return sorted(found), sorted(foreign)

@@ -173,13 +173,13 @@ CASES = st.one_of(
 def check(case: Any, folder: Path) -> None:
     path, content = file_of(case)
     (folder / path).write_bytes(content)
-    found = asked(read, folder / path)
+    found = asked(read, folder / path).weights
     for name in found:
         if not isinstance(name, str):
             wrong("names are texts", repr(name))
     model = network()
-    asked(normalisation_in, found, model)
-    asked(fit, model, found)
+    match = asked(fit, model, found)
+    asked(normalisation_in, found, match.pairs.values())
     fitted = {name: value for name, value in model.state_dict().items() if name not in ("mean", "std")}
     if any(value.is_floating_point() and not bool(value.isfinite().all()) for value in fitted.values()):
         wrong(

@@ -134,10 +134,11 @@ def check(case: Any, folder: Path) -> None:
 
 
 def _reads_back(record: bytes, folder: Path, suite: Suite) -> None:
+    from benchmark.inspection import plan_name
     from benchmark.store import Store
 
     (folder / "results" / "plans").mkdir(parents=True)
-    (folder / "results" / "plans" / "a.json").write_bytes(record)
+    (folder / "results" / "plans" / f"{plan_name(suite.name)}.json").write_bytes(record)
     kept = [plan["suite"] for plan in Store(folder / "results").plans()]
     if kept != [suite.name]:
         wrong("a plan that is written is read", json.dumps(json.loads(record)["about"])[:1000])
