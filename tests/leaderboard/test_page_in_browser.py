@@ -137,8 +137,8 @@ def test_model_link_leads_to_numbers_command_and_gallery(visit):
     page.locator("table.rank").get_by_role("link", name="small_resnet_pgd_at").click()
     page.wait_for_url(f"**/models/{slug(SUITE, 'small_resnet_pgd_at')}.html")
     command = page.locator("pre.command").inner_text()
-    assert command.startswith("bench run suites/quick.yaml --include 'my methods/own.py' --include '<img")
-    assert command.endswith(" --only small_resnet_pgd_at --rerun all")
+    include = f"--include 'my methods/own.py' --include '{HOSTILE}'"
+    assert command == f"bench run suites/quick.yaml {include} --only small_resnet_pgd_at --rerun all"
     assert "86.1%" in page.locator(".measures").inner_text()
     first = page.locator("#pictures img").first
     first.evaluate("i => i.decode()")
