@@ -132,13 +132,15 @@ def digest(file: Path, key: str) -> str:
     try:
         if file.exists() and not file.is_file() and not file.is_dir():  # a pipe or a device may never end
             raise SpecError(
-                f"{str(file)!r} is no file; allowed: a file, relative to the suite file or absolute", (key,)
+                f"{shown(str(file), 300)} is no file; allowed: a file, relative to the suite file or absolute", (key,)
             )
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         allowed = "a file, relative to the suite file or absolute"
-        raise SpecError(f"{str(file)!r} cannot be read ({error.strerror}); allowed: {allowed}", (key,)) from error
+        raise SpecError(
+            f"{shown(str(file), 300)} cannot be read ({error.strerror}); allowed: {allowed}", (key,)
+        ) from error
 
 
 def _constants(

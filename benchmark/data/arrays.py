@@ -58,7 +58,7 @@ def to_labels(where: str, labels: Array, num_images: int, num_classes: int | Non
     """
     if labels.ndim != 1 or len(labels) != num_images:
         raise ValueError(f"{where}: labels have shape {labels.shape}; allowed: one for each of {num_images} images")
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         raise ValueError(f"{where}: labels are of type {labels.dtype}; allowed: whole numbers from 0")
     low, high = int(labels.min()), int(labels.max())
     largest = (num_images if num_classes is None else num_classes) - 1

@@ -32,7 +32,7 @@ def parts(where: str, folder: Path) -> tuple[Path, Path | None, list[str]]:
     stray = _stray(folder)
     training = [path for path in found if split_of(path.name) == "train" and class_folders(path)]
     if not training:
-        _refuse_splits(where, [path.name for path in found])
+        _refuse_splits(where, found)
         return folder, None, stray
     train = _only(where, training)
     others = [path for path in found if path != train]
@@ -48,10 +48,15 @@ def parts(where: str, folder: Path) -> tuple[Path, Path | None, list[str]]:
     return train, test, [*stray, *(printable(path.name) for path in unread)]
 
 
-def _refuse_splits(where: str, names: list[str]) -> None:
-    """Raise ValueError if all these folders, which are no classes' parents, are called as splits are."""
+def _refuse_splits(where: str, folders: list[Path]) -> None:
+    """Raise ValueError if all these folders, of which none is for training, are called as splits are, or hold the same
+    class folders beside one that is.
+    """
+    names = [path.name for path in folders]
     called = [name for name in names if split_words(name)]
-    if len(names) > 1 and called and all(name in called or is_left_aside(name) for name in names):
+    inner = {tuple(path.name for path in class_folders(folder)) for folder in folders}
+    alike = len(inner) == 1 and () not in inner and any(map(split_of, names))
+    if len(names) > 1 and called and (alike or all(name in called or is_left_aside(name) for name in names)):
         raise ValueError(
             f"{where}: holds {printable(', '.join(names[:_SHOWN]))}: are these splits? allowed: class folders inside "
             f"of folders called {ALLOWED}"

@@ -108,7 +108,7 @@ def _array(path: Path) -> Array:
 def _of_array(array: Array, name: str, num_train: int) -> Tensor:
     if array.dtype == np.bool_ and array.shape == (num_train,):
         return torch.from_numpy(array).nonzero()[:, 0]
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+    if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
             f"{name} holds an array of {array.dtype} and shape {array.shape}; allowed: integers of shape (number of "
             f"members,), or bool of shape ({num_train},)"

@@ -171,3 +171,13 @@ def test_pictures_of_0_and_1_are_not_taken_for_black(tmp_path: Path, levels: tup
         for i in range(3):
             save(tmp_path / name / f"{i}.png", level)
     assert f"no pixel of the training images is above {max(levels)} of 255: are these in [0, 1]?" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["holdout", "unseen"])
+def test_a_split_beside_a_folder_of_the_same_classes_is_no_class(tmp_path: Path, other: str) -> None:
+    for part in ("test", other):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("L", (8, 8), 90).save(tmp_path / part / name / "0.png")
+    with pytest.raises(ValueError, match="are these splits"):
+        ImageFolder(path=str(tmp_path), size=8, mode="L").load(None)

@@ -110,3 +110,9 @@ def test_an_array_that_is_no_list_is_one_line(tmp_path: Path, array: "np.ndarray
     np.savez(tmp_path / "a.npz", first=array, second=array)
     with pytest.raises(ValueError, match="it holds the arrays first, second; allowed: one array, or one named members"):
         read_members(tmp_path / "a.npz", 12)
+
+
+def test_durations_are_no_indices(tmp_path: Path) -> None:
+    np.save(tmp_path / "members.npy", np.array([0, 1], "m8[s]"))
+    with pytest.raises(ValueError, match="allowed: integers"):
+        read_members(tmp_path / "members.npy", 10)

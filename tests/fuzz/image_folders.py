@@ -128,7 +128,7 @@ def _plant(place: Path, tree: dict[str, Any], name: str) -> None:
 
 def _is_folder(images: ImageData, place: Path) -> None:
     splits = {name.lower() for name in SPLITS}
-    tops = [path for path in place.iterdir() if not path.name.startswith(".")]
+    tops = [path for path in place.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
     taken = {name for name in images.class_names if name.lower() in splits}
     if len(taken) > 1:
         wrong("splits are no classes", str(sorted(taken)))
@@ -148,7 +148,7 @@ def _is_split(images: ImageData, tops: list[Path]) -> None:
     if set(images.class_names) & {path.name for path in tops}:
         return
     train = next((parts[name] for name in ("train", "training") if name in parts), None)
-    if train is None or len(parts) != 2:
+    if train is None or len(parts) != 2 or len([path for path in tops if path.is_dir()]) != 2:
         return
     if sum(_counts(path) for path in train.iterdir() if path.is_dir()) != len(images.labels):
         wrong("no training picture is held out where there are test pictures", f"{sorted(parts)}: {len(images.labels)}")

@@ -147,14 +147,14 @@ def check(case: Any, folder: Path) -> None:
 def _of_text(content: bytes) -> list[int] | None:
     """All numbers of the file, where it has nothing but numbers."""
     text = content.decode("utf-8-sig")
-    cells = re.split(r"[\s,]+", text.replace('"', " ").strip())
+    cells = [cell for cell in re.split(r"[\s,]+", text.replace('"', " ")) if cell]
     return None if any(not re.fullmatch(r"[+-]?[0-9]+", cell) for cell in cells) else [int(cell) for cell in cells]
 
 
 def _of_csv(content: bytes) -> list[int] | None:
     """The only column, or the one that is called so; None where there is neither."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))]
-    rows = [row for row in rows if any(row)]
+    rows = [row[: max(i for i, cell in enumerate(row) if cell) + 1] for row in rows if any(row)]  # `0,` is 0
     first = [cell.lower() for cell in rows[0]]
     named = [i for i, cell in enumerate(first) if cell in ("member", "members")]
     if any(len(row) > 1 for row in rows) and len(named) != 1:
@@ -169,7 +169,7 @@ def _of_npy(content: bytes) -> list[int] | None:
     array = np.load(io.BytesIO(content), allow_pickle=False)
     if not isinstance(array, np.ndarray):
         return _of_npz(content)
-    return [int(value) for value in array] if array.ndim == 1 and array.dtype.kind in "iu" else None
+    return _of_array(array)
 
 
 def _of_npz(content: bytes) -> list[int] | None:
@@ -177,7 +177,14 @@ def _of_npz(content: bytes) -> list[int] | None:
     if isinstance(found, np.ndarray):
         return _of_npy(content)
     name = "members" if "members" in found.files else found.files[0] if len(found.files) == 1 else None
-    return None if name is None or found[name].dtype.kind not in "iu" else [int(value) for value in found[name].ravel()]
+    return None if name is None else _of_array(found[name])
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> list[int] | None:
+    """Integers, or one bool for each training image."""
+    if array.dtype == bool and array.shape == (NUM_TRAIN,):
+        array = array.nonzero()[0]
+    return [int(value) for value in array] if array.ndim == 1 and array.dtype.kind in "iu" else None
 
 
 SURFACE = Surface("members", CASES, check, examples=300)
