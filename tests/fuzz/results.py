@@ -19,6 +19,7 @@ from benchmark.cli import main
 from benchmark.storage import MARK
 from benchmark.store import Store
 from benchmark.summary import summarise
+from benchmark.text import printable
 
 from .harness import Refused, Surface, asked, place, readable, safe, wrong
 from .sound_results import files, sound
@@ -155,7 +156,7 @@ def _status(results: Path, folder: Path) -> None:
     store = Store(results)
     _, problems = asked(store.scan)
     for problem in problems:
-        readable(f"problem {problem.name}: {problem.reason}\n".replace("\r", " "), "Store.scan")
+        readable(printable(f"problem {problem.name}: {problem.reason}\n"), "Store.scan")  # as the command prints it
     _commanded(folder, "status", "--results", str(results))
 
 
