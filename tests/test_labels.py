@@ -26,7 +26,7 @@ GRADIENT = {"method": "gradient", "samples_per_class": 4}
 
 
 @pytest.fixture(autouse=True)
-def mine() -> None:
+def mine(registered: None) -> None:
     registry.include(MINE)
 
 

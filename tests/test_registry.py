@@ -121,10 +121,10 @@ LEAVING = """
 import sys
 
 class Leaving(Evasion):
-    'Ends whoever asks for its label.'
+    'Ends whoever asks for its passes.'
 
     @property
-    def label(self):
+    def passes(self):
         sys.exit(5)
 
 register("evasion", "leaving", Leaving)
