@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from benchmark import users_code
+from benchmark.reading.text import shown
 from benchmark.spec import Spec, SpecError, suggest
-from benchmark.text import shown
+from benchmark.user_files import users_code
 
 DATA = {
     "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
@@ -48,7 +48,7 @@ ARCHITECTURE = {
     "mlp": "benchmark.models.mlp:MLP",
     "torchvision": "benchmark.models.torchvision_model:TorchvisionModel",
     "timm": "benchmark.models.timm_model:TimmModel",
-    "function": "benchmark.models.included:IncludedModel",
+    "function": "benchmark.models.users_function:IncludedModel",
     "memoriser": "benchmark.models.memoriser:Memoriser",
 }
 REGIME = {
@@ -76,7 +76,7 @@ MEMBERSHIP = {
     "loss_threshold": "benchmark.membership.loss_threshold:LossThreshold",
 }
 STAGE = {
-    "pools": "benchmark.stages.pools:MakePools",
+    "pools": "benchmark.stages.make_pools:MakePools",
     "train": "benchmark.stages.train:Train",
     "declare_members": "benchmark.stages.declare_members:DeclareMembers",
     "import": "benchmark.stages.import_model:ImportModel",
@@ -87,8 +87,8 @@ STAGE = {
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",
     "invert": "benchmark.stages.invert:Invert",
-    "neighbours": "benchmark.stages.neighbours:Neighbours",
-    "leakage": "benchmark.stages.leakage:Leakage",
+    "neighbours": "benchmark.stages.find_neighbors:Neighbours",
+    "leakage": "benchmark.stages.measure_leakage:Leakage",
     "infer_membership": "benchmark.stages.infer_membership:InferMembership",
 }
 KINDS: dict[str, dict[str, str]] = {
@@ -113,7 +113,7 @@ _BASES = {
     "inversion": "benchmark.inversion.attack:Inversion",
     "prior": "benchmark.inversion.prior:Prior",
     "membership": "benchmark.spec:Spec",
-    "stage": "benchmark.trial:Stage",
+    "stage": "benchmark.trials.trial:Stage",
 }
 """What a method of each kind is a subclass of."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from benchmark.text import printable, shown
+from benchmark.reading.text import printable, shown
 
 LARGEST = 2**63 - 1
 """No setting is a larger whole number, not even a seed."""
@@ -45,7 +45,7 @@ class Spec(BaseModel):
     VERSION: ClassVar[int] = 1
     SOURCE: ClassVar[str] = ""
     TOLD: ClassVar[tuple[str, ...]] = ()
-    """Settings that the label of the method tells, see `benchmark.labels`."""
+    """Settings that the label of the method tells, see `benchmark.planning.labels`."""
     TOLD_IF_SET: ClassVar[tuple[str, ...]] = ()
     """Settings that it tells where they are not the default."""
 

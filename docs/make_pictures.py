@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from leaderboard import sheets
-from leaderboard.export import load
-from leaderboard.pictures import across
+from leaderboard import contact_sheets
+from leaderboard.paper_figures import load
+from leaderboard.picture_views import across
 
 DOCS = Path(__file__).parent
 _COLUMNS = {
@@ -49,7 +49,7 @@ def main() -> None:
     pictured = next(found for found in load(site) if found.name == suite)
     first = pictured.views[0]
     rows = across(pictured.views, pictured.models, first.method, first.replica)
-    sheets.save(sheets.draw(sheets.night_and_day(rows), scale=2), DOCS / "night-and-day.png")
+    contact_sheets.save(contact_sheets.draw(contact_sheets.night_and_day(rows), scale=2), DOCS / "night-and-day.png")
     photograph(site, DOCS / "page.png")
     print(table(board[board["suite"] == suite]))
 

@@ -12,11 +12,11 @@ from typing import Any
 import jinja2
 
 from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
-from leaderboard import gallery, pages, pictures, reasons
+from leaderboard import pages, picture_scripts, picture_views, reasons
+from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
-from leaderboard.figures import scatter
 from leaderboard.markup import measured, why
-from leaderboard.tables import group, read, rows, script_json, write_csv
+from leaderboard.parquet_rows import group, read, rows, script_json, write_csv
 
 _HERE = Path(__file__).parent
 STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "pictures.js")
@@ -47,7 +47,7 @@ def build(site: Path, *, images: bool = True) -> Path:
     shutil.rmtree(site / "pictures", ignore_errors=True)
     kept = set()
     for suite, lines, made in zip(suites, cells, views, strict=True):
-        shown = gallery.scripts(suite.name, [row["model"] for row in suite.models], made, site / "pictures")
+        shown = picture_scripts.scripts(suite.name, [row["model"] for row in suite.models], made, site / "pictures")
         for i, name in enumerate(suite.slugs):
             _write(site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, images))
             kept.add(f"{name}.html")
@@ -74,23 +74,23 @@ def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
     return found
 
 
-def _views(tables: dict[str, Any], suites: list[pages.Suite]) -> list[list[pictures.View]]:
+def _views(tables: dict[str, Any], suites: list[pages.Suite]) -> list[list[picture_views.View]]:
     """Suite by suite."""
     by_suite = {name: group(rows(tables[name]), "suite") for name in SHOWN}
     return [
-        pictures.views(
+        picture_views.views(
             {name: found.get((suite.name,), []) for name, found in by_suite.items()}, suite.primary["invert"]
         )
         for suite in suites
     ]
 
 
-def _strip(suite: pages.Suite, views: list[pictures.View]) -> dict[str, Any] | None:
+def _strip(suite: pages.Suite, views: list[picture_views.View]) -> dict[str, Any] | None:
     if not views:
         return None
     models = [row["model"] for row in suite.models]
     first = views[0]
-    shown = gallery.strip(pictures.across(views, models, first.method, first.replica))
+    shown = picture_scripts.strip(picture_views.across(views, models, first.method, first.replica))
     return shown and {**shown, "method": first.method, "replica": first.replica}
 
 
@@ -98,7 +98,7 @@ def _index_page(
     environment: jinja2.Environment,
     suites: list[pages.Suite],
     cells: list[list[list[pages.Cell]]],
-    views: list[list[pictures.View]],
+    views: list[list[picture_views.View]],
 ) -> str:
     sections = [
         {

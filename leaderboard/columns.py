@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.schema import LEADERBOARD, STARRED
-from leaderboard.tables import number
+from leaderboard.parquet_rows import number
 
 TRAINED = ("pools", "train", "declare_members", "import")
 PREDICTED = (*TRAINED, "predict")

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from leaderboard import reasons
+from leaderboard.charts import strips
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, Column, describe, plain, show
-from leaderboard.figures import strips
-from leaderboard.ranks import Rank, interval, ranks
+from leaderboard.parquet_rows import Row, group, number
+from leaderboard.ranking import Rank, interval, ranks
 from leaderboard.slugs import slug
-from leaderboard.tables import Row, group, number
 
 _MOST_NUMBERS = 20_000
 """Of a model on its page."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from leaderboard.columns import NO_ADVERSARY, Column
-from leaderboard.tables import Row
+from leaderboard.parquet_rows import Row
 
 UNKNOWN = "not measured; the results give no reason"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.allocator import keep_freed_memory
 from benchmark.data.embedded import FashionMNIST13k
 from benchmark.evasion.attack import frozen
 from benchmark.evasion.pgd import PGD
+from benchmark.machine.freed_memory import keep_freed_memory
 from benchmark.models.classifier import InputInfo
 from benchmark.regimes.regime import to_float
 from benchmark.regimes.standard import Standard

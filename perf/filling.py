@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmark.plan import Node, Plan
-from benchmark.stages.samples import SCHEMA
-from benchmark.store import Store
-from benchmark.trial import Outcome, Row
+from benchmark.planning.plan import Node, Plan
+from benchmark.results.store import Store
+from benchmark.stages.shared.samples import SCHEMA
+from benchmark.trials.trial import Outcome, Row
 
 REPLICAS, CLASSES, SAMPLES, EVASIONS = 4, 10, 8, 10
 SPACES = ("target", "evaluator", "evaluator_robust", "pixel")

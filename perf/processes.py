@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from benchmark.allocator import keep_freed_memory
+from benchmark.machine.freed_memory import keep_freed_memory
 from perf.measure import Timings
 
 _SPAWN = multiprocessing.get_context("spawn")

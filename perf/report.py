@@ -28,7 +28,7 @@ Written by `make perf` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}.
   frozen weights, the same images in batches of {batch_size}, the same epsilon, steps and step size (2.5 epsilon / 20)
   and a random start.
 - Each contender has a process of its own. Ours keeps freed memory for the next step, as every trial of `bench run` does
-  (`benchmark/allocator.py`); the peers run as they are installed, and once more with that setting, for comparison.
+  (`benchmark/machine/freed_memory.py`); the peers run as installed, and once more with that setting, to compare.
 - Contenders run in turn, {rounds} rounds after one that is not kept; seconds are medians. `ratio` is the fastest peer's
   seconds over ours, round by round, then the median.
 - Robust accuracy is computed by one function from the adversarial images alone, after it checked that they lie in the

@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from benchmark.prepare import prepare
-from benchmark.run import Event, run
-from benchmark.store import Store
-from benchmark.trial import Settings
+from benchmark.planning.check import prepare
+from benchmark.results.store import Store
+from benchmark.running.run import Event, run
+from benchmark.trials.trial import Settings
 from perf import filling
 
 
@@ -29,7 +29,7 @@ class Begun(Exception):
 
 def plan_command(path: str, results: str) -> dict[str, Any]:
     """`bench plan`."""
-    from benchmark.cli.running import plan
+    from benchmark.cli.run_plan_status import plan
 
     plan.main([path, "--results", results], standalone_mode=False)
     return {}
@@ -61,7 +61,7 @@ def fill(path: str, results: str) -> dict[str, Any]:
 
 def compact(path: str, results: str) -> dict[str, Any]:
     """`bench compact`."""
-    from benchmark.compaction import compact as gather
+    from benchmark.results.compaction import compact as gather
 
     store = Store(results)
     return {"new": gather(store).num_new, "index MB": round(sum(filling.files(Path(results) / "index")) / 1e6, 1)}
@@ -69,7 +69,7 @@ def compact(path: str, results: str) -> dict[str, Any]:
 
 def page(path: str, results: str) -> dict[str, Any]:
     """`bench leaderboard`."""
-    from benchmark.summary import summarise
+    from benchmark.aggregation.page_tables import summarise
     from leaderboard.build import build
 
     site = Path(results).with_name("site")

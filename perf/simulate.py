@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import registry
-from benchmark.executors import Executor
-from benchmark.executors.ray import ALWAYS, RayExecutor
-from benchmark.plan import Node, Plan
-from benchmark.provenance import versions
-from benchmark.run import run
-from benchmark.schedule import Event, Report
-from benchmark.store import Store
-from benchmark.trial import Settings, Trial
+from benchmark.planning.plan import Node, Plan
+from benchmark.results.store import Store
+from benchmark.running.executors import Executor
+from benchmark.running.executors.ray import ALWAYS, RayExecutor
+from benchmark.running.run import run
+from benchmark.running.schedule import Event, Report
+from benchmark.trials.provenance import versions
+from benchmark.trials.trial import Settings, Trial
 from perf.simulated_cluster import PATIENT
 
 SLEEPING = str(Path(__file__).with_name("sleeping.py"))

@@ -6,7 +6,7 @@ import time
 import pyarrow as pa
 
 from benchmark.registry import register
-from benchmark.trial import Context, Outcome, Stage
+from benchmark.trials.trial import Context, Outcome, Stage
 
 
 class Sleep(Stage):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import Run, bench, call, measured
 
-from benchmark.store import Store
+from benchmark.results.store import Store
 
 
 def test_a_run_ends_with_the_ranking_and_the_page(tiny_run: Run) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import toy
 
-from benchmark.executors import USUAL, Finished, Loss, Room
-from benchmark.plan import Plan
-from benchmark.run import run
-from benchmark.schedule import RETRIES, Event, Report, batch_sizes
-from benchmark.store import Store
-from benchmark.trial import Settings, Trial
+from benchmark.planning.plan import Plan
+from benchmark.results.store import Store
+from benchmark.running.executors import USUAL, Finished, Loss, Room
+from benchmark.running.run import run
+from benchmark.running.schedule import RETRIES, Event, Report, batch_sizes
+from benchmark.trials.trial import Settings, Trial
 
 
 class Losing(toy.Inline):

@@ -12,18 +12,19 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from benchmark import external, registry, resources, suite
-from benchmark.prepare import prepare
-from benchmark.prices import Prices
-from benchmark.resources import Share
+from benchmark import registry
+from benchmark.planning import given_model, gpu_shares, suite
+from benchmark.planning.check import prepare
+from benchmark.planning.gpu_shares import Share
+from benchmark.planning.prices import Prices
+from benchmark.planning.suite import Suite, parse_suite
+from benchmark.reading.text import shown
 from benchmark.spec import Spec, SpecError
-from benchmark.suite import Suite, parse_suite
-from benchmark.text import shown
 
 METHODS = [registry.lookup(kind, name) for kind, names in registry.KINDS.items() for name in names]
 OF_SUITES = [
     found
-    for module in (suite, external, resources)
+    for module in (suite, given_model, gpu_shares)
     for found in vars(module).values()
     if isinstance(found, type) and issubclass(found, Spec) and found is not Spec
 ]
@@ -72,7 +73,7 @@ def test_the_search_for_missing_bounds_finds_them() -> None:
 
     found = [name for name, f in Careless.model_fields.items() if list(unbounded(f.annotation, tuple(f.metadata)))]
     assert found == ["a", "b", "c", "d"]
-    assert len(ALL) > 50 and Suite in ALL and external.Normalisation in ALL
+    assert len(ALL) > 50 and Suite in ALL and given_model.Normalisation in ALL
 
 
 def whole() -> dict[str, Any]:
@@ -250,7 +251,7 @@ def test_what_is_in_pixel_units_is_taken() -> None:
         assert made.evasion[0].search_space["step_size"].high <= 1  # type: ignore[attr-defined]
     parse_suite(command.tiny(("inversion.0", {"method": "gradient", "norm": "linf", "step_size": 8, "radius": None})))
     wide = {"mean": [0, 1], "std": ["1/255", 1.0]}
-    external.Checkpoint.parse({"path": "a.pt", "normalisation": wide, "adversary": {"norm": "l2", "epsilon": 8}})
+    given_model.Checkpoint.parse({"path": "a.pt", "normalisation": wide, "adversary": {"norm": "l2", "epsilon": 8}})
 
 
 @pytest.mark.parametrize("place", ["evasion.0.epsilon", "models.1.regime.epsilon"])

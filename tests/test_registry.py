@@ -9,8 +9,9 @@ from pathlib import Path
 import command
 import pytest
 
-from benchmark import registry, users_code
+from benchmark import registry
 from benchmark.spec import Spec, SpecError
+from benchmark.user_files import users_code
 
 EVERY = [(kind, name) for kind, names in registry.KINDS.items() for name in names]
 

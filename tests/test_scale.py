@@ -8,12 +8,12 @@ import pytest
 import yaml
 from command import snapshot
 
-from benchmark.compaction import compact, num_loose
-from benchmark.plan import Plan
-from benchmark.prepare import Prepared, prepare
-from benchmark.run import select
-from benchmark.store import Store
-from benchmark.summary import summarise
+from benchmark.aggregation.page_tables import summarise
+from benchmark.planning.check import Prepared, prepare
+from benchmark.planning.plan import Plan
+from benchmark.results.compaction import compact, num_loose
+from benchmark.results.store import Store
+from benchmark.running.run import select
 from leaderboard.build import build
 from perf import filling
 

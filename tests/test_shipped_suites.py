@@ -7,11 +7,11 @@ from typing import cast
 import pytest
 
 from benchmark import registry
-from benchmark.costs import ASSUMED_GPU_FLOPS, Sizes
 from benchmark.inversion.attack import Inversion
 from benchmark.models.classifier import InputInfo
-from benchmark.plan import build_plan
-from benchmark.suite import load_suite
+from benchmark.planning.costs import ASSUMED_GPU_FLOPS, Sizes
+from benchmark.planning.plan import build_plan
+from benchmark.planning.suite import load_suite
 
 SUITES = sorted((Path(__file__).parents[1] / "suites").glob("*.yaml"))
 # channels, side, classes, training images, test images, as published

@@ -1,18 +1,18 @@
 """`bench`: the command. The only package that prints. Heavy imports wait until a command needs them."""
 
-from benchmark import interrupts
+from benchmark.machine import interrupts
 
 with interrupts.told():
     import click
 
-    from benchmark.cli.asking import doctor, list_methods
-    from benchmark.cli.clustering import on_head, stop
     from benchmark.cli.common import Commands
-    from benchmark.cli.keeping import compact
-    from benchmark.cli.running import plan, run, status
-    from benchmark.cli.showing import figures, leaderboard
-    from benchmark.cli.tuning import tune
-    from benchmark.cli.verifying import verify
+    from benchmark.cli.compact import compact
+    from benchmark.cli.leaderboard_figures import figures, leaderboard
+    from benchmark.cli.list_doctor import doctor, list_methods
+    from benchmark.cli.on_cluster import on_head, stop
+    from benchmark.cli.run_plan_status import plan, run, status
+    from benchmark.cli.tune import tune
+    from benchmark.cli.verify import verify
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from benchmark import interrupts
-from benchmark.home import settle
-from benchmark.interrupts import INTERRUPTED, SAID
-from benchmark.text import printable
+from benchmark.machine import interrupts
+from benchmark.machine.home import settle
+from benchmark.machine.interrupts import INTERRUPTED, SAID
+from benchmark.reading.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.store import Store
+    from benchmark.results.store import Store
 
 DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
 _WIDTH = 132
@@ -118,9 +118,9 @@ def make_site(site: Path) -> None:
 
 
 def existing_store(results: str) -> "Store":
-    from benchmark.inspection import record_names
+    from benchmark.results.finished_trials import record_names
+    from benchmark.results.store import Store
     from benchmark.storage.patience import at_once
-    from benchmark.store import Store
 
     store = Store(results)
     with at_once():

@@ -17,9 +17,9 @@ from typing import Any
 from torch import Tensor
 
 from benchmark import registry
-from benchmark.data.files import cache_folder
+from benchmark.data.formats.files import cache_folder
 from benchmark.data.images import Dataset, ImageData
-from benchmark.seal import is_sealed, seal
+from benchmark.storage.checksum import is_sealed, seal
 
 LIMIT_BYTES = 20 * 2**30
 """What has lain unused for longest goes when there is more."""

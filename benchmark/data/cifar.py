@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.arrays import to_labels
-from benchmark.data.files import Files, locate
+from benchmark.data.formats.arrays import to_labels
+from benchmark.data.formats.files import Files, locate
+from benchmark.data.formats.unpickle import arrays_in_containers
 from benchmark.data.images import Dataset, DownloadField, ImageData
-from benchmark.data.unpickle import arrays_in_containers
 
 _HOST = "www.cs.toronto.edu"
 _FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.data.arrays import image_data, resized, to_uint8
-from benchmark.data.files import Files, locate
-from benchmark.data.folders import class_folders
+from benchmark.data.formats.arrays import image_data, resized, to_uint8
+from benchmark.data.formats.files import Files, locate
+from benchmark.data.formats.folders import class_folders
+from benchmark.data.formats.unpickle import joblib_array
 from benchmark.data.imagefolder import decoded, square
 from benchmark.data.images import Dataset, DownloadField, ImageData
-from benchmark.data.unpickle import joblib_array
 
 _SCIKIT_IMAGE = "get it with `pip install scikit-image`, or `pip install 'robust-or-private[faces]'`"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmark.data import idx
-from benchmark.data.files import Files, locate
+from benchmark.data.formats import idx
+from benchmark.data.formats.files import Files, locate
 from benchmark.data.images import Dataset, DownloadField, ImageData
 
 CLASS_NAMES = (

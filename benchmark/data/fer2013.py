@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.data.arrays import Array, Part, image_data
-from benchmark.data.files import Files, cache_folder, locate, one_line, roots
+from benchmark.data.formats.arrays import Array, Part, image_data
+from benchmark.data.formats.files import Files, cache_folder, locate, one_line, roots
+from benchmark.data.formats.splits import is_unlabelled, not_read
 from benchmark.data.images import Dataset, ImageData
-from benchmark.data.splits import is_unlabelled, not_read
 
 _T = TypeVar("_T")
 CLASS_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

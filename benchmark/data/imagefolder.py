@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.data.arrays import image_data
-from benchmark.data.files import MALFORMED, cache_folder, one_line, roots
-from benchmark.data.folders import SUFFIXES, class_folders, class_names, parts, pictures
+from benchmark.data.formats.arrays import image_data
+from benchmark.data.formats.files import MALFORMED, cache_folder, one_line, roots
+from benchmark.data.formats.folders import SUFFIXES, class_folders, class_names, parts, pictures
+from benchmark.data.formats.splits import not_read
 from benchmark.data.images import Dataset, ImageData
-from benchmark.data.splits import not_read
-from benchmark.text import printable
+from benchmark.reading.text import printable
 
 _LARGEST = 5
 """Bad files that an error names; it counts them all."""
@@ -25,7 +25,7 @@ class ImageFolder(Dataset):
     """`path`/CLASS/picture, or `path`/train/CLASS/picture with `path`/test (or val) beside it.
 
     Files as of torchvision's ImageFolder: class folders sorted by name, pictures at any depth in them, also behind
-    links. Splits may have any name of `benchmark.data.splits`; pictures of no split and no class are named on the card.
+    links. Splits may have any name of `benchmark.data.formats.splits`; those of no split or class are on the card.
     path: absolute, or below a data root. size: pictures are cut to their middle square and resized to it. mode: `RGB`
     or `L` (grey). Without a test folder a fixed fifth of each class is the test set.
     skip_unreadable: leave out files that are no pictures, or pictures under a foreign suffix, instead of refusing them.

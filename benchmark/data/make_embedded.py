@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.data.embedded import FILE
 from benchmark.data.fashion_mnist import CLASS_NAMES, files, read
-from benchmark.data.files import locate
+from benchmark.data.formats.files import locate
 
 NUM_TRAIN, NUM_TEST = 1_100, 200
 """Images a class."""

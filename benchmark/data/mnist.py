@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from benchmark.data import idx
-from benchmark.data.files import Files, locate
+from benchmark.data.formats import idx
+from benchmark.data.formats.files import Files, locate
 from benchmark.data.images import Dataset, DownloadField, ImageData
 
 _ADVICE = (

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from benchmark.data.arrays import Array, Part, image_data, numbered, size_card, to_labels, to_uint8
-from benchmark.data.files import MALFORMED, one_line
+from benchmark.data.formats.arrays import Array, Part, image_data, numbered, size_card, to_labels, to_uint8
+from benchmark.data.formats.files import MALFORMED, one_line
+from benchmark.data.formats.splits import is_unlabelled, not_read, split_of, split_words, words
 from benchmark.data.imagefolder import find_folder
 from benchmark.data.images import Dataset, ImageData
-from benchmark.data.splits import is_unlabelled, not_read, split_of, split_words, words
-from benchmark.text import printable
+from benchmark.reading.text import printable
 
 _PREFIX = {"train": "", "test": "test_", "validation": "val_"}
 _ROLES = {

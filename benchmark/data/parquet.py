@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from benchmark.data.arrays import Array, Part, image_data, size_card, to_labels, to_uint8
-from benchmark.data.files import one_line
+from benchmark.data.formats.arrays import Array, Part, image_data, size_card, to_labels, to_uint8
+from benchmark.data.formats.files import one_line
+from benchmark.data.formats.label_columns import LabelColumn, class_names, codes
+from benchmark.data.formats.splits import ALLOWED, SPLITS, is_unlabelled, not_read, split_of, split_words, words
 from benchmark.data.imagefolder import decoded, find_folder
 from benchmark.data.images import Dataset, ImageData
-from benchmark.data.label_columns import LabelColumn, class_names, codes
-from benchmark.data.splits import ALLOWED, SPLITS, is_unlabelled, not_read, split_of, split_words, words
-from benchmark.text import printable, shown
+from benchmark.reading.text import printable, shown
 
 _Chunk = tuple[list[Any], LabelColumn]
 """Pictures of one split in one file, and their labels."""

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.arrays import to_labels, to_uint8
-from benchmark.data.files import MALFORMED, Files, locate, one_line
+from benchmark.data.formats.arrays import to_labels, to_uint8
+from benchmark.data.formats.files import MALFORMED, Files, locate, one_line
 from benchmark.data.images import Dataset, DownloadField, ImageData
 
 _ADVICE = (

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
-from benchmark.space import Space
+from benchmark.search_space import Space
 from benchmark.spec import Fraction, Spec
 
 Kind = Literal["one_step", "iterated", "black_box"]

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from benchmark.evasion.attack import Evasion, Perturbed, channels_last, folded, frozen, input_gradient
 from benchmark.evasion.norms import LARGEST_L2, NORMS, check_length
-from benchmark.space import Choice, LogUniform, Space, around
+from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.inversion.prior import Prior
-from benchmark.space import Space
+from benchmark.search_space import Space
 from benchmark.spec import Spec
 
 

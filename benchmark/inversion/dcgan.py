@@ -8,11 +8,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.inversion.dcgan_networks import Generator, initialise, operations
 from benchmark.inversion.prior import Prior
-from benchmark.regimes.state import TrainingState
+from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 _PARTS = 10
 """The training reports its loss so many times."""

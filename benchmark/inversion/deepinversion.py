@@ -20,7 +20,7 @@ from benchmark.inversion.descent import (
     share_left,
     total_variation,
 )
-from benchmark.space import Choice, LogUniform, Space, around
+from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.inversion.attack import Inversion, Victim
-from benchmark.space import Choice, LogUniform, Space
+from benchmark.search_space import Choice, LogUniform, Space
 from benchmark.spec import Fraction
 
 StepRule = Literal["steepest", "sign", "adam"]

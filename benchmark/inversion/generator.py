@@ -13,7 +13,7 @@ from benchmark.inversion.dcgan import DCGAN
 from benchmark.inversion.descent import MOST_WEIGHT
 from benchmark.inversion.prior import Prior, Sampler
 from benchmark.registry import PriorField
-from benchmark.space import Choice, LogUniform, Space, around
+from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction, SpecError
 
 

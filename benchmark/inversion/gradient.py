@@ -17,7 +17,7 @@ from benchmark.inversion.descent import (
     share_left,
     total_variation,
 )
-from benchmark.space import Choice, Space, around
+from benchmark.search_space import Choice, Space, around
 from benchmark.spec import Fraction
 
 _STEP_SIZE: dict[StepRule, float] = {"steepest": 0.5, "sign": 0.02, "adam": 0.05}

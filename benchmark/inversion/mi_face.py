@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.multiscale import blurred
-from benchmark.space import Choice, LogUniform, Space, around
+from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 

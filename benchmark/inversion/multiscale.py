@@ -11,7 +11,7 @@ from benchmark.evasion.attack import channels_last, folded, frozen
 from benchmark.evasion.norms import LARGEST_L2, NORMS
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.descent import Descent, Objective, Schedule, class_loss, share_left, total_variation
-from benchmark.space import Choice, LogUniform, Space, around
+from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 

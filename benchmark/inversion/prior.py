@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.spec import Spec
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 
 class Sampler(nn.Module):

@@ -1,8 +1,8 @@
 """What a person sees: of a run while it runs, of its plan and its standing, and the ranking at the end."""
 
-from benchmark.live.following import Follower
+from benchmark.live.closing_table import closing, controls, methods, ranking
 from benchmark.live.lines import line
-from benchmark.live.standing import older_lines, planned, standing
-from benchmark.live.tables import closing, controls, methods, ranking
+from benchmark.live.plan_and_status import older_lines, planned, standing
+from benchmark.live.progress_view import Follower
 
 __all__ = ["Follower", "closing", "controls", "line", "methods", "older_lines", "planned", "ranking", "standing"]

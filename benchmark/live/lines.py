@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from benchmark.text import printable
+from benchmark.reading.text import printable
 
 
 def line(text: object, style: str = "", *, cut: bool = False) -> Text:

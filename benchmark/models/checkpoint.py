@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models import weight_file, weight_names
+from benchmark.models import checkpoint_file, checkpoint_names
+from benchmark.models.checkpoint_names import Match
 from benchmark.models.classifier import Classifier
-from benchmark.models.weight_names import Match
-from benchmark.text import shown
+from benchmark.reading.text import shown
 
 _WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights",
@@ -44,11 +44,11 @@ def read(path: Path) -> Content:
     Raises ValueError, in one line, for files that are none of these, and for weights that are not finite.
     """
     try:
-        content = weight_file.load(path)
+        content = checkpoint_file.load(path)
         found = _weights_in(content, "", 0, {})
         if found is None:
             raise ValueError(f"it holds no weights, but {_what(content)}; allowed: a state dict, name -> tensor")
-        _check(found.weights, weight_file.most_bytes(path))
+        _check(found.weights, checkpoint_file.most_bytes(path))
     except FileNotFoundError:
         raise ValueError(f"checkpoint {str(path)!r} is not there") from None
     except (OSError, ValueError) as error:
@@ -65,7 +65,7 @@ def fit(model: Classifier, weights: Mapping[str, Tensor]) -> Match:
     Returns where its parts lay, and what was left out. Raises ValueError, in one line, with what does not fit.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in ("mean", "std")}
-    found = weight_names.match(own, weights)
+    found = checkpoint_names.match(own, weights)
     if found.num_problems:
         listed = (f"{len(names)} {what}: {in_words(names)}" for what, names in found.problems.items() if names)
         raise ValueError(f"the checkpoint does not fit the architecture: {'; '.join(listed)}")
@@ -84,7 +84,7 @@ def normalisation_in(
     parts: names that are the network's own. What it normalises with by itself is not counted.
     Raises ValueError if the file has several that differ.
     """
-    found = weight_names.statistics(weights, set(parts))
+    found = checkpoint_names.statistics(weights, set(parts))
     pairs = dict.fromkeys((tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())) for mean, std in found)
     if len(pairs) > 1:
         listed = " and ".join(shown(pair) for pair in list(pairs)[:2])
@@ -115,15 +115,15 @@ def _one_in(content: Mapping[Any, Any], key: str, depth: int, known: dict[int, C
     inner = {
         name: found
         for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Mapping) and not weight_names.is_of_training(name)
+        if isinstance(name, str) and isinstance(value, Mapping) and not checkpoint_names.is_of_training(name)
         if (found := _weights_in(value, name, depth + 1, known))
     }
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     chosen = next((name for name in _WRAPPERS if name in inner), None)
-    if chosen is None and any(not weight_names.is_of_training(name) for name in tensors):
+    if chosen is None and any(not checkpoint_names.is_of_training(name) for name in tensors):
         return Content(tensors, key, tuple(inner))
     if chosen is None and inner:
-        plain = [name for name in inner if not weight_names.is_averaged(name)] or list(inner)
+        plain = [name for name in inner if not checkpoint_names.is_averaged(name)] or list(inner)
         if len(plain) > 1:
             allowed = f"one, or one under {', '.join(_WRAPPERS[:3])} or the like"
             raise ValueError(f"it holds several sets of weights, {in_words(plain)}; allowed: {allowed}")
@@ -155,10 +155,10 @@ def _check(weights: Mapping[str, Tensor], most_bytes: int) -> None:
     if held > most_bytes:
         largest = max(weights, key=lambda name: weights[name].numel() * weights[name].element_size())
         shape = shown(tuple(weights[largest].shape))
-        allowed = f"allowed: up to {weight_file.MOST_UNFOLDED} times its size"
+        allowed = f"allowed: up to {checkpoint_file.MOST_UNFOLDED} times its size"
         raise ValueError(f"its tensors have {held:,} bytes, the largest is {shown(largest)} {shape}; {allowed}")
     for name, tensor in weights.items():
-        if weight_names.is_float(tensor) and not bool(tensor.isfinite().all()):
+        if checkpoint_names.is_float(tensor) and not bool(tensor.isfinite().all()):
             raise ValueError(f"{shown(name)} holds NaN or infinity")
 
 
@@ -171,7 +171,7 @@ def _unusual(tensor: Tensor) -> str:
     if tensor.is_nested:
         return "nested"
     if tensor.is_quantized:
-        return f"quantised ({weight_names.kind(tensor)})"
+        return f"quantised ({checkpoint_names.kind(tensor)})"
     if tensor.layout is not torch.strided:
         return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
     return "" if tensor.device.type == "cpu" else f"on the device {tensor.device.type}"

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.models.memoriser import StoredMembers
 from benchmark.regimes.regime import Regime, to_float
 from benchmark.spec import SpecError
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 
 class Memorise(Regime):

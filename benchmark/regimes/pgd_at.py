@@ -6,12 +6,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.evasion.pgd import perturb_for_training
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import Network, SupervisedTraining
 from benchmark.spec import Fraction
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 
 class PGDAdversarialTraining(SupervisedTraining):

@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.evasion.attack import frozen
 from benchmark.models.classifier import Classifier
-from benchmark.regimes.state import TrainingState
+from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction, Spec
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 _LOOKED_AT = 250
 """Images that go through the network at once after a training has failed."""

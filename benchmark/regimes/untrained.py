@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import Regime
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 
 class Untrained(Regime):

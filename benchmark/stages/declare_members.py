@@ -4,19 +4,19 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from benchmark.data.declared import declared_pools
 from benchmark.data.images import ImageData
-from benchmark.data.members import read_members
+from benchmark.data.members.declared import declared_pools
+from benchmark.data.members.member_lists import read_members
 from benchmark.memorization.sides import compare_sides
 from benchmark.registry import DataField
-from benchmark.stages.inputs import load_data, named_file
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import load_data, named_file
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 _NUM_QUERIES = 500
 
 
 class DeclareMembers(Stage):
-    """Input: pools, the suite's. Writes the tensors of `benchmark.data.declared.declared_pools`.
+    """Input: pools, the suite's. Writes the tensors of `benchmark.data.members.declared.declared_pools`.
 
     It stands in for `pools` in every trial of the model, and so names the data set, too. Declared members are the
     first `first` training images, or those that the file of this sha256 lists; without either, all.

@@ -1,8 +1,8 @@
 """Features of the data under an evaluator; computed once and used for every attacked model."""
 
 from benchmark.memorization.whitening import Whitener
-from benchmark.stages.inputs import apply, input_info, load_data, load_model
-from benchmark.trial import Context, Outcome, Stage
+from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model
+from benchmark.trials.trial import Context, Outcome, Stage
 
 
 class Embed(Stage):

@@ -8,16 +8,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark import registry, trial
+from benchmark import registry
 from benchmark.evasion.attack import Evasion
 from benchmark.evasion.norms import NORMS
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
-from benchmark.stages.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
-from benchmark.stages.outputs import finite
 from benchmark.stages.predict import accuracy, difference
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
+from benchmark.stages.shared.outputs import finite
+from benchmark.trials import trial
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 _TOLERANCE = 1e-5
 """Rounding of x + delta - x in float32."""

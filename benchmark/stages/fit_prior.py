@@ -4,8 +4,8 @@ from typing import cast
 
 from benchmark.inversion.prior import Prior
 from benchmark.registry import PriorField
-from benchmark.stages.inputs import input_info, load_data
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import input_info, load_data
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class FitPrior(Stage):

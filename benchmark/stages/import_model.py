@@ -9,11 +9,11 @@ from benchmark.models.classifier import Architecture
 from benchmark.regimes.regime import to_float
 from benchmark.registry import ArchitectureField
 from benchmark.spec import SpecError
-from benchmark.stages.clean_check import check_clean_accuracy, normalise_with
-from benchmark.stages.inputs import input_info, load_data, named_file
-from benchmark.stages.network_check import NUM_IMAGES, check_network
 from benchmark.stages.predict import accuracy
-from benchmark.trial import Context, Outcome, Stage
+from benchmark.stages.shared.clean_check import check_clean_accuracy, normalise_with
+from benchmark.stages.shared.inputs import input_info, load_data, named_file
+from benchmark.stages.shared.network_check import NUM_IMAGES, check_network
+from benchmark.trials.trial import Context, Outcome, Stage
 
 Constants = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1)]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark import stats
 from benchmark.membership.attack import MembershipAttack
 from benchmark.registry import MembershipField
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 FALSE_POSITIVE_RATES = {"tpr_at_1pct_fpr": 0.01, "tpr_at_0_1pct_fpr": 0.001}
 

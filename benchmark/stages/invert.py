@@ -7,8 +7,8 @@ import torch
 from benchmark import registry
 from benchmark.inversion.attack import Inversion, Victim, counted
 from benchmark.registry import InversionField
-from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class Invert(Stage):

@@ -3,10 +3,10 @@
 import torch
 from torch.nn import functional
 
-from benchmark.data.pools import Pools
-from benchmark.stages.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.data.members.pools import Pools
+from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.stats import clopper_pearson, newcombe_difference
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class Predict(Stage):

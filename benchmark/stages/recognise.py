@@ -1,9 +1,9 @@
 """What the judges see in reconstructions, and nothing of members: the objective of `bench tune`."""
 
-from benchmark.stages.inputs import apply, input_info, load_data, load_model
-from benchmark.stages.leakage import EVALUATORS
-from benchmark.stages.samples import Samples, rows_of
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.measure_leakage import EVALUATORS
+from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model
+from benchmark.stages.shared.samples import Samples, rows_of
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class Recognise(Stage):

@@ -8,8 +8,8 @@ from pydantic import Field
 from benchmark.models.classifier import Architecture
 from benchmark.regimes.regime import Regime
 from benchmark.registry import ArchitectureField, RegimeField
-from benchmark.stages.inputs import apply, input_info, load_data
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import apply, input_info, load_data
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class Train(Stage):

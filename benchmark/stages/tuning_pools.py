@@ -3,11 +3,11 @@
 import torch
 from pydantic import Field
 
-from benchmark import trial
 from benchmark.registry import DataField
 from benchmark.stages.evade import sample
-from benchmark.stages.inputs import suite_pools_key
-from benchmark.trial import Context, Outcome, Row, Stage
+from benchmark.stages.shared.inputs import suite_pools_key
+from benchmark.trials import trial
+from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class TuningPools(Stage):

@@ -9,7 +9,7 @@ from benchmark.stats.bootstrap import (
     replicated_rate,
 )
 from benchmark.stats.intervals import Interval, clopper_pearson, newcombe_difference
-from benchmark.stats.ranking import pareto_front, tied_ranks
+from benchmark.stats.order import pareto_front, tied_ranks
 from benchmark.stats.roc import (
     auc,
     balanced_accuracy,

@@ -21,10 +21,10 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import S3Store, from_url
 
-from benchmark.reading import parse
+from benchmark.reading.json_and_parquet import parse
+from benchmark.reading.text import shown
 from benchmark.storage import MARK, MOST_BYTES, Leaf, TooLarge, Tree, Version
 from benchmark.storage.patience import persist
-from benchmark.text import shown
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig

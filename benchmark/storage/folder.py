@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.durable import StoreFull, is_full, replace_file, sync_folder, write_new
+from benchmark.machine.durable_files import StoreFull, is_full, replace_file, sync_folder, write_new
 from benchmark.storage import MOST_BYTES, Leaf, TooLarge, Tree, Version
 
 _CHUNK = 2**20

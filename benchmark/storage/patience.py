@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from benchmark.interrupts import check
+from benchmark.machine.interrupts import check
 
 T = TypeVar("T")
 FOR_S = 300.0

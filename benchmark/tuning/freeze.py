@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-from benchmark.durable import replace_file
-from benchmark.provenance import versions
+from benchmark.machine.durable_files import replace_file
+from benchmark.planning.suite import ExternalModel, Suite, load_suite, parse_suite
 from benchmark.spec import SpecError
-from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.trials.provenance import versions
 from benchmark.tuning.objective import Score
 from benchmark.tuning.session import Session, Tuned
-from benchmark.yaml_file import plain
+from benchmark.user_files.yaml_file import plain
 
 _NAME = re.compile(r"^name:.*$", re.MULTILINE)
 

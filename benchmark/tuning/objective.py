@@ -6,12 +6,12 @@ from typing import Any
 
 from benchmark import registry
 from benchmark.evasion.attack import Evasion
-from benchmark.executors.worker import run_trial
 from benchmark.inversion.attack import Inversion
-from benchmark.store import Store
-from benchmark.suite import Attack
-from benchmark.trial import Settings, Trial
-from benchmark.tuning.ground import Ground, Target
+from benchmark.planning.suite import Attack
+from benchmark.results.store import Store
+from benchmark.running.executors.worker import run_trial
+from benchmark.trials.trial import Settings, Trial
+from benchmark.tuning.unreported_models import Ground, Target
 
 RECOGNISED, FOOLED = "evaluator_accuracy", "attack_success_rate"
 _TIE = 1e-6

@@ -16,10 +16,10 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from benchmark.executors.ray import given_device
-from benchmark.resources import gpus_of
-from benchmark.store import Store
-from benchmark.trial import Settings
+from benchmark.planning.gpu_shares import gpus_of
+from benchmark.results.store import Store
+from benchmark.running.executors.ray import given_device
+from benchmark.trials.trial import Settings
 from benchmark.tuning.objective import Evaluation, Failed
 from benchmark.tuning.search import Candidate, Search
 

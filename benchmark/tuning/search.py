@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark import trial
-from benchmark.space import Space
+from benchmark.search_space import Space
+from benchmark.trials import trial
 
 FIRST_SHARE = 4
 """The first rung of an evaluation has a quarter of its samples, at the most."""

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.inversion.attack import Inversion
-from benchmark.plan import Node, Plan
-from benchmark.space import Space
+from benchmark.planning.plan import Node, Plan
+from benchmark.planning.suite import Suite, with_settings
+from benchmark.reading.text import shown
+from benchmark.results.store import Store
+from benchmark.search_space import Space
 from benchmark.spec import SpecError, suggest
-from benchmark.store import Store
-from benchmark.suite import Suite, with_settings
-from benchmark.text import shown
-from benchmark.tuning.ground import lay
 from benchmark.tuning.objective import FOOLED, RECOGNISED, Evaluation, Score, evaluation
 from benchmark.tuning.search import Candidate, Search, draw, rungs
+from benchmark.tuning.unreported_models import lay
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.epochs import UNKEPT, Progress
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.standard import Standard
 from benchmark.registry import register
+from benchmark.trials.training_progress import UNKEPT, Progress
 
 
 class Napping(Standard):

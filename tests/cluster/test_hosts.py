@@ -19,7 +19,7 @@ import pytest
 from hosts import Host, until
 from onprem import BIN, Cluster, lossy_suite
 
-from benchmark.store import Store
+from benchmark.results.store import Store
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow]
 CUT_S = 30.0

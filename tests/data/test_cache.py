@@ -8,10 +8,11 @@ from typing import ClassVar
 import pytest
 import torch
 
-from benchmark import data, doctor, registry
+from benchmark import data, registry
 from benchmark.data import cache
 from benchmark.data.images import Dataset, ImageData
-from benchmark.sending import send
+from benchmark.running import doctor
+from benchmark.running.send_data import send
 
 
 def images(**changes: object) -> ImageData:

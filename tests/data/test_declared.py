@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.data.declared import declared_pools
 from benchmark.data.images import ImageData
-from benchmark.data.pools import PoolsSpec, make_pools
+from benchmark.data.members.declared import declared_pools
+from benchmark.data.members.pools import PoolsSpec, make_pools
 
 
 def seeded(seed: int) -> torch.Generator:

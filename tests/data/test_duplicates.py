@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.data.duplicates import exact_repeats, near_duplicate_groups
+from benchmark.data.members.duplicates import exact_repeats, near_duplicate_groups
 
 
 def by_definition(images: Tensor, mean_image: Tensor, threshold: float) -> list[int]:

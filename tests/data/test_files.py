@@ -16,13 +16,14 @@ from data.test_published_sets import write_cifar10
 from torchvision import datasets
 
 from benchmark import registry
-from benchmark.costs import Sizes
-from benchmark.data import fashion_mnist, files
+from benchmark.data import fashion_mnist
 from benchmark.data.cifar import CIFAR10
-from benchmark.data.files import Files, cache_folder, locate
+from benchmark.data.formats import files
+from benchmark.data.formats.files import Files, cache_folder, locate
 from benchmark.models.classifier import InputInfo
-from benchmark.plan import build_plan
-from benchmark.suite import parse_suite
+from benchmark.planning.costs import Sizes
+from benchmark.planning.plan import build_plan
+from benchmark.planning.suite import parse_suite
 
 
 @pytest.fixture

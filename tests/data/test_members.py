@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.members import read_members
+from benchmark.data.members.member_lists import read_members
 
 
 def test_lists_of_members_are_read_in_every_format(tmp_path: Path) -> None:

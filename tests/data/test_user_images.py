@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.data.arrays import TEST_SHARE, channel_statistics, held_out_for_test, resized
+from benchmark.data.formats.arrays import TEST_SHARE, channel_statistics, held_out_for_test, resized
 from benchmark.data.imagefolder import ImageFolder, decoded, square
 from benchmark.data.npz import NPZ
 from benchmark.data.parquet import Parquet

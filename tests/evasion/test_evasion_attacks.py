@@ -11,7 +11,7 @@ from toy_networks import SHAPE, Counting, Linear, trained
 from benchmark import registry
 from benchmark.evasion.attack import Evasion, Perturbed
 from benchmark.evasion.norms import NORMS
-from benchmark.labels import label
+from benchmark.planning.labels import label
 
 SETTINGS = (
     {"method": "fgsm", "norm": "linf", "epsilon": 0.03},

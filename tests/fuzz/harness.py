@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from hypothesis.strategies import SearchStrategy
 
 from benchmark.cli.common import fail
-from benchmark.text import printable
+from benchmark.reading.text import printable
 
 ROOT = Path(__file__).parents[2]
 MOST_CPU_S = 10.0

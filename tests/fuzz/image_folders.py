@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmark.data.imagefolder import SUFFIXES, ImageFolder
 from benchmark.data.images import ImageData
-from benchmark.data.pools import PoolsSpec, make_pools
+from benchmark.data.members.pools import PoolsSpec, make_pools
 
 from .harness import Surface, asked, wrong
 from .pictures import SIZE, level, picture, sound

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from benchmark.data.members import read_members
+from benchmark.data.members.member_lists import read_members
 
 from .harness import Surface, asked, wrong
 from .values import odd_texts, spliced, splices

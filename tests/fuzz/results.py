@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from hypothesis import strategies as st
 
 from benchmark import schema
+from benchmark.aggregation.page_tables import summarise
 from benchmark.cli import main
+from benchmark.reading.text import printable
+from benchmark.results.store import Store
 from benchmark.storage import MARK
-from benchmark.store import Store
-from benchmark.summary import summarise
-from benchmark.text import printable
 
 from .harness import Refused, Surface, asked, place, readable, safe, wrong
 from .sound_results import files, sound

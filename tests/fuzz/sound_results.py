@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from PIL import Image
+from tests.board import Board, share
 
 from benchmark import schema
-from benchmark.compaction import compact
-from benchmark.heartbeat import driver
-from benchmark.seen import SIZE
-from benchmark.stages.samples import SCHEMA
-from benchmark.summary import summarise
-from benchmark.trial import Row
-from tests.board import Board, share
+from benchmark.aggregation.page_tables import summarise
+from benchmark.results.compaction import compact
+from benchmark.results.seen_whole import SIZE
+from benchmark.running.heartbeat import driver
+from benchmark.stages.shared.samples import SCHEMA
+from benchmark.trials.trial import Row
 
 MODELS = ("plain", "hardened")
 SAMPLES = pa.Table.from_pylist(

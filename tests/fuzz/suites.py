@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.costs import Sizes
-from benchmark.external import Given
 from benchmark.live import planned
-from benchmark.manifest import describe
 from benchmark.models.classifier import InputInfo
-from benchmark.plan import build_plan
-from benchmark.plan_record import pack
-from benchmark.prepare import prepare
-from benchmark.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.planning.check import prepare
+from benchmark.planning.costs import Sizes
+from benchmark.planning.given_model import Given
+from benchmark.planning.plan import build_plan
+from benchmark.planning.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.planning.suite_description import describe
+from benchmark.results.plan_record import pack
 
 from .harness import ROOT, Surface, asked, safe, wrong
 from .values import at, edited, edits, odd_texts, odd_yaml, places, spliced, splices
@@ -134,8 +134,8 @@ def check(case: Any, folder: Path) -> None:
 
 
 def _reads_back(record: bytes, folder: Path, suite: Suite) -> None:
-    from benchmark.inspection import plan_name
-    from benchmark.store import Store
+    from benchmark.results.finished_trials import plan_name
+    from benchmark.results.store import Store
 
     (folder / "results" / "plans").mkdir(parents=True)
     (folder / "results" / "plans" / f"{plan_name(suite.name)}.json").write_bytes(record)

@@ -12,9 +12,9 @@ import torch
 from hypothesis import strategies as st
 
 from benchmark.data.images import ImageData
+from benchmark.data.members.pools import PoolsSpec, make_pools
 from benchmark.data.npz import NPZ
 from benchmark.data.parquet import Parquet
-from benchmark.data.pools import PoolsSpec, make_pools
 
 from .harness import Surface, asked, wrong
 from .members import DTYPES, array_of

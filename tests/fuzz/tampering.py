@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.heartbeat import driver, machine
-from benchmark.leases import Leases
-from benchmark.store import Store
+from benchmark.results.store import Store
+from benchmark.running.heartbeat import driver, machine
+from benchmark.running.leases import Leases
 
 from .harness import asked
 from .values import edited, flipped, spliced

@@ -11,7 +11,7 @@ from benchmark.inversion.dcgan import DCGAN, augmented
 from benchmark.inversion.dcgan_networks import operations, sides
 from benchmark.inversion.generator import GeneratorInversion
 from benchmark.inversion.prior import Sampler
-from benchmark.labels import label
+from benchmark.planning.labels import label
 from benchmark.spec import SpecError
 
 SMALL = DCGAN(width=4, latent=8, steps=3, batch_size=8)

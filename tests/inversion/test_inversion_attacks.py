@@ -13,10 +13,10 @@ from benchmark.inversion.deepinversion import DeepInversion
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.mi_face import MIFace
-from benchmark.labels import label
 from benchmark.models.classifier import InputInfo
 from benchmark.models.memoriser import Memoriser
 from benchmark.models.small_resnet import SmallResNet
+from benchmark.planning.labels import label
 from benchmark.regimes.memorise import Memorise
 
 SETTINGS: tuple[dict[str, object], ...] = (

@@ -13,10 +13,10 @@ from PIL import Image
 from site_fixture import CLASSES, HOSTILE, SUITE, picture, png
 
 from benchmark import schema
-from leaderboard import sheets
-from leaderboard.export import Choice, export, load
-from leaderboard.pictures import across, views
-from leaderboard.sheets import Cell, Line, Sheet, draw
+from leaderboard import contact_sheets
+from leaderboard.contact_sheets import Cell, Line, Sheet, draw
+from leaderboard.paper_figures import Choice, export, load
+from leaderboard.picture_views import across, views
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +87,20 @@ def test_text_never_covers_a_picture_and_hostile_text_stays_in_its_line():
 def test_neighbours_of_a_sheet_are_those_of_the_tables(tables):
     (suite,) = [found for found in load(tables) if found.name == SUITE]
     view = next(v for v in suite.views if (v.model, v.method, v.replica) == ("small_resnet", "gradient", 1))
-    sheet = sheets.nearest(view, "evaluator", 4)
+    sheet = contact_sheets.nearest(view, "evaluator", 4)
     assert [cell.lines for cell in sheet.lines[1].cells[1:]] == [
         ("0.860", "Coat"), ("0.850", "Sandal"), ("0.840", "Coat"), ("0.830", "Coat"), ("0.820", "Coat"),
         ("0.820", "Coat"),
     ]  # fmt: skip
     assert [cell.wrong for cell in sheet.lines[1].cells[1:]] == [False, True, False, False, False, False]
     assert sheet.rule == 6 and len(sheet.heads) == 7
-    hits = sheets.exposed(view, "target")
+    hits = contact_sheets.exposed(view, "target")
     assert [cell.lines for cell in hits.lines[0].cells] == [
         ("9 hits", HOSTILE), ("8 hits", "Pullover"), ("7 hits", "Dress"),
     ]  # fmt: skip
     assert hits.lines[0].label == ("members", "0.02 expected") and hits.lines[1].label[0] == "non-members"
     rows = across(suite.views, suite.models, "gradient", 1)
-    means = sheets.means(rows)
+    means = contact_sheets.means(rows)
     assert means.lines[3].label == ("small_resnet", "mean r 0.450") and means.lines[1].cells == [None] * 10
     assert [cell.lines for cell in means.lines[3].cells][:3] == [("0.000",), ("0.100",), ("0.200",)]
 

@@ -9,13 +9,14 @@ import command
 import pytest
 from site_fixture import HOSTILE, MODELS, SUITE
 
-from benchmark import manifest, registry
-from benchmark.about import is_about
-from benchmark.plan_record import unpack
-from benchmark.prepare import prepare
-from benchmark.shapes import MOST_INCLUDED
-from benchmark.store import Store
-from benchmark.summary import summarise
+from benchmark import registry
+from benchmark.aggregation.page_tables import summarise
+from benchmark.planning import suite_description
+from benchmark.planning.check import prepare
+from benchmark.planning.suite_description_shape import is_about
+from benchmark.reading.plausible_values import MOST_INCLUDED
+from benchmark.results.plan_record import unpack
+from benchmark.results.store import Store
 from leaderboard import pages
 from leaderboard.build import build
 from leaderboard.slugs import slug
@@ -104,7 +105,7 @@ def test_long_and_odd_files_keep_name_and_hash() -> None:
         "long.py": registry.Source("/long.py", b"#" * (MOST_INCLUDED + 1)),
         "odd\udcff.py": registry.Source("/odd.py", b"\xef\xbb\xbfx = '\xff'\r\n"),
     }
-    long, odd = manifest._included(files)
+    long, odd = suite_description._included(files)
     assert (long["text"], long["sha256"]) == (None, files["long.py"].sha256)
     assert (odd["path"], odd["text"]) == ("odd\\udcff.py", "x = '\ufffd'\n")
     assert is_about(about(included=[long, odd]))

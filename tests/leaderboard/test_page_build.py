@@ -18,9 +18,9 @@ from site_fixture import FAILED, FAILURE, HOSTILE, MODELS, NO_TPR, PGD, RUNNING,
 
 from benchmark import schema
 from leaderboard.build import build
+from leaderboard.parquet_rows import read, script_json
 from leaderboard.serve import server
 from leaderboard.slugs import slug
-from leaderboard.tables import read, script_json
 
 
 def text(path: Path) -> str:

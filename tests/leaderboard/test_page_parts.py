@@ -8,10 +8,10 @@ from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_ro
 
 from benchmark import schema
 from leaderboard import pages
+from leaderboard.charts import scatter, strips
 from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
-from leaderboard.figures import scatter, strips
 from leaderboard.pages import MOST_TIED, controls, replicas
-from leaderboard.ranks import ranks
+from leaderboard.ranking import ranks
 from leaderboard.reasons import UNKNOWN, doubts, why_empty
 from leaderboard.slugs import slug
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import costs, registry
+from benchmark import registry
 from benchmark.evasion.attack import channels_last, folded, frozen, input_gradient
 from benchmark.models.adapted import Adapted
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.small_resnet import PooledStem
+from benchmark.planning import costs
 from benchmark.spec import SpecError
 
 GREY = InputInfo(1, 32, 32, 5, (0.3,), (0.4,))

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from benchmark.epochs import Progress
 from benchmark.inversion.dcgan import DCGAN
 from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.models.small_resnet import SmallResNet
 from benchmark.regimes.pgd_at import PGDAdversarialTraining
 from benchmark.regimes.regime import SupervisedTraining
 from benchmark.regimes.standard import Standard
-from benchmark.store import Store
+from benchmark.results.store import Store
+from benchmark.trials.training_progress import Progress
 
 KEY = "a" * 64
 SHARED: dict[str, Any] = {"epochs": 4, "batch_size": 12, "lr": 0.05}

@@ -2,7 +2,7 @@ import command
 import pytest
 from finished import Finished
 
-from benchmark.store import Store
+from benchmark.results.store import Store
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from benchmark import data, registry
 from benchmark.data.images import ImageData
-from benchmark.data.pools import Pools
+from benchmark.data.members.pools import Pools
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
-from benchmark.store import Store
+from benchmark.results.store import Store
 
 
 @dataclass

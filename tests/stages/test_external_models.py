@@ -15,15 +15,16 @@ import torch
 from finished import Finished
 from safetensors.torch import save_file
 
-from benchmark import registry, trial
-from benchmark.data.pools import Pools
+from benchmark import registry
+from benchmark.data.members.pools import Pools
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.injected import Injected
 from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.neighbors import cosine_knn
+from benchmark.results.store import Store
 from benchmark.schema import LEADERBOARD
-from benchmark.stages.clean_check import check_clean_accuracy, normalise_with
-from benchmark.store import Store
+from benchmark.stages.shared.clean_check import check_clean_accuracy, normalise_with
+from benchmark.trials import trial
 
 MODEL = ("hardened", 1)
 ARCHITECTURE = {"method": "small_vgg", "width": 8}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.stages.inputs import apply
+from benchmark.stages.shared.inputs import apply
 
 CPU = torch.device("cpu")
 

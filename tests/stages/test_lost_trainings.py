@@ -6,19 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import command
 import pytest
 import torch
 import toy
 
 from benchmark import data, registry
-from benchmark.executors import Executor
-from benchmark.executors.local import LocalExecutor
-from benchmark.plan import Node, Plan
-from benchmark.run import run
-from benchmark.store import Store
-from benchmark.trial import Settings, Trial
+from benchmark.planning.plan import Node, Plan
+from benchmark.results.store import Store
+from benchmark.running.executors import Executor
+from benchmark.running.executors.local import LocalExecutor
+from benchmark.running.run import run
+from benchmark.trials.trial import Settings, Trial
 
-REGIMES = str(Path(__file__).parents[1] / "dying_regime.py")
+REGIMES = str(command.HELPERS / "dying_regime.py")
 EPOCHS = 3
 
 

@@ -18,11 +18,11 @@ from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.regimes.standard import Standard
 from benchmark.regimes.untrained import Untrained
 from benchmark.spec import SpecError
-from benchmark.stages import network_check
-from benchmark.stages.clean_check import check_clean_accuracy
 from benchmark.stages.evade import Evade
-from benchmark.stages.inputs import apply
-from benchmark.stages.network_check import NUM_IMAGES, check_network, check_users_network
+from benchmark.stages.shared import network_check
+from benchmark.stages.shared.clean_check import check_clean_accuracy
+from benchmark.stages.shared.inputs import apply
+from benchmark.stages.shared.network_check import NUM_IMAGES, check_network, check_users_network
 
 INFO = InputInfo(3, 32, 32, 4, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 CPU = torch.device("cpu")

@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 
 from benchmark import data, registry
 from benchmark.data import cache
-from benchmark.executors.worker import run_trial
 from benchmark.models.classifier import InputInfo
 from benchmark.models.softmax_regression import SoftmaxRegression
-from benchmark.prepare import Prepared, prepare
-from benchmark.sending import send
-from benchmark.store import Store
-from benchmark.trial import Settings
+from benchmark.planning.check import Prepared, prepare
+from benchmark.results.store import Store
+from benchmark.running.executors.worker import run_trial
+from benchmark.running.send_data import send
+from benchmark.trials.trial import Settings
 
 MINE = """
 from benchmark.regimes.standard import Standard
@@ -124,7 +124,7 @@ def work(place: Path, driver: Driver, own: Path | None, workers: int = 2) -> tup
     repository = Path(__file__).parents[2]
     env = {**os.environ, "HOME": str(place / "home"), "XDG_CACHE_HOME": str(place / "cache"), "OMP_NUM_THREADS": "1"}
     env |= {"BENCH_DATA": str(own or ""), "PYTHONPATH": str(repository)}
-    command = [sys.executable, repository / "tests" / "machine.py", place / "given", place / "log"]
+    command = [sys.executable, repository / "tests" / "helpers" / "machine.py", place / "given", place / "log"]
     running = [
         subprocess.Popen(command, cwd=place / "home", env=env, stderr=subprocess.PIPE, text=True)
         for _ in range(workers)

@@ -6,7 +6,7 @@ import torch
 from finished import Finished, in_one_go, pixels
 from sklearn.metrics import roc_auc_score
 
-from benchmark import trial
+from benchmark.trials import trial
 
 MODELS = [(model, replica) for model in ("softmax", "hardened") for replica in (0, 1)]
 

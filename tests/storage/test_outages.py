@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 import toy
 
-from benchmark.run import run
-from benchmark.schedule import Event
+from benchmark.results.store import Store
+from benchmark.running.run import run
+from benchmark.running.schedule import Event
 from benchmark.storage import open_storage, patience
 from benchmark.storage.patience import at_once
-from benchmark.store import Store
 
 _ANSWERS = {
     "busy": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

@@ -8,9 +8,9 @@ import pytest
 import storage_writers
 from store_writers import MADE, ROW, TABLE, trial
 
+from benchmark.results.store import CorruptArtifact, Store
 from benchmark.storage import Leaf, Storage, TooLarge, open_storage
-from benchmark.store import CorruptArtifact, Store
-from benchmark.trial import Outcome
+from benchmark.trials.trial import Outcome
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -13,9 +13,9 @@ import yaml
 from command import call
 from processes import all_left, marked, until
 
-from benchmark.store import Store
+from benchmark.results.store import Store
 
-ATTACKS = Path(__file__).parents[1] / "toy_attacks.py"
+ATTACKS = command.HELPERS / "toy_attacks.py"
 
 
 def written(results: Path) -> dict[str, int]:

@@ -9,10 +9,10 @@ import pytest
 import toy
 
 from benchmark import registry
-from benchmark.executors.ray import RayExecutor
-from benchmark.space import LogUniform
-from benchmark.store import Store
-from benchmark.trial import Settings, Trial
+from benchmark.results.store import Store
+from benchmark.running.executors.ray import RayExecutor
+from benchmark.search_space import LogUniform
+from benchmark.trials.trial import Settings, Trial
 from benchmark.tuning.objective import Evaluation
 from benchmark.tuning.ray_tune import spend
 from benchmark.tuning.search import Candidate, Search, draw

@@ -9,8 +9,8 @@ import torch
 from benchmark import registry
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
-from benchmark.space import Choice, LogUniform, around
-from benchmark.suite import with_settings
+from benchmark.planning.suite import with_settings
+from benchmark.search_space import Choice, LogUniform, around
 from benchmark.tuning.search import Candidate, Search, draw, rungs
 
 ATTACKS = [

@@ -7,12 +7,12 @@ import command
 import pytest
 from command import call, refusal, tiny
 
-from benchmark.costs import Sizes
 from benchmark.models.classifier import InputInfo
-from benchmark.plan import Plan, build_plan
-from benchmark.prepare import prepare
+from benchmark.planning.check import prepare
+from benchmark.planning.costs import Sizes
+from benchmark.planning.plan import Plan, build_plan
+from benchmark.planning.suite import load_suite, parse_suite
 from benchmark.spec import SpecError
-from benchmark.suite import load_suite, parse_suite
 from benchmark.tuning.freeze import freeze
 from benchmark.tuning.objective import Score
 from benchmark.tuning.search import Candidate

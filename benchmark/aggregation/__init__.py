@@ -1,0 +1,1 @@
+"""The trials of many replicas become the tables that the page is made of."""

@@ -1,0 +1,94 @@
+"""The rows of `aggregate`, kept beside the results: bootstraps of hundreds of models take minutes, and rarely change.
+
+What is kept is derived. It is found by a hash of all that it was made of, so that another result, another suite or
+another version of the code makes it anew; it may be deleted at any time, and a damaged file is as good as none.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from benchmark import stats
+from benchmark.aggregation import over_replicas, suite_results
+from benchmark.aggregation.suite_results import SuiteResults
+from benchmark.evasion import gradient_masking
+from benchmark.memorization import controls
+from benchmark.reading.json_and_parquet import parse
+from benchmark.reading.plausible_values import is_name, is_row
+from benchmark.registry import canonical
+from benchmark.stages.shared import samples
+from benchmark.storage.checksum import is_sealed, seal
+from benchmark.trials.trial import Row
+
+_CONTROLS = ("memoriser", "untrained", "injected")
+
+
+class Aggregated:
+    """The aggregated rows of one suite; `keep` writes those that it had to compute."""
+
+    def __init__(self, found: SuiteResults) -> None:
+        self._results = found
+        self._name = f"aggregates-{hashlib.sha256(found.name.encode()).hexdigest()[:16]}.json"
+        self._before = _read(found.store.derived(self._name))
+        self._now: dict[str, list[Any]] = {}
+
+    def model(self, name: str) -> list[Row]:
+        """`aggregate.model_rows`."""
+        return cast(list[Row], self._kept([name], lambda: list(over_replicas.model_rows(self._results, name)), is_row))
+
+    def controls(self) -> list[tuple[str, Row]]:
+        """`aggregate.control_rows`."""
+        rows = self._kept(
+            _CONTROLS, lambda: [list(pair) for pair in over_replicas.control_rows(self._results)], _is_pair
+        )
+        return [(model, row) for model, row in rows]
+
+    def keep(self) -> None:
+        if self._now.keys() - self._before.keys():
+            text = json.dumps({"record": "aggregates", "rows": self._now}, allow_nan=False)
+            self._results.store.keep_derived(self._name, seal(text.encode()))
+
+    def _kept(
+        self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]], sound: Callable[[Any], bool]
+    ) -> list[Any]:
+        found = self._results
+        trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
+        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
+        before = self._before.get(key)
+        if before is not None and not all(map(sound, before)):
+            del self._before[key]  # it is written anew
+            before = None
+        self._now[key] = compute() if before is None else before
+        return self._now[key]
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and is_name(value[0]) and is_row(value[1])
+
+
+def _read(content: bytes | None) -> dict[str, list[Any]]:
+    """What was kept, by its hash; nothing where it is damaged, or of a version without checksums."""
+    if content is None or not is_sealed(content):
+        return {}
+    try:
+        value = parse(content)
+        rows = value["rows"] if value.get("record") == "aggregates" else {}
+        return {key: list(found) for key, found in rows.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+@cache
+def _code() -> str:
+    """Hash of the text that decides the rows, and of the libraries that compute them."""
+    files = [
+        Path(str(module.__file__)) for module in (over_replicas, suite_results, samples, controls, gradient_masking)
+    ]
+    files += sorted(Path(str(stats.__file__)).parent.glob("*.py"))
+    texts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return canonical([*texts, version("numpy"), version("scipy")])

@@ -1,0 +1,216 @@
+"""Results of trials -> the Parquet tables that the page is made of. May run at any time, also mid-run."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark import schema, stats
+from benchmark.aggregation.cached_rows import Aggregated
+from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
+from benchmark.aggregation.suite_results import SuiteResults
+from benchmark.planning.prices import bill, prices_of
+from benchmark.reading.plausible_values import is_amount
+from benchmark.reading.text import printable
+from benchmark.results.older_versions import sentence
+from benchmark.results.store import CorruptArtifact, Store
+from benchmark.trials.trial import Row
+
+_SPECIFIC = {
+    # leaderboard column: (metric, space) of the primary inversion attack
+    "evaluator_accuracy": ("evaluator_accuracy", ""),
+    "target_confidence": ("target_confidence", ""),
+    "diversity": ("diversity", "evaluator"),
+    "knn_distance": ("knn_distance", "evaluator"),
+    "class_mean_correlation": ("class_mean_correlation", "pixel"),
+    "cosine_nn_in": ("cosine_nn_in", "target"),
+    "cosine_nn_out": ("cosine_nn_out", "target"),
+    "neighbour_purity_at_k": ("neighbour_purity_at_k", "target"),
+    "in_rate": ("in_rate", "evaluator"),
+    "in_rate_target": ("in_rate", "target"),
+    "in_rate_pixel": ("in_rate", "pixel"),
+    "exposure_gini": ("exposure_gini", "evaluator"),
+}
+_PLAIN = ("clean_accuracy", "generalization_gap")
+_EVADED = ("robust_accuracy", "robust_generalization_gap")
+_INFERRED = ("membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")
+
+
+def summarise(
+    store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
+) -> pa.Table:
+    """Write leaderboard, results, suites, status and the tables of pictures as Parquet into `site`.
+
+    images: False leaves the pictures' tables empty. tell: of each trial of which a file is not what a run writes,
+    which is passed over, and of pictures that are too many for a page, in words. Returns the leaderboard, in the
+    suites' order. Raises CorruptArtifact where nobody is told.
+    """
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("leaderboard", "results", "suites", "status")}
+    shown: dict[str, list[pa.Table]] = {name: [columns.empty_table()] for name, columns in schema.SHOWN.items()}
+    for manifest in store.plans():
+        results = SuiteResults(store, manifest)
+        pictures = Pictures(results) if images else None
+        found, board = _suite(results)
+        tables["status"] += results.status
+        tables["results"] += found
+        tables["leaderboard"] += board
+        tables["suites"].append(_suite_row(results))
+        for name, kept in pictures.tables().items() if pictures else ():
+            shown[name] += kept
+        for problem in results.problems:
+            if tell is None:
+                raise problem
+            tell(problem)
+        if pictures and pictures.left_out and tell:
+            most = f"a page shows {MOST_BYTES / 2**20:.0f} MiB of a suite"
+            tell(f"pictures of {pictures.left_out} trials of suite {results.name} are left out: {most}")
+    schemas = {
+        "leaderboard": schema.LEADERBOARD,
+        "results": schema.RESULTS,
+        "suites": schema.SUITES,
+        "status": schema.STATUS,
+    }
+    site.mkdir(parents=True, exist_ok=True)
+    written = {name: pa.Table.from_pylist(rows, schema=schemas[name]) for name, rows in tables.items()}
+    written |= {name: pa.concat_tables(parts) for name, parts in shown.items()}
+    for name, table in written.items():
+        pq.write_table(table, site / f"{name}.parquet", compression="zstd", write_page_checksum=True)
+    return written["leaderboard"]
+
+
+def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of results.parquet and of leaderboard.parquet of a suite. Passes over what is not what a run writes."""
+    aggregated = Aggregated(results)
+    while True:
+        try:
+            controls = aggregated.controls()
+            models = {model["name"]: aggregated.model(model["name"]) for model in results.about["models"]}
+            break
+        except CorruptArtifact as problem:
+            results.pass_over(problem)
+    aggregated.keep()
+    found = [
+        {"suite": results.name, "model": done.model, "replica": done.replica}
+        | {name: row[name] for name in ("space", "metric", "value", "low", "high", "n", "note")}
+        | {"stage": done.stage, "method": done.method, "trial_key": done.key}
+        for done in results.done
+        for row in done.rows
+    ]
+    found += [{"suite": results.name, "model": model, **row} for model, row in controls]
+    passed = [row["value"] == 1.0 for _, row in controls if row["metric"] == "passed"]
+    board = []
+    for model in results.about["models"]:
+        rows = models[model["name"]]
+        found += [{"suite": results.name, "model": model["name"], **row} for row in rows]
+        line = {"controls_passed": all(passed) if passed else None, **_leaderboard_row(results, model, rows)}
+        board.append(line)
+        found += _reasons(results, model["name"], line)
+    front = stats.pareto_front(
+        [_number(line.get("robust_accuracy")) for line in board],
+        [_number(line.get("evaluator_accuracy")) for line in board],
+    )
+    for line, on_front in zip(board, front, strict=True):
+        measured = line.get("robust_accuracy") is not None and line.get("evaluator_accuracy") is not None
+        line["pareto"] = bool(on_front) if measured else None
+    return found, board
+
+
+def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
+    about = results.about
+    primary = about["evasion"][0]
+    inversion, membership = about["inversion"][0], about["membership"][0]
+    made = [done.made for done in results.of_model(model["name"])]
+    trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
+    declared = [model["num_members"]] if model.get("num_members") else []
+    line: dict[str, Any] = {
+        "suite": results.name,
+        "suite_hash": results.hash,
+        "model": model["name"],
+        **{name: model[name] for name in ("architecture", "regime", "train_norm", "train_epsilon")},
+        "num_replicas": len(results.made(model["name"])),
+        "num_members": next(
+            iter(declared + [int(row["value"]) for row in trained if row is not None and is_amount(row["value"])]), None
+        ),
+        "checkpoint": model.get("checkpoint"),
+        "eval_norm": primary["norm"],
+        "eval_epsilon": primary["epsilon"],
+        "primary_inversion": inversion,
+        "wall_s": sum(row["wall_s"] or 0.0 for row in made),
+        "gpu_s": sum(row["gpu_s"] or 0.0 for row in made),
+        **_spent(made, results),
+        "git_commit": _joined(row["git_commit"] for row in made),
+        "created_utc": max((row["created_utc"] for row in made), default=None),
+    }
+    places = {name: ("predict", "", "", name) for name in _PLAIN}
+    places |= {name: ("evade", primary["label"], "", name) for name in _EVADED}
+    places |= {name: ("leakage", inversion, space, metric) for name, (metric, space) in _SPECIFIC.items()}
+    places |= {name: ("infer_membership", membership, "", name) for name in _INFERRED}
+    index = {(row.get("stage"), row.get("method"), row.get("space", ""), row["metric"]): row for row in rows}
+    for name, place in places.items():
+        row = index.get(place)
+        if row is not None:
+            line[name] = row["value"]
+            if name in schema.STARRED:
+                line |= {f"{name}_low": row.get("low"), f"{name}_high": row.get("high")}
+    masking = index.get(("masking", "", "", "masking_suspected"))
+    line["masking_suspected"] = None if masking is None else masking["value"] == 1.0
+    return line
+
+
+def _spent(made: Iterable[Mapping[str, Any]], results: SuiteResults) -> dict[str, Any]:
+    """What trials cost at the present prices of the suite; a trial that several models share is in none's bill."""
+    found = bill(made, prices_of(results.about))
+    return {"gpu_hours": found.gpu_hours, "cost": found.money, "currency": found.currency}
+
+
+def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row with a note for every empty cell of the leaderboard that has none yet."""
+    about = results.about
+    stages = dict.fromkeys(_PLAIN, ("predict", "")) | dict.fromkeys(_EVADED, ("evade", about["evasion"][0]["label"]))
+    stages |= dict.fromkeys(_SPECIFIC, ("leakage", about["inversion"][0]))
+    stages |= dict.fromkeys(_INFERRED, ("infer_membership", about["membership"][0]))
+    for name, (stage, method) in stages.items():
+        if name not in line:
+            note = results.why_missing(model, stage, method)
+            row = {"stage": stage, "method": method, "space": "", "metric": name, "note": note}
+            yield {"suite": results.name, "model": model, **row}
+
+
+def _suite_row(results: SuiteResults) -> dict[str, Any]:
+    about = results.about
+    made = [done.made for done in results.done]
+    states = {status["trial_key"]: status["state"] for status in results.status}
+    return {
+        "suite": results.name,
+        "suite_hash": results.hash,
+        "suite_path": about["path"],
+        "yaml": about["yaml"],
+        "included": [
+            {name: text and printable(text) for name, text in file.items()} for file in about.get("included", [])
+        ],
+        "older": [printable(line) for line in (*dict.fromkeys(map(sentence, results.older)), *results.outdated)],
+        "data": about["data"],
+        "num_replicas": about["replicas"],
+        "primary_evasion": about["evasion"][0]["label"],
+        "primary_inversion": about["inversion"][0],
+        "primary_membership": about["membership"][0],
+        "hardware": _joined(row["device"] for row in made),
+        "versions": _joined(row["versions"] for row in made),
+        "git_commit": _joined(row["git_commit"] for row in made),
+        "num_trials": len(states),
+        "num_done": sum(state == "done" for state in states.values()),
+        "num_failed": sum(state == "failed" for state in states.values()),
+        **_spent({done.key: done.made for done in results.done}.values(), results),
+        "created_utc": max((row["created_utc"] for row in made), default=None),
+    }
+
+
+def _joined(values: Iterator[str | None]) -> str:
+    return "; ".join(dict.fromkeys(value for value in values if value))
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

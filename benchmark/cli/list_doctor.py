@@ -1,0 +1,28 @@
+"""`bench list` and `bench doctor`: what there is, and what will be used here."""
+
+import click
+
+from benchmark.cli.common import data_option, include_option, results_option, terminal
+
+
+@click.command(name="list")
+@include_option
+def list_methods(include: tuple[str, ...]) -> None:
+    """List every registered method with its source."""
+    from benchmark import registry
+    from benchmark.live import methods
+
+    for file in include:
+        registry.include(file)
+    terminal().print(methods())
+
+
+@click.command()
+@results_option
+@data_option
+def doctor(results: str, data_root: str | None) -> None:
+    """Show what will be used here, and why: device, FAISS, Ray, disk, threads, data sets."""
+    from benchmark.running.doctor import findings
+
+    for name, finding in findings(results, data_root):
+        terminal().print(f"{name:18} {finding}", highlight=False, markup=False, soft_wrap=True)

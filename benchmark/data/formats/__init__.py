@@ -1,0 +1,1 @@
+"""How data sets lie on disk: files, folders, arrays, tables, labels; no data set is here."""

@@ -1,0 +1,1 @@
+"""Who is in a model's training data and who is not."""

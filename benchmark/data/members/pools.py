@@ -1,0 +1,260 @@
+"""Who is in and who is out: auxiliary, private and test images, and the halves that replicas train on."""
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from benchmark.data.images import ImageData
+from benchmark.data.members.duplicates import exact_repeats, near_duplicate_groups
+from benchmark.spec import Fraction, Spec
+from benchmark.trials import trial
+
+_ADVICE = "take them out of the data, or do not look for them (duplicate_cosine: null)"
+
+
+class PoolsSpec(Spec):
+    """How a data set is cut.
+
+    auxiliary: share of the labelled training images that the attacker knows. num_members: training images of a
+    replica; default: as many as there are, half of the private pool. num_test: test images, default all.
+    num_classes: the first classes only, default all. duplicate_cosine: training images whose mean-centred pixels
+    have a larger cosine are near-duplicates; null: none are looked for. On Fashion-MNIST nearly all pairs above the
+    default show one garment twice or one cut in two prints: 0.6% of the images of `fashion_mnist_13k`, 2.0% of all.
+    """
+
+    auxiliary: Annotated[Fraction, Field(gt=0, lt=1)] = 0.25
+    num_members: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    num_test: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    num_classes: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    duplicate_cosine: Annotated[Fraction, Field(gt=0, lt=1)] | None = 0.98
+
+
+def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
+    """Raise ValueError if the data cannot give what is asked, counting labels only.
+
+    Near-duplicates, which `make_pools` leaves out of the count, may leave a few images less.
+    """
+    num_classes = _num_classes(data, spec)
+    test = data.test_labels.bincount(minlength=num_classes)[:num_classes]
+    if spec.num_test is not None:
+        if spec.num_test > int(test.sum()):
+            raise ValueError(f"num_test: {spec.num_test} is not allowed; the data has {int(test.sum())} test images")
+        proportional(spec.num_test, test, "num_test")
+    counts = data.labels.bincount(minlength=num_classes)[:num_classes]
+    auxiliary = (counts * spec.auxiliary).round().long()
+    private = counts - auxiliary
+    _check_classes(spec, auxiliary, private)
+    _check_num_members(spec, private)
+    if spec.num_members is not None:
+        proportional(spec.num_members, private, "num_members")
+    # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
+    num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
+    if num_replicas > num_halves:
+        raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
+
+
+def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
+    """Raise ValueError if training images that equal test images are so many that the rest gives no pools.
+
+    As far as this can be seen without comparing all pairs: `make_pools`, which does that, leaves near-duplicates out.
+    """
+    if spec.duplicate_cosine is None:
+        return
+    num_classes = _num_classes(data, spec)
+    test = data.test_images[data.test_labels < num_classes]
+    train = data.labels < num_classes
+    repeats = exact_repeats(data.images, test) & train
+    num_repeats = int(repeats.sum())
+    if num_repeats:
+        counts = data.labels[train & ~repeats].bincount(minlength=num_classes)
+        auxiliary = (counts * spec.auxiliary).round().long()
+        why = f"{num_repeats} of {int(train.sum())} training images repeat test images, which leaves"
+        _check_different(why, auxiliary, counts - auxiliary)
+
+
+def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:
+    """Cut a data set, class by class, so that no near-duplicates are in two pools.
+
+    Returns int64 tensors. "auxiliary", "private": ascending ids into the training images; "test": into the test
+    images. "group", "label": (number of training images,), near-duplicates share a group. "num_members": (), 0 for
+    as many as there are. Training images that are near-duplicates of test images are in no pool.
+    Raises ValueError if the data cannot give what is asked.
+    """
+    check(data, spec, num_replicas=1)
+    num_classes = _num_classes(data, spec)
+    train = (data.labels < num_classes).nonzero()[:, 0]
+    test = (data.test_labels < num_classes).nonzero()[:, 0]
+    group = torch.arange(len(data.labels))
+    usable = train
+    if spec.duplicate_cosine is not None:
+        images, mean_image = data.images[train], data.images[train].float().mean(dim=0)
+        found = near_duplicate_groups(torch.cat([images, data.test_images[test]]), mean_image, spec.duplicate_cosine)
+        own, of_test = found[: len(train)], found[len(train) :]
+        group[train] = train[own]
+        usable = train[~torch.isin(own, of_test)]
+    num_alike = len(train) - len(usable)
+    why = f"{num_alike} of {len(train)} training images are near-duplicates of test images, which leaves"
+    why = why if num_alike else "near-duplicates among the training images leave"
+    left = _different(data.labels[usable], group[usable], num_classes)
+    _check_different(why, left.clamp(max=1), left - left.clamp(max=1))  # whatever the cut
+    in_auxiliary = cut(data.labels[usable], group[usable], spec.auxiliary, generator)
+    auxiliary, private = usable[in_auxiliary], usable[~in_auxiliary]
+    _check_different(why, *(_different(data.labels[pool], group[pool], num_classes) for pool in (auxiliary, private)))
+    _check_num_members(spec, data.labels[private].bincount(minlength=num_classes))
+    if spec.num_test is not None:
+        quotas = proportional(spec.num_test, data.test_labels[test].bincount(minlength=num_classes), "num_test")
+        test = test[draw(data.test_labels[test], quotas, generator)]
+    return {
+        "auxiliary": auxiliary,
+        "private": private,
+        "test": test,
+        "group": group,
+        "label": data.labels,
+        "num_members": torch.tensor(spec.num_members or 0),
+    }
+
+
+def cut(labels: Tensor, groups: Tensor, share: float, generator: Generator) -> Tensor:
+    """A random cut in two, stratified by label, that leaves groups whole: (N,) bool, True on the first side.
+
+    labels, groups: (N,). share: of each class on the first side, to the nearest image, as far as groups allow:
+    each group of two or more falls on a side by chance, then single images fill up.
+    """
+    counts = groups.bincount()
+    grouped = counts[groups] > 1
+    coins = torch.rand(len(counts), generator=generator) < share
+    first = coins[groups] & grouped
+    num_classes = int(labels.max()) + 1
+    wanted = (labels.bincount() * share).round().long() - labels[first].bincount(minlength=num_classes)
+    singles = (~grouped).nonzero()[:, 0]
+    available = labels[singles].bincount(minlength=num_classes)
+    quotas = torch.minimum(wanted.clamp(min=0), available)
+    first[singles[draw(labels[singles], quotas, generator)]] = True
+    return first
+
+
+def split_pair(
+    private: Tensor, labels: Tensor, groups: Tensor, generator: Generator, num_members: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Two halves of the private pool: same size, same number of each class, groups whole on one side.
+
+    private: (P,) ids. labels, groups: (P,), of those images. num_members: size of a half; default: as many as both
+    can have. Images too many for that are in neither half. Returns ascending ids.
+    Raises ValueError if groups leave too few.
+    """
+    first = cut(labels, groups, 0.5, generator)
+    num_classes = int(labels.max()) + 1
+    quotas = torch.minimum(
+        labels[first].bincount(minlength=num_classes), labels[~first].bincount(minlength=num_classes)
+    )
+    if num_members is not None:
+        if num_members > int(quotas.sum()):
+            raise ValueError(
+                f"num_members: {num_members} is not allowed; near-duplicates leave {int(quotas.sum())} in each half"
+            )
+        quotas = proportional(num_members, quotas, "num_members")
+    halves = [private[side][draw(labels[side], quotas, generator)] for side in (first, ~first)]
+    return halves[0].sort().values, halves[1].sort().values
+
+
+class Pools:
+    """The pools of a trial, and the members and non-members of every replica.
+
+    Replicas 2j and 2j + 1 train on the two halves of cut j of the private pool; each one's non-members are the
+    other's members. Cut j depends on the key of the pools trial and on j alone. A model that was trained elsewhere
+    has one replica, with the members that were declared.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], key: str) -> None:
+        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them."""
+        self.auxiliary, self.private, self.test = tensors["auxiliary"], tensors["private"], tensors["test"]
+        self.group, self._key = tensors["group"], key
+        self._label, self._num_members = tensors["label"], int(tensors["num_members"]) or None
+        self._pairs: dict[int, tuple[Tensor, Tensor]] = {}
+        self._declared = (tensors["members"], tensors["non_members"]) if "members" in tensors else None
+
+    def members(self, replica: int) -> Tensor:
+        """(M,) ascending ids of the training images that this replica is trained on."""
+        return self._declared[0] if self._declared else self._halves(replica // 2)[replica % 2]
+
+    def non_members(self, replica: int) -> Tensor:
+        """(M,) ascending ids of as many images of the same classes that it never sees."""
+        return self._declared[1] if self._declared else self._halves(replica // 2)[1 - replica % 2]
+
+    def _halves(self, pair: int) -> tuple[Tensor, Tensor]:
+        if pair not in self._pairs:
+            generator = trial.generator(self._key, f"pair-{pair}")
+            labels, groups = self._label[self.private], self.group[self.private]
+            halves = split_pair(self.private, labels, groups, generator, self._num_members)
+            missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
+            if len(missing):
+                raise ValueError(
+                    f"pools: near-duplicates leave half a pair without images of class {int(missing.min())}; {_ADVICE}"
+                )
+            self._pairs[pair] = halves
+        return self._pairs[pair]
+
+
+def _num_classes(data: ImageData, spec: PoolsSpec) -> int:
+    available = len(data.class_names)
+    if spec.num_classes is not None and spec.num_classes > available:
+        raise ValueError(f"num_classes: {spec.num_classes} is not allowed; the data has {available} classes")
+    return spec.num_classes or available
+
+
+def _check_classes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
+    """auxiliary, private: (K,) images of each class."""
+    if int(auxiliary.min()) < 1 or int(private.min()) < 2:
+        label = int(auxiliary.argmin() if int(auxiliary.min()) < 1 else private.argmin())
+        raise ValueError(
+            f"auxiliary: {spec.auxiliary} is not allowed; it leaves class {label} with {int(auxiliary[label])} "
+            f"auxiliary and {int(private[label])} private images, and needs 1 and 2"
+        )
+
+
+def _check_num_members(spec: PoolsSpec, private: Tensor) -> None:
+    """private: (K,) images of each class."""
+    available = int((private // 2).sum())
+    if spec.num_members is not None and spec.num_members > available:
+        raise ValueError(
+            f"num_members: {spec.num_members} is not allowed; the private pool of {int(private.sum())} images "
+            f"has {available} in each half"
+        )
+
+
+def _check_different(why: str, auxiliary: Tensor, private: Tensor) -> None:
+    """Raise ValueError if near-duplicates took too much. auxiliary, private: (K,) different images of each class."""
+    short = ((auxiliary < 1) | (private < 2)).nonzero()[:, 0].tolist()
+    if short:
+        raise ValueError(
+            f"pools: {why} class {short[0]} with {int(auxiliary[short[0]])} different auxiliary and "
+            f"{int(private[short[0]])} private images; needed: 1 and 2; {_ADVICE}"
+        )
+
+
+def _different(labels: Tensor, groups: Tensor, num_classes: int) -> Tensor:
+    """(K,) images of each class, those of one group counted once. labels, groups: (N,)."""
+    codes: Tensor = torch.unique(groups * num_classes + labels)
+    return (codes % num_classes).bincount(minlength=num_classes)
+
+
+def proportional(total: int, counts: Tensor, field: str) -> Tensor:
+    """`total` split over classes in proportion to `counts`, (K,); largest remainders first. At least one a class."""
+    exact = counts.double() * total / counts.sum()
+    quotas = exact.floor().long()
+    remainders = (exact - quotas).argsort(descending=True, stable=True)
+    quotas[remainders[: total - int(quotas.sum())]] += 1
+    if int(quotas.min()) == 0:
+        raise ValueError(f"{field}: {total} is not allowed; class {int(quotas.argmin())} would have no image")
+    return quotas
+
+
+def draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
+    """Ascending places in labels (N,) of a random choice of `quotas[c]` images of each class c."""
+    order = torch.randperm(len(labels), generator=generator)
+    return (
+        torch.cat([order[labels[order] == label][:quota] for label, quota in enumerate(quotas.tolist())]).sort().values
+    )

@@ -1,0 +1,1 @@
+"""The process and its machine: devices, memory, home, Ctrl-C, and files that survive a crash."""

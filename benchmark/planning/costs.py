@@ -1,0 +1,131 @@
+"""Rough floating-point operations of each trial: what to start first, and what a suite will cost."""
+
+import functools
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.evasion.attack import Evasion
+from benchmark.inversion.attack import Inversion
+from benchmark.inversion.prior import Prior
+from benchmark.models.classifier import Architecture, InputInfo
+from benchmark.models.memoriser import Memoriser
+from benchmark.planning.suite import ExternalModel, Recipe
+from benchmark.regimes.regime import Regime
+from benchmark.spec import Spec, SpecError
+
+_BACKWARD_TO_INPUT = 2.0
+"""Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
+_BACKWARD_TO_WEIGHTS = 3.0
+ASSUMED_GPU_FLOPS = 2e13
+"""Operations a second of a data-centre GPU on small images: an assumption, for suites that were never timed."""
+_SMALL = 2**28
+"""Weights (1 GiB) that are allocated, though never filled, to count operations."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images in each pool, and what a network for them looks like."""
+
+    info: InputInfo
+    num_auxiliary: int
+    num_private: int
+    num_members: int
+    num_test: int
+
+
+def pools(sizes: Sizes) -> float:
+    """Near-duplicates: all pairs of images."""
+    pixels = sizes.info.channels * sizes.info.height * sizes.info.width
+    return float((sizes.num_private + sizes.num_auxiliary + sizes.num_test) ** 2 * pixels)
+
+
+def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
+    """Attack steps stop at the input, training steps do not; the difference is within the roughness."""
+    passes = cast(Regime, recipe.regime).passes_per_image
+    return passes * num_images * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
+
+
+def declare_members(sizes: Sizes) -> float:
+    """Near-duplicates among training and test images, at the most."""
+    return pools(sizes)
+
+
+def import_model(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
+    """The test images, at the most under six normalisations."""
+    return 6 * sizes.num_test * forward(recipe.architecture, sizes)
+
+
+def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
+    return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
+
+
+def embed(recipe: Recipe, sizes: Sizes) -> float:
+    return (sizes.num_private + sizes.num_auxiliary) * forward(recipe.architecture, sizes)
+
+
+def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, sizes: Sizes) -> float:
+    """At the most: fooled images leave the batch."""
+    return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+
+
+def invert(recipe: Recipe | ExternalModel, attack: Inversion, sizes: Sizes) -> float:
+    num_images = attack.samples_per_class * sizes.info.num_classes
+    one = forward(recipe.architecture, sizes)
+    if attack.learned_prior is not None:
+        one += attack.learned_prior.operations(_shape(sizes), sizes.info.num_classes)[1]
+    return num_images * attack.passes * _BACKWARD_TO_INPUT * one
+
+
+def fit_prior(prior: Prior, sizes: Sizes) -> float:
+    return prior.operations(_shape(sizes), sizes.info.num_classes)[0]
+
+
+def leakage(sizes: Sizes) -> float:
+    """Bootstraps and pictures: a small constant, about a second of one core."""
+    return 2e10
+
+
+def _shape(sizes: Sizes) -> tuple[int, int, int]:
+    return sizes.info.channels, sizes.info.height, sizes.info.width
+
+
+def forward(architecture: Spec, sizes: Sizes) -> float:
+    """Operations of one image's forward pass."""
+    if isinstance(architecture, Memoriser):
+        pixels = sizes.info.channels * sizes.info.height * sizes.info.width
+        return 2.0 * sizes.num_members * pixels
+    return _forward(cast(Architecture, architecture), sizes.info)
+
+
+@functools.cache
+def _forward(architecture: Architecture, info: InputInfo) -> float:
+    """Two operations a multiplication of every convolution and linear layer; the rest is small."""
+    total = 0.0
+
+    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        total += 2.0 * output.numel() * layer.weight[0].numel()
+
+    try:
+        with torch.device("meta"):
+            model = architecture.network(info).eval()
+        # Computing on the meta device loads two seconds' worth of torch: only for what may not fit in memory.
+        small = sum(weight.numel() for weight in model.parameters()) < _SMALL
+        if all(weight.is_meta for weight in model.parameters()):  # others are there, with tables that they look up
+            model = model.to_empty(device="cpu" if small else "meta")
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.register_forward_hook(count)
+        with torch.no_grad():
+            model(torch.empty(1, info.channels, info.height, info.width, device=model.mean.device))
+    except SpecError:  # says what is wrong by itself
+        raise
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:  # sizes that no tensor can have
+        image = f"{info.channels} x {info.height} x {info.width}"
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"architecture {architecture!r} takes no images of {image} pixels: {reason}") from error
+    return total

@@ -1,0 +1,228 @@
+"""YAML -> Suite. Every error names the key, the value and what is allowed."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from benchmark import registry
+from benchmark.data.members.pools import PoolsSpec
+from benchmark.evasion.attack import Evasion
+from benchmark.inversion.attack import Inversion
+from benchmark.inversion.injected import Injected
+from benchmark.models.memoriser import Memoriser
+from benchmark.planning.given_model import Checkpoint
+from benchmark.planning.gpu_shares import Resources
+from benchmark.planning.labels import label, labelled
+from benchmark.planning.prices import Prices
+from benchmark.reading.text import shown
+from benchmark.regimes.memorise import Memorise
+from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
+from benchmark.spec import Spec, SpecError, suggest
+from benchmark.user_files.yaml_file import read_yaml
+
+CONTROL_NAMES = ("memoriser", "untrained", "injected")
+"""Names of the controls, which every suite runs; no model may be called so."""
+MOST_SEED = 2**62
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+
+
+class Recipe(Spec):
+    """How a model is made."""
+
+    architecture: ArchitectureField
+    regime: RegimeField
+
+
+class ModelEntry(Recipe):
+    """One row of the leaderboard: a model that is trained here."""
+
+    name: Name
+
+
+class ExternalModel(Spec):
+    """One row of the leaderboard: a model that was trained elsewhere."""
+
+    name: Name
+    architecture: ArchitectureField
+    checkpoint: Checkpoint
+
+
+def _model(value: Any) -> Any:
+    if isinstance(value, AnyModel):
+        return value
+    if not isinstance(value, dict):
+        raise SpecError(f"{shown(value)} is not allowed; allowed: a mapping with the keys name, architecture, ...")
+    if len({"regime", "checkpoint"} & value.keys()) != 1:
+        there = "both" if "regime" in value else "neither"
+        allowed = "one of 'regime' (trained here) and 'checkpoint' (trained elsewhere)"
+        raise SpecError(f"{shown(value.get('name'))} has {there}; allowed: {allowed}")
+    return (ExternalModel if "checkpoint" in value else ModelEntry).parse(value)
+
+
+AnyModel = ModelEntry | ExternalModel
+
+
+class Evaluators(Spec):
+    """Two judges of reconstructions, trained on the auxiliary pool alone."""
+
+    standard: Recipe
+    robust: Recipe
+
+
+class Evaluation(Spec):
+    """How much is measured. neighbours: k of the nearest-neighbour lists. shown_neighbours: of them, on the page."""
+
+    num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
+    num_members: int = Field(default=0, ge=0, le=1_000_000_000)
+    neighbours: int = Field(default=50, ge=1, le=100_000)
+    shown_neighbours: int = Field(default=5, ge=1, le=1_000)
+
+
+Attack = TypeVar("Attack", bound=Evasion | Inversion)
+Settings = dict[str, Any]
+
+
+class Suite(Spec):
+    """What is compared: the first attack of each list is the suite's primary one.
+
+    tuned: label of an attack -> model -> settings in which the attack on this model differs; see `bench tune`.
+    """
+
+    name: Name
+    data: DataField
+    pools: PoolsSpec = PoolsSpec()
+    replicas: int = Field(default=2, ge=2, le=1024)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    threads: int = Field(default=1, ge=1, le=1024)
+    models: list[Annotated[AnyModel, BeforeValidator(_model)]] = Field(min_length=1)
+    evaluators: Evaluators
+    evasion: list[EvasionField] = Field(min_length=1)
+    inversion: list[InversionField] = Field(min_length=1)
+    membership: list[MembershipField] = Field(min_length=1)
+    evaluation: Evaluation = Evaluation()
+    resources: Resources = {}
+    prices: Prices | None = None
+    tuned: dict[str, dict[str, Settings]] = {}
+
+    @property
+    def hash(self) -> str:
+        """sha256 of what can change a number, whatever the file's comments and order of keys."""
+        left_out = {"resources", "prices"} | (set() if self.tuned else {"tuned"})
+        counted = self.model_dump(mode="json", exclude=left_out)
+        return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
+
+    def attacks(self) -> dict[str, Evasion | Inversion]:
+        """Label -> every attack that can be tuned, inversions first."""
+        found = {**labelled("inversion", self.inversion), **labelled("evasion", self.evasion)}
+        return cast(dict[str, Evasion | Inversion], found)
+
+    def attack_on(self, model: str, name: str, attack: Attack) -> Attack:
+        """An attack of the suite as this model gets it. name: its label. Raises SpecError for tuned settings that are
+        not allowed.
+        """
+        settings = self.tuned.get(name, {}).get(model)
+        return with_settings(attack, settings) if settings else attack
+
+
+def with_settings(attack: Attack, settings: Settings) -> Attack:
+    """The attack with other settings and the same budget.
+
+    Raises SpecError for settings that the attack does not know, or that change its label, its passes or its samples.
+    """
+    kind = "evasion" if isinstance(attack, Evasion) else "inversion"
+    changed = cast(Attack, registry.parse(kind, {**registry.dump(kind, attack), **settings}))
+    compared: dict[str, tuple[Any, Any]] = {"label": (label(kind, attack), label(kind, changed))}
+    for name in ("passes", "samples_per_class", "norm", "epsilon"):
+        compared[name] = getattr(attack, name, None), getattr(changed, name, None)
+    for name, (before, after) in compared.items():
+        if before != after:
+            raise SpecError(
+                f"{shown(settings)} changes {name} from {before!r} to {after!r}; allowed: settings that keep it"
+            )
+    return changed
+
+
+def load_suite(path: str) -> tuple[Suite, str]:
+    """The checked suite of a file, and its text. Raises SpecError in one line."""
+    file = Path(path)
+    try:
+        data, text = read_yaml(file)
+    except FileNotFoundError:
+        raise SpecError(f"no suite file {path!r}{_near(file)}") from None
+    except OSError as error:
+        raise SpecError(f"suite file {path!r} cannot be read: {error}") from None
+    except SpecError as error:
+        raise SpecError(f"suite file {path!r}: {error}") from None
+    if data is None:
+        raise SpecError(f"suite file {path!r} is empty; allowed: keys {', '.join(Suite.model_fields)}")
+    return parse_suite(data), text
+
+
+def parse_suite(data: Any) -> Suite:
+    """A checked suite from plain data. Raises SpecError in one line."""
+    suite = Suite.parse(data)
+    if suite.replicas % 2:
+        raise SpecError(f"{suite.replicas} is odd; allowed: an even number, replicas come in pairs", ("replicas",))
+    for path, method in _methods(suite):
+        if isinstance(method, Memoriser | Memorise | Injected):
+            name = type(method).__name__.lower()
+            raise SpecError(f"{name!r} is a control, which every suite runs by itself; allowed: any other", path)
+    names = [model.name for model in suite.models]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise SpecError(f"{name!r} is the name of two models; allowed: names that differ", ("models", index))
+        if name in CONTROL_NAMES:
+            raise SpecError(f"{name!r} is the name of a control; allowed: any other", ("models", index, "name"))
+    _check_attacks(suite)
+    _check_tuned(suite)
+    return suite
+
+
+def _check_attacks(suite: Suite) -> None:
+    for kind in ("evasion", "inversion", "membership"):
+        attacks = [registry.dump(kind, attack) for attack in getattr(suite, kind)]
+        for index, attack in enumerate(attacks):
+            if attack in attacks[:index]:
+                name = label(kind, getattr(suite, kind)[index])
+                raise SpecError(f"{name!r} is there twice; allowed: attacks that differ", (kind, index))
+    for name in labelled("evasion", suite.evasion).keys() & labelled("inversion", suite.inversion).keys():
+        raise SpecError(f"{name!r} is an evasion and an inversion; allowed: labels that differ", ("inversion",))
+
+
+def _check_tuned(suite: Suite) -> None:
+    attacks = suite.attacks()
+    names = [model.name for model in suite.models]
+    for attack, models in suite.tuned.items():
+        if attack not in attacks:
+            raise SpecError(f"{shown(attack)} is no attack of the suite{suggest(attack, attacks)}", ("tuned",))
+        for name in models:
+            if name not in names:
+                raise SpecError(f"{shown(name)} is no model of the suite{suggest(name, names)}", ("tuned", attack))
+            try:
+                suite.attack_on(name, attack, attacks[attack])
+            except SpecError as error:
+                raise SpecError(error.message, ("tuned", attack, name, *error.path)) from error
+
+
+def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
+    """Place and method of what must be no control."""
+    recipes: list[tuple[tuple[str | int, ...], Recipe | ExternalModel]]
+    recipes = [(("models", i), model) for i, model in enumerate(suite.models)]
+    recipes += [(("evaluators", role), getattr(suite.evaluators, role)) for role in Evaluators.model_fields]
+    for place, recipe in recipes:
+        yield (*place, "architecture"), recipe.architecture
+        if isinstance(recipe, Recipe):
+            yield (*place, "regime"), recipe.regime
+    yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
+
+
+def _near(file: Path) -> str:
+    """A hint at suites that are there."""
+    folder = file.parent if file.parent.is_dir() else Path("suites")
+    found = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
+    return suggest(str(file), found) if found else ""

@@ -1,0 +1,33 @@
+"""The bytes of a trial's files as what they were, if they are what a run writes. Raises ValueError where not."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.reading.json_and_parquet import read_parquet
+from benchmark.reading.plausible_values import MOST_ROWS
+from benchmark.storage import MOST_BYTES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+
+def read_measure(found: Path | bytes) -> "pa.Table":
+    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
+    import pyarrow as pa
+
+    from benchmark.schema import MEASURE, ROWS
+
+    columns = pa.schema([ROWS.field(name) for name, _, _ in MEASURE])
+    content = found.read_bytes() if isinstance(found, Path) else found
+    return read_parquet(content, MOST_ROWS, MOST_BYTES, columns)
+
+
+def read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load, load_file
+
+    try:
+        return load_file(found) if isinstance(found, Path) else load(found)
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error

@@ -1,0 +1,316 @@
+"""The only writer of results: one folder a trial, its mark `trial.json` written last.
+
+    trials/ab/<key>/rows.parquet, tensors.safetensors, <table>.parquet, trial.json
+    set_aside/<time>-<name>/
+    and what is no result, see `records`
+
+A reader sees one execution of a trial or nothing, whoever else writes the same trial at the same time.
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from benchmark.machine.durable_files import StoreFull
+from benchmark.reading.json_and_parquet import TooMuch, read_parquet
+from benchmark.reading.plausible_values import MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_provenance, odd_rows
+from benchmark.reading.text import printable
+from benchmark.results import finished_trials
+from benchmark.results.finished_trials import (
+    KEY,
+    MOST_FILE_BYTES,
+    MOST_MARK_BYTES,
+    NO_MARK,
+    ROWS,
+    UNREADABLE,
+    Problem,
+    fault,
+    place,
+    read_mark,
+)
+from benchmark.results.read_trial_files import read_measure, read_tensors
+from benchmark.results.side_files import Records, blob
+from benchmark.storage import MARK, Leaf, Tree, open_storage
+from benchmark.storage.checksum import seal
+from benchmark.trials.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+    from benchmark.results.seen_whole import Seen
+    from benchmark.results.trial_index import Kept
+
+T = TypeVar("T")
+_STALE_S = 3600.0
+"""Where what is written is this old, it belongs to a killed run: writing a finished trial takes seconds."""
+
+
+class CorruptArtifact(Exception):
+    """A file of a finished trial is missing or is not what was written: recompute the trial."""
+
+    def __init__(self, key: str, file: str, reason: str) -> None:
+        self.key, self.file, self.reason = key, file, reason
+        super().__init__(f"trial {key}: {file}: {reason}")
+
+
+class Store(Records):
+    """Results of trials in a folder (local, NFS) or below a URL. Only JSON, Parquet and safetensors."""
+
+    def __init__(self, root: Path | str) -> None:
+        """root: a folder, or a URL such as `s3://bucket/prefix`. Raises ValueError for a URL of an unknown kind."""
+        super().__init__(open_storage(root))
+        self.root = self.storage.root
+
+    def folder(self, key: str) -> Path:
+        """Where a trial lies, in a store that is a folder."""
+        return Path(self.root) / place(key)
+
+    def writable(self) -> None:
+        """Create the folder if need be. Raises ValueError with one line where it cannot be written."""
+        self.storage.prepare()
+
+    def has(self, key: str) -> bool:
+        """Is the trial finished, with every file there, of its size, and its rows whole?"""
+        return not fault(self.storage, key)
+
+    def verify(self, key: str) -> str:
+        """Re-hashes every file: why the trial must be computed again; empty if it must not."""
+        reason = fault(self.storage, key)
+        try:
+            for name in () if reason else self._mark(key)["files"]:
+                self._verified(key, name, lambda path: path)
+        except CorruptArtifact as error:
+            return f"{error.file}: {error.reason}"
+        return reason
+
+    def write(self, trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> None:
+        """Commit a trial, in place of an earlier result of it.
+
+        provenance: the columns of `schema.PROVENANCE` but `trial_key`.
+        Raises ValueError for a row that is no number, StoreFull, OSError.
+        """
+        from benchmark.results.write_trial_files import encode
+        from benchmark.schema import SCHEMA_VERSION
+
+        key, contents = trial.key, encode(trial, outcome, provenance)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        mark = {
+            "schema_version": SCHEMA_VERSION,
+            "key": key,
+            "trial": trial.to_json(),
+            "files": {name: {"bytes": len(contents[name]), "sha256": hashes[name]} for name in contents},
+            "provenance": dict(provenance),
+        }
+        files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
+        written = seal(_json(mark))
+        if len(written) > MOST_MARK_BYTES:
+            raise ValueError(f"the trial's settings have {len(written)} bytes; allowed: at most {MOST_MARK_BYTES}")
+        self.storage.commit(place(key), {**files, MARK: written}, MARK)
+
+    def examined(self, key: str) -> "Kept | None":
+        """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
+        from benchmark.results.trial_index import Kept
+        from benchmark.schema import PROVENANCE
+
+        if not self.has(key):
+            return None
+        mark, table = self._mark(key), self._verified(key, ROWS, read_measure)
+        assert table is not None, "no mark is without it"
+        rows = table.to_pylist()
+        if odd := odd_rows(rows):
+            raise CorruptArtifact(key, ROWS, odd)
+        made = {name: mark["provenance"].get(name) for name, _, _ in PROVENANCE if name != "trial_key"}
+        return Kept(tuple(rows), made, mark["files"])
+
+    def finished(
+        self, keys: Iterable[str], tell: "Callable[[CorruptArtifact], None] | None" = None
+    ) -> "dict[str, Kept]":
+        """Those of `keys` that are finished, from the index where it has them.
+
+        tell: of the trials that are not what a run writes, which are passed over; None: raises CorruptArtifact.
+        """
+        from benchmark.results.trial_index import WHOLE, Index, signature
+
+        wanted, index = set(keys), Index(self.storage, WHOLE)
+        signed = {signature(key, files): key for key, files in self.folders() if key in wanted}
+        found: dict[str, Kept] = {}
+        with contextlib.suppress(*UNREADABLE):  # the trials themselves say it all
+            found |= {signed[one]: kept for one, kept in index.kept(signed.keys()) if not _odd(kept)}
+
+        def look(key: str) -> "Kept | CorruptArtifact | None":
+            try:
+                return self.examined(key)
+            except CorruptArtifact as error:
+                return error
+
+        left = [key for key in signed.values() if key not in found]
+        for key, kept in zip(left, finished_trials.side_by_side(self.storage, look, left), strict=True):
+            if isinstance(kept, CorruptArtifact):
+                if tell is None:
+                    raise kept
+                tell(kept)
+            elif kept is not None:
+                found[key] = kept
+            elif tell is not None and (reason := fault(self.storage, key)) and reason != NO_MARK:
+                tell(CorruptArtifact(key, *reason.split(": ", 1)))
+        return found
+
+    def folders(self) -> Iterator[tuple[str, Tree]]:
+        """Every trial's folder with what lies in it, finished or not."""
+        names = finished_trials.prefixes(self.storage)
+        for start in range(0, len(names), self.storage.parallel):
+            part = names[start : start + self.storage.parallel]
+            for found in finished_trials.side_by_side(self.storage, self._trials_of, part):
+                for key, files in found.items():
+                    if KEY.fullmatch(key) and not isinstance(files, Leaf):
+                        yield key, files
+
+    def _trials_of(self, prefix: str) -> Tree:
+        return self.storage.tree(f"trials/{prefix}", 2)
+
+    def keys(self) -> list[str]:
+        """Keys of the trials that have a mark, sorted; `has` says whether they are whole."""
+        found = self.storage.tree("trials", 3)
+        return sorted(
+            key
+            for prefix in found.values()
+            if isinstance(prefix, dict)
+            for key, files in prefix.items()
+            if KEY.fullmatch(key) and isinstance(files, dict) and MARK in files
+        )
+
+    def trial(self, key: str) -> Trial:
+        """What was computed. Raises CorruptArtifact, as all that reads a trial."""
+        return Trial.from_json(self._mark(key)["trial"])
+
+    def provenance(self, key: str) -> dict[str, Any]:
+        return dict(self._mark(key)["provenance"])
+
+    def rows(self, key: str) -> "pa.Table":
+        """Rows of a trial in the columns of `schema.ROWS`."""
+        from benchmark.schema import ROWS, completed
+
+        return completed(self.table(key, "rows"), ROWS)
+
+    def table(
+        self,
+        key: str,
+        name: str,
+        columns: "pa.Schema | None" = None,
+        most_rows: int = MOST_TABLE_ROWS,
+        most_bytes: int = MOST_TABLE_BYTES,
+    ) -> "pa.Table":
+        """A table that the trial wrote, verified. columns, most_rows, most_bytes: see `reading.read_parquet`.
+
+        Raises CorruptArtifact, with TooMuch as its cause where the table is too large; ValueError for another name.
+        """
+
+        def load(found: Path | bytes) -> "pa.Table":
+            return read_parquet(found, most_rows, most_bytes, columns)
+
+        found: pa.Table | None = self._verified(key, f"{name}.parquet", load, most_bytes)
+        if found is None:
+            wrote = ", ".join(self._mark(key)["files"])
+            raise ValueError(f"table {name!r} was not written by trial {key}; it wrote {wrote}")
+        return found
+
+    def sizes(self, key: str) -> dict[str, int]:
+        """Name -> bytes of the files that the trial wrote. Raises CorruptArtifact."""
+        return {name: file["bytes"] for name, file in self._mark(key)["files"].items()}
+
+    def tensors(self, key: str) -> "dict[str, torch.Tensor]":
+        """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
+        return self._verified(key, "tensors.safetensors", read_tensors) or {}
+
+    def _mark(self, key: str) -> dict[str, Any]:
+        try:
+            return read_mark(self.storage, key)
+        except UNREADABLE as error:
+            raise CorruptArtifact(key, MARK, f"cannot be read ({type(error).__name__}: {error})") from error
+
+    def _verified(
+        self, key: str, name: str, load: Callable[[Path | bytes], T], most: int = MOST_FILE_BYTES
+    ) -> T | None:
+        """Load a file that hashes to what the mark says; None if the mark does not name it.
+
+        most: bytes; a larger file is not opened. load: may raise ValueError.
+
+        Looks three times, since another process may be putting the same trial in place.
+        """
+        problem = CorruptArtifact(key, name, "its sha256 is not the one that was written")
+        for pause in (0.02, 0.1, 0.0):
+            try:
+                expected = self._mark(key)["files"].get(name)
+                if expected is None:
+                    return None
+                if expected["bytes"] > most:
+                    raise TooMuch(f"{expected['bytes']} bytes; allowed: at most {most}")
+                file = f"{place(key)}/{self.storage.file_name(name, expected['sha256'])}"
+                found = self.storage.verified(file, expected["sha256"], expected["bytes"])
+                if found is not None:
+                    return load(found)
+            except ValueError as error:
+                raise CorruptArtifact(key, name, str(error)) from error
+            except OSError as error:
+                problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
+            except CorruptArtifact as error:
+                problem = error
+            time.sleep(pause)
+        raise problem
+
+    def check(self) -> list[Problem]:
+        """What does not belong in the results folder; see `set_aside`."""
+        return self.scan()[1]
+
+    def scan(self, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
+        """(keys of the finished trials, what `check` finds), in one pass. seen: see `inspection.scan`."""
+        return finished_trials.scan(self.storage, seen)
+
+    def signature(self, key: str) -> bytes:
+        """Of a trial and what is in its folder now, see `index.signature`; empty where that cannot be told."""
+        from benchmark.results.trial_index import signature
+
+        try:
+            return signature(key, self.storage.tree(place(key), 1))
+        except OSError:
+            return b""
+
+    def set_aside(self, name: str, reason: str) -> str:
+        """Move a trial (by key) or a file or folder (by its relative name) out of the way; nothing is deleted.
+
+        Returns where it is now, with the reason.
+        """
+        source = place(name) if KEY.fullmatch(name) else name
+        stamp, last = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"), source.rsplit("/", 1)[-1]
+        target = f"set_aside/{stamp}-{last[:100]}"
+        self.storage.write(f"{target}/reason.txt", printable(f"{source}\n{reason}\n").encode())
+        self.storage.move(source, f"{target}/{last}")  # or another run has just set it aside
+        return target
+
+    def get_blob(self, sha256: str, target: Path) -> None:
+        """As `Records.get_blob`; a file that is damaged is set aside, so that the next run sends it again."""
+        try:
+            super().get_blob(sha256, target)
+        except ValueError as error:
+            with contextlib.suppress(OSError, StoreFull):
+                self.set_aside(blob(sha256), str(error))
+            raise
+
+    def clear_stale(self) -> None:
+        """Remove what killed runs were writing, which has no mark and so was never a result, and old progress."""
+        self.storage.clear_stale(_STALE_S)
+        self.clear_old_progress(_STALE_S)
+
+
+def _odd(kept: "Kept") -> bool:
+    return bool(odd_rows(kept.rows) or odd_provenance(kept.made))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()

@@ -1,0 +1,1 @@
+"""Files that users write: YAML, and Python files that `--include` runs."""
