@@ -240,7 +240,9 @@ class Store(Records):
                 if found is not None:
                     return load(found)
             except ValueError as error:
-                raise CorruptArtifact(key, name, str(error)) from error
+                problem = CorruptArtifact(key, name, str(error))
+                if not isinstance(error.__cause__, FileNotFoundError):  # else it was replaced while it was opened
+                    raise problem from error
             except OSError as error:
                 problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
             except CorruptArtifact as error:
