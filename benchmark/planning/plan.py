@@ -191,7 +191,7 @@ class _Builder:
         name: str,
         replica: int,
     ) -> None:
-        """Attack, neighbours and metrics of one inversion attack on one replica. attacked: its pools and target."""
+        """Attack, neighbors and metrics of one inversion attack on one replica. attacked: its pools and target."""
         stage: Json = {"method": "invert", "attack": self._dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
         prior = self._prior(attack)
@@ -199,9 +199,9 @@ class _Builder:
         inputs = {**attacked, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
         cost = costs.predict(recipe, self._sizes)
-        neighbours = self._add(stage, inputs, cost, label, name, replica)
+        neighbors = self._add(stage, inputs, cost, label, name, replica)
         stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
-        self._add(stage, {**inputs, "neighbours": neighbours}, costs.leakage(self._sizes), label, name, replica)
+        self._add(stage, {**inputs, "neighbours": neighbors}, costs.leakage(self._sizes), label, name, replica)
 
     def _prior(self, attack: Inversion) -> dict[str, str]:
         """Role -> key of what the attack learned from auxiliary images: one trial for all targets."""

@@ -8,7 +8,7 @@ from benchmark.data.members.duplicates import near_duplicate_groups
 from benchmark.data.members.pools import draw, proportional
 
 SMALLEST = 2
-"""Images of a class in each gallery: with one, its mean and its nearest neighbour are the same image."""
+"""Images of a class in each gallery: with one, its mean and its nearest neighbor are the same image."""
 
 
 def declared_pools(
