@@ -1,4 +1,4 @@
-"""The ranking, the controls, the methods and the end of a run, for a terminal."""
+"""The closing table of a run, for a terminal: the ranking, whether the controls passed, and what the run cost."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from benchmark import registry
 from benchmark.live.lines import line
 from benchmark.planning.prices import Bill
 from benchmark.running.schedule import Report
@@ -70,18 +69,3 @@ def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     ends = "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
     return Text(f"{row[name]:.3f}{gap}") + Text(ends, "dim")
-
-
-def methods() -> Table:
-    """`bench list`: every registered method, what it is and where it is from."""
-    table = Table(title="registered methods", title_justify="left")
-    for name in ("kind", "method", "what it is", "source"):
-        table.add_column(name, overflow="fold")
-    for kind, names in registry.KINDS.items():
-        if kind == "stage":
-            continue
-        for name in names:
-            method = registry.lookup(kind, name)
-            what = (method.__doc__ or "").strip().partition("\n")[0]
-            table.add_row(kind, name, Text(what), Text(method.SOURCE))
-    return table
