@@ -1,4 +1,4 @@
-"""Exact nearest neighbors by cosine. The only module that imports faiss."""
+"""Finds exact nearest neighbors by cosine. The only module that imports faiss."""
 
 import functools
 import math

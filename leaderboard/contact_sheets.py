@@ -1,4 +1,4 @@
-"""Contact sheets for a paper: the pictures of the model pages on white, with labels, at 300 dots an inch."""
+"""Draws contact sheets for a paper: the pictures of the model pages on white, with labels, at 300 dots an inch."""
 
 import io
 from collections.abc import Sequence

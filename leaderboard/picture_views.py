@@ -1,4 +1,4 @@
-"""The tables of pictures of one suite, put together: a view is what one attack made of one replica of a model.
+"""Joins the picture tables of a suite into views: a view is what one attack made of one replica of a model.
 
 The page (`gallery`) and the sheets for a paper (`sheets`) both show views.
 """

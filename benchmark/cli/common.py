@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, errors in one line, options, the terminal."""
+"""What the commands share: exit codes, errors in one line, common options, the terminal."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""A run on a cluster's head that outlives who started it: a folder with its log, its exit code and a lock it holds."""
+"""Keeps a run going on a cluster's head when its caller leaves: in a folder with its log, exit code and lock."""
 
 import fcntl
 import hashlib

@@ -1,4 +1,4 @@
-"""`bench run --cluster`: the run is on the cluster's head; this machine sends it, looks at it and fetches its page.
+"""`bench run --cluster`: sends the run to the cluster's head, follows it from here and fetches its page.
 
 All of it goes through ssh with the cluster file's own key: no port of the cluster has to be open but that one.
 """

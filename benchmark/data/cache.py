@@ -1,4 +1,4 @@
-"""What this machine keeps for all of its workers: decoded data sets, and files that came out of a results store.
+"""Caches decoded data sets and fetched files on this machine, shared by all its workers.
 
 `decoded/*.safetensors` and `files/*` in the cache folder, each put there once, under a lock, and mapped by whoever
 reads it, so that the workers of a machine share its memory.

@@ -1,4 +1,4 @@
-"""What a person sees: of a run while it runs, of its plan and its standing, and the ranking at the end."""
+"""What the terminal shows: a run while it runs, a plan, the status of a suite, and the ranking at the end."""
 
 from benchmark.live.closing_table import closing, controls, ranking
 from benchmark.live.lines import line

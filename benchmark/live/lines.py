@@ -1,4 +1,4 @@
-"""The one place where text becomes a line of the terminal: a stranger's may steer it, or pretend to be several."""
+"""Makes any text one harmless line of the terminal: names from files could hold control characters or line breaks."""
 
 from rich.text import Text
 

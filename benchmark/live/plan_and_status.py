@@ -1,4 +1,4 @@
-"""What `bench plan` and `bench status` say: what is there, what is left, how long that takes and what it costs."""
+"""What `bench plan` and `bench status` print: trials done and missing, the time left, and the cost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence

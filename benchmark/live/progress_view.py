@@ -1,4 +1,4 @@
-"""The live view of a run on a terminal; elsewhere a line a finished trial, and now and then one of the whole."""
+"""The live view of a run on a terminal; elsewhere a line for each finished trial, and now and then a summary."""
 
 import threading
 import time

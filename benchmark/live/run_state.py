@@ -1,4 +1,4 @@
-"""The state of a run as its events tell it: by kind of trial, by machine, and what is left."""
+"""Keeps the state of a run as its events come in: by kind of trial, by machine, and what is left."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How long the rest of a suite takes, from what its trials took so far. For plan, live view and status alike."""
+"""Forecasts how long the rest of a suite takes, from the trials that were measured; for plan, live view and status."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Features centred and whitened on auxiliary data, so that cosines compare across models."""
+"""Centres and whitens features on auxiliary data, so that cosines can be compared across models."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Networks that others define, as classifiers: torchvision's and timm's by name, and the user's own functions."""
+"""Turns networks that others define into classifiers: torchvision's and timm's by name, and the user's functions."""
 
 from collections.abc import Callable
 from typing import Any, cast

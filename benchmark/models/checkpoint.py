@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere: read without running anything, and fitted into a network by their names."""
+"""Reads the weights of a model that was trained elsewhere, and loads them into a network by their names."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

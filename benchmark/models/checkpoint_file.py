@@ -1,4 +1,4 @@
-"""Files of weights that strangers wrote: what they are is read from their content, and no code from them is run.
+"""Reads weight files from unknown sources by their content, without running any code from them.
 
 Nothing is unpacked, and no tensor looked at, before it is known to be about as large as its file.
 """

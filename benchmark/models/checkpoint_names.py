@@ -1,4 +1,4 @@
-"""Which names of a file are a network's parts: under which prefix they lie, and what lies beside them."""
+"""Matches the names of a checkpoint's weights with those of a network's parts, below any prefix of a wrapper."""
 
 import re
 from collections import Counter

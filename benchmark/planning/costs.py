@@ -1,4 +1,4 @@
-"""Rough floating-point operations of each trial: what to start first, and what a suite will cost."""
+"""Estimates the floating-point operations of each trial: for the order of the run, the time left and the cost."""
 
 import functools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The share of a GPU that each kind of trial holds. It changes no number, and is in no key."""
+"""GPU shares: which part of a GPU each kind of trial holds while it runs. They change no number and are in no key."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Suite -> Plan: the trials of a suite, parents first. Pure: reads no store and runs nothing."""
+"""Turns a suite into its plan: all its trials, parents first. Reads no results and runs nothing."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an hour of a GPU and of a processor core costs, as a suite says it; and the bill of its trials.
+"""Prices of a GPU hour and a core hour, as a suite gives them, and the bill of its trials.
 
 A bill is made from the trials' provenance whenever it is looked at, at the suite's present prices: no row keeps one.
 """
@@ -138,7 +138,7 @@ def bill(made: Iterable[Mapping[str, Any]], prices: Prices | None) -> Bill:
 
 
 def prices_of(about: Mapping[str, Any]) -> Prices | None:
-    """The prices in what `manifest.describe` says of a suite; None where it has none. Raises SpecError."""
+    """The prices in what `suite_description.describe` says of a suite; None where it has none. Raises SpecError."""
     kept = about.get("prices")
     return None if kept is None else Prices.parse(kept, ("prices",))
 

@@ -1,4 +1,4 @@
-"""YAML -> Suite. Every error names the key, the value and what is allowed."""
+"""`Suite`: what a suite file may say. Every error names the key, the value and what is allowed."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`bench compact`: what a resume and a page read of the finished trials, gathered into one file."""
+"""`bench compact`: gathers what a resume and the page read of the finished trials into one index file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

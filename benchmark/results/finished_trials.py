@@ -1,4 +1,4 @@
-"""Is the results folder what runs leave there? Looks, changes nothing."""
+"""Finds the finished trials of a results folder, and what in it is damaged or foreign. Changes nothing."""
 
 import hashlib
 import re

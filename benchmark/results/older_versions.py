@@ -1,4 +1,4 @@
-"""Results that an older version of a method left: its trials have other keys, so a plan does not find them."""
+"""Finds results that an older version of a method left: they have other keys, so a plan does not count them."""
 
 import ast
 import functools

@@ -1,4 +1,4 @@
-"""A plan as the results folder keeps it: columns, in which equal stages and keys are written once.
+"""Packs a plan for `plans/` in the results folder: as columns, in which equal stages and keys are written once.
 
 A suite of 100,000 trials has some thousand stages that differ; a node each, with its trial, would be ten times as
 large and as slow.

@@ -1,4 +1,4 @@
-"""The bytes of a trial's files as what they were, if they are what a run writes. Raises ValueError where not."""
+"""Decodes the files of a trial, once their hash is checked. Raises ValueError for content that no run writes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

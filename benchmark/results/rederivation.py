@@ -1,4 +1,4 @@
-"""Do the numbers of a finished trial follow from the raw output that is kept of it and of its parents?"""
+"""Computes the numbers of a finished trial again from the raw output that was kept, for `bench verify`."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Trials that a run has seen whole, so that the next one need not look at them again, even if this one is killed.
+"""Remembers the trials that a run found complete, so that the next run need not look at each again.
 
     index/<hash of its content>.seen: signatures of trials, 16 bytes each
 
@@ -12,7 +12,7 @@ import re
 from benchmark.storage import Storage
 
 SIZE = 16
-"""Bytes of a signature, see `index.signature`."""
+"""Bytes of a signature, see `trial_index.signature`."""
 MANY = 1_000
 """Signatures in a file: what a killed run has to look at again takes a third of a second."""
 _FILE = re.compile(r"[0-9a-f]{16}\.seen")

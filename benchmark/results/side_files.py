@@ -1,4 +1,4 @@
-"""What lies beside the trials in a results folder and is no result: a run can lose it, a reader need not trust it.
+"""Files beside the trials in a results folder, which are no results: failures, plans, progress, sent files, indices.
 
 failures/<key>.json    plans/<suite>.json    progress/<key>.safetensors
 files/ab/<sha256>      index/<name>

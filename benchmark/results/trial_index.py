@@ -1,4 +1,4 @@
-"""What a resume and a page read of many finished trials, in one file. Derived from the trials, and never the truth.
+"""The index of finished trials: their numbers in one file, for fast resumes and pages. Derived, never the truth.
 
     index/<hash of its content>.parquet
 

@@ -1,4 +1,4 @@
-"""`bench verify`: is every bit in a results folder the one that was written? Looks, changes nothing.
+"""`bench verify`: checks whether every byte of a results folder is the one that was written. Changes nothing.
 
 A resume reads as little as it can, and a page what it shows. Here every file is hashed, in pieces, against what its
 mark or its name says, marks and records against their own checksums, and numbers against the raw output that they

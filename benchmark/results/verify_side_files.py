@@ -1,4 +1,4 @@
-"""What a file in a results folder must be, whose bytes no trial's mark vouches for: the mark itself, and all records.
+"""Checks, for `bench verify`, the files that no trial's mark has the hash of: the marks themselves and all records.
 
 A check says what is wrong, empty if nothing is, and whether the file is of a version that wrote no checksum. Of such a
 one it knows what its text must look like, and what else in the folder says the same. Checks raise OSError.

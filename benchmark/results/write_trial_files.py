@@ -1,4 +1,4 @@
-"""A trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
+"""Encodes a trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a run on this machine will use, and why."""
+"""`bench doctor`: what a run on this machine would use, and why."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Which drivers live and what they run, for `bench status` and for leases: a file a driver, renewed while it lives."""
+"""Shows that a driver is alive and what it runs, in a file it keeps renewing; read by `bench status` and by leases."""
 
 import contextlib
 import hashlib

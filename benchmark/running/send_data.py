@@ -1,4 +1,4 @@
-"""What the driver puts where workers find it, so that each machine gets it once and no trial waits for it."""
+"""Puts the data set and the user's files into the store, so that each machine of a run fetches them once."""
 
 import contextlib
 from collections.abc import Iterable

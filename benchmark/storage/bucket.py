@@ -1,4 +1,4 @@
-"""Results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
+"""Keeps results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
 
 Tested against S3; `gs://` and `az://` go the same way, untested.
 """
@@ -202,7 +202,7 @@ class Bucket:
         return True
 
     def _list(self, folder: str) -> list[Any]:
-        """Whole: a listing that breaks off is made again from its beginning."""
+        """All files in a folder; a listing that breaks off is made again from its beginning."""
         return _asked(lambda: [meta for chunk in obstore.list(self._store, folder, chunk_size=1000) for meta in chunk])
 
 

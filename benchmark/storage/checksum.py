@@ -1,4 +1,4 @@
-"""JSON that carries a checksum of itself, so that whoever reads it notices a flipped bit.
+"""Adds a checksum to JSON files of the results folder, so that whoever reads one notices a flipped bit.
 
 The last member of the object is `checksum`, the sha256 of all bytes before it. What was written before there were
 checksums has none, and is whole as far as anybody can tell.

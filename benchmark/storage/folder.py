@@ -1,4 +1,4 @@
-"""Results in a local or NFS folder: written beside, forced to disk, renamed into place."""
+"""Keeps results in a local or NFS folder: each file is written beside, forced to disk and renamed into place."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""A store that does not answer for a while ends no run: the call is made again for some minutes, and that is said."""
+"""Repeats a call to a store that does not answer, for some minutes and with a message, instead of ending the run."""
 
 import contextlib
 import logging

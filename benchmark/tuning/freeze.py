@@ -1,4 +1,4 @@
-"""Writes a suite whose attacks have the settings that a search found."""
+"""Writes the suite in which each attack has the settings that a search found best."""
 
 import re
 from collections.abc import Iterator, Sequence

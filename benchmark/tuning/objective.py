@@ -1,4 +1,4 @@
-"""How well a setting does: the trials of an evaluation, and the score that they give."""
+"""Scores one choice of settings: the trials that evaluate it, and the number that the search raises."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

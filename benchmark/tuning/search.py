@@ -1,4 +1,4 @@
-"""Random search with early stops and a budget that is spent to the last pass: the same for every model.
+"""Decides what a random search evaluates next: the same budget for every model, with poor candidates stopped early.
 
 Pure bookkeeping: what is evaluated next, what it costs, what was best. Who evaluates, and who stops, is outside.
 """

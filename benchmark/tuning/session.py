@@ -1,4 +1,4 @@
-"""One call of `bench tune`, from a suite to the settings that each of its models is attacked with."""
+"""One call of `bench tune`: from a suite to the settings with which each of its models is attacked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a search attacks and who judges it: models that no table reports, and the trials that make them."""
+"""The models that a search attacks and the judges of it, none of which any table reports, and their trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Pools of a model that was trained elsewhere: its declared members against images that it never saw."""
+"""Members and non-members of a model that was trained elsewhere, from the list of members that its user declares."""
 
 import torch
 from torch import Generator, Tensor

@@ -1,4 +1,4 @@
-"""Near-duplicate images: which ones show the same thing."""
+"""Finds near-duplicate images, so that no two of them are on different sides of a split."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""Trials in worker processes of this machine. Needs no Ray."""
+"""Runs trials in worker processes of this machine: `--executor local`. Needs no Ray."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""How busy a trial's GPU was and how much memory it took: sampled beside the trial, empty where nobody answers."""
+"""Measures how busy a trial's GPU was and how much memory it took, beside the trial; empty where that is unknown."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Which machine of a cluster runs a trial: its worker says so in Ray's own key-value store before it begins.
+"""Records which machine of a cluster runs a trial, so that its trials are known when the machine is lost.
 
 A machine whose cable is pulled closes no connection. Ray gives it up in seconds, and yet its driver waits for the
 trials that are there until it is back, or for seven minutes. So the executor looks who was there. (Pings of the

@@ -1,4 +1,4 @@
-"""One trial in a worker process: run it, write it to the store, report in a few bytes."""
+"""Runs one trial in a worker process: leases it, computes it, writes it to the store, and reports in a few bytes."""
 
 import contextlib
 import sys

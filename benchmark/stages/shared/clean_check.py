@@ -1,4 +1,4 @@
-"""Is a given model read as it was meant? Its clean accuracy says so, before any attack is run on it."""
+"""Checks the clean accuracy of a model that was trained elsewhere, which shows if its images are normalised wrongly."""
 
 import contextlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the page shows of one attacked replica: reconstructions, their nearest images, the most exposed images.
+"""Tables of pictures for the page: reconstructions, their nearest images, and the images exposed most often.
 
 Every picture is written once: the other tables name it by its id. Columns are those of `benchmark.schema`, less
 the labels of the trial, which it does not know.

@@ -1,4 +1,4 @@
-"""What a network gives must be numbers before it counts as anything: to `argmax`, NaN is a class."""
+"""Refuses outputs of a network that are no numbers: `argmax` would take NaN for a class."""
 
 from torch import Tensor
 
