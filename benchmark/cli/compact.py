@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def gather_if_many(console: "Console", store: "Store") -> None:
-    """After a run: compact if more than `compaction.MANY` trials are in no index. A failure is printed and ends nothing."""
+    """After a run: compact if more than `compaction.MANY` trials are in no index. Only prints a failure."""
     from benchmark.results import compaction
 
     try:

@@ -27,7 +27,7 @@ from benchmark.stages.shared.network_check import check_users_network
 
 @dataclass(frozen=True)
 class Prepared:
-    """about: what the page needs to know of the suite, see `suite_description.describe`. files: see `trial.Settings`."""
+    """about: what the page needs of the suite, see `suite_description.describe`. files: see `trial.Settings`."""
 
     suite: Suite
     plan: Plan
