@@ -28,7 +28,7 @@ class InversionResult:
 
     images: (N, C, H, W) float32 in [0, 1]. targets: (N,) int64, grouped by class. confidences: (N,) the softmax
     probability that the model gives the target. attack: the method with its settings. remark: what a reader must know
-    of this method on this model, "" for nothing. prior: what the method learned from auxiliary images, to be given to
+    of this method on this model, "" for nothing. learned: what its prior learned from auxiliary images, to be given to
     further calls; empty for most.
     """
 
@@ -37,7 +37,7 @@ class InversionResult:
     targets: Tensor
     confidences: Tensor
     remark: str = ""
-    prior: Mapping[str, Tensor] = field(default_factory=dict)
+    learned: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         classes = len(self.targets.unique())
@@ -57,7 +57,7 @@ def invert(
     num_per_class: int | None = None,
     targets: Sequence[int] | Tensor | None = None,
     auxiliary: Pool | None = None,
-    prior: Mapping[str, Tensor] | None = None,
+    learned: Mapping[str, Tensor] | None = None,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     value_range: tuple[float, float] | None = None,
@@ -72,7 +72,8 @@ def invert(
     docs/SUITES.md have them), or an Inversion with settings of its own.
     num_per_class: images of each class; None: the method's default. targets: the classes, each once; None: all.
     auxiliary: (images, labels) of public data, (N, C, H, W) uint8 or float in [0, 1] and (N,), for methods that learn
-    a prior (`generator`) or start from data (`start="class_gaussian"`). prior: in its place, of an earlier result.
+    a prior (`generator`) or start from data (`start="class_gaussian"`). learned: `result.learned` of an earlier call
+    for the same classes, which spares the training.
     mean, std, value_range: what the network takes, as in `attack`. seed: of all that is random.
     progress: show a bar; None: in a notebook.
 
@@ -91,16 +92,16 @@ def invert(
         if attack.passes:
             check_gradient(given)
         known = _known(auxiliary, given, classes)
-        learned = _learned_prior(attack, prior, known, given, len(classes), seed)
+        weights = _learned_prior(attack, learned, known, given, len(classes), seed)
         none = torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
         network = given if targets is None else _InOrder(given, classes)
-        victim = Victim(network, given.shape, len(classes), given.device, none, none, known or none, learned)
+        victim = Victim(network, given.shape, len(classes), given.device, none, none, known or none, weights)
         name, total = name_of("inversion", attack), attack.passes * len(attack.targets(len(classes)))
         with progress_bar(name, total, "passes", progress) as advance:
             network.register_forward_hook(lambda _, __, logits: advance(len(logits) if logits.requires_grad else 0))
             found = inverted(attack, name, victim, generator)
     order = torch.tensor(classes)
-    return InversionResult(attack, found.images, order[found.targets], found.confidence, attack.remark(given), learned)
+    return InversionResult(attack, found.images, order[found.targets], found.confidence, attack.remark(given), weights)
 
 
 def _others(name: str) -> str:
@@ -163,7 +164,7 @@ def _known(auxiliary: Pool | None, given: GivenNetwork, classes: list[int]) -> P
 
 def _learned_prior(
     attack: Inversion,
-    prior: Mapping[str, Tensor] | None,
+    learned: Mapping[str, Tensor] | None,
     known: Pool | None,
     given: GivenNetwork,
     count: int,
@@ -172,19 +173,19 @@ def _learned_prior(
     """What the attack's prior has learned, or learns now, as in a trial; {} for an attack without one."""
     learner, name = attack.learned_prior, name_of("inversion", attack)
     if learner is None:
-        if prior is not None:
-            raise SpecError(f"prior: not allowed, {name!r} has none; allowed: nothing")
+        if learned is not None:
+            raise SpecError(f"learned: not allowed, {name!r} has no prior; allowed: None")
         return {}
-    if prior is not None:
+    if learned is not None:
         try:
-            learner.sampler(given.shape, count, prior)
+            learner.sampler(given.shape, count, learned)
         except (RuntimeError, KeyError, AttributeError, TypeError) as error:
-            raise SpecError(f"prior: it is not of this method, image shape and classes: {described(error)}") from error
-        return prior
+            raise SpecError(f"learned: it does not fit method, shape and classes: {described(error)}") from error
+        return learned
     if known is None:
         raise SpecError(
-            f"auxiliary: {name!r} learns a prior from public images; allowed: auxiliary=(images, labels), prior= of an "
-            f"earlier result, or another method: {_others(name)}"
+            f"auxiliary: {name!r} learns a prior from public images; allowed: auxiliary=(images, labels), learned= of "
+            f"an earlier result, or another method: {_others(name)}"
         )
     images, labels = (tensor.to(given.device) for tensor in known)
     return learner.fit(images, labels, count, trial.generator(str(seed), "prior"))[0]
