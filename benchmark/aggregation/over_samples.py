@@ -24,12 +24,12 @@ def rows(results: SuiteResults, model: str, method: str, metrics: Sequence[Metri
     cubes = dict(results.cubes(model, method))
     cubes |= _computed(cubes, metrics)
     by_space: dict[str, dict[str, Row]] = {}
-    for (space, metric), values in cubes.items():
-        row = mean_row(space, metric, values, f"{results.name}/{model}/{method}/{space}/{metric}")
-        by_space.setdefault(metric, {})[space] = row
+    for (space, name), values in cubes.items():
+        row = mean_row(space, name, values, f"{results.name}/{model}/{method}/{space}/{name}")
+        by_space.setdefault(name, {})[space] = row
         yield row
         for test in metrics:
-            if test.join is Join.SWAP_TEST and test.of == (metric,) and np.isfinite(values).any():
+            if test.join is Join.SWAP_TEST and test.of == (name,) and np.isfinite(values).any():
                 p = stats.swap_test(values, seed_of(results.name, model, method, space))
                 note = "swapping IN and OUT of each (replica, class); replicas are few"
                 yield Row(space=space, metric=test.metric, value=p, n=int(np.isfinite(values).sum()), note=note)
