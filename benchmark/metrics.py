@@ -1,15 +1,17 @@
 """Every metric, declared once. Columns, their intervals, aggregation, the page and the docs' table follow from here.
 
-A new metric is one entry of `METRICS`. Where its values come from, simplest first:
+A new metric is one entry of `METRICS`, and a function where nothing computes it yet. Its values come from
 
-- A stage already writes rows of that name, or values of that name into its table of samples: the entry is all.
-- It follows from values that finished trials keep: `function` computes it when results are summed up, so no trial
-  runs again.
-- It needs images or features: the stage that has them adds its values (`Samples.add`), and raises its VERSION.
+- rows of that name, or values of that name in the table of samples, that a stage writes already: the entry is all;
+- values that finished trials keep: the function is called when results are summed up, and no trial runs again;
+- features of reconstructions and members (no `of`): the stage `leakage` calls it; raise the VERSION of that stage.
 """
 
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 ROBUSTNESS, INVERTIBILITY = "Robustness", "Invertibility"
 TRAIN_SPECIFICITY, MEMBERSHIP = "Train-specificity", "Membership"
@@ -61,9 +63,12 @@ class Metric:
     unit: "%" (a share, shown times 100) or "" (as it is). better: "up", "down", or "" where neither end is better.
     null: its value if nothing leaks. interval: the leaderboard has its `_low` and `_high`.
     shown: on the page without being chosen. context: on the page after its construct's other metrics.
-    of: the metrics that it is computed from. function: "module:function", for three joins. SAMPLES and SAMPLE_RATE:
-    gets, for each space, the values of each of `of`, (replicas, classes, samples) with NaN for none, and returns its
-    own in that shape. SCORES: gets [(scores (N,), is_member (N,) bool)] of the replicas, returns a `stats.Interval`.
+    of: the metrics that it is computed from. function: what computes it, as "module:function":
+
+    - SCORES: gets [(scores (N,), is_member (N,) bool), ...] of the replicas, returns a `stats.Interval`.
+    - SAMPLES and SAMPLE_RATE: gets, for each space, the values of each of `of`, (replicas, classes, samples) with NaN
+      for none, and returns its own in that shape. Where `of` is empty it gets, for each replica, class and
+      evaluator, the features of the reconstructions (n, K), n > 1, and of the members (m, K), and returns a float.
     """
 
     name: str
@@ -93,6 +98,16 @@ class Metric:
     def ranked(self) -> bool:
         """Without an interval nobody knows who is ahead."""
         return bool(self.better) and self.interval
+
+    @property
+    def of_features(self) -> bool:
+        return bool(self.function) and not self.of and self.join in (Join.SAMPLES, Join.SAMPLE_RATE)
+
+    def load(self) -> Callable[..., Any]:
+        """The function that `function` names."""
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return found
 
 
 # In the order of the leaderboard's columns.

@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmark import stats
 from benchmark.aggregation import over_samples
-from benchmark.aggregation.named_functions import named_function
 from benchmark.aggregation.over_samples import seed_of
 from benchmark.aggregation.suite_results import Done, SuiteResults, counted
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
@@ -80,7 +79,7 @@ def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Itera
                     yield _row(metric.metric, stats.replicated_difference(k_in, n_in, k_out, n_out, seed), {})
             case Join.SCORES:
                 scored = [results.scores(done.key) for done in trials.values()]
-                yield _row(metric.metric, named_function(metric.function)(scored), {})
+                yield _row(metric.metric, metric.load()(scored), {})
             case Join.MEMBERS_FOUND:
                 yield from _members_found(trials, metric.metric, seed_of(results.name, model, metric.metric))
             case Join.MEAN:

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import stats
-from benchmark.aggregation.named_functions import named_function
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.metrics import Join, Metric
 from benchmark.stages.shared.samples import mean_row
@@ -44,11 +43,11 @@ def _computed(cubes: dict[tuple[str, str], Cube], metrics: Sequence[Metric]) -> 
     """The metrics with a function of others, in every space that has all of those."""
     found = {}
     for metric in metrics:
-        if metric.join not in JOINS or not metric.function:
+        if metric.join not in JOINS or not metric.function or metric.of_features:
             continue
         for space in dict.fromkeys(space for space, _ in cubes):
             if all((space, name) in cubes for name in metric.of):
-                values = named_function(metric.function)(*(cubes[space, name] for name in metric.of))
+                values = metric.load()(*(cubes[space, name] for name in metric.of))
                 found[space, metric.metric] = np.asarray(values, dtype=np.float64)
     return found
 
