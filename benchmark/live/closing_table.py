@@ -19,7 +19,7 @@ _RANKED = {metric.short: metric.name for metric in LEADERBOARD_METRICS if metric
 
 
 def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
-    """The leaderboard of one suite, most robust first, for a terminal so wide; 80 columns are enough."""
+    """The leaderboard of one suite, most robust first. width: columns of the terminal; 80 are enough."""
     title = line(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -32,7 +32,7 @@ def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
 
 
 def controls(rows: list[Mapping[str, Any]]) -> Text:
-    """Whether the suite's measures can be believed. rows: of results.parquet, stage `control`, metric `passed`."""
+    """Whether the controls passed. rows: of results.parquet, stage `control`, metric `passed`."""
     failed: dict[str, list[str]] = {}
     for row in rows:
         if row["value"] != 1.0:
@@ -46,7 +46,7 @@ def controls(rows: list[Mapping[str, Any]]) -> Text:
 
 
 def closing(report: Report, spent: Bill) -> str:
-    """The run in a line. spent: by the trials that it finished."""
+    """The run in one line. spent: the bill of the trials that it finished."""
     text = "interrupted, run again to go on: " if report.interrupted else ""
     text += (
         f"{report.num_executed} trials run, {report.num_cached} there before, {report.num_failed} failed, "

@@ -56,7 +56,7 @@ def check() -> None:
 
 
 def leave(code: int, line: str = "") -> NoReturn:
-    """End the process now, without Python's own end, in which threads of libraries that were interrupted may crash.
+    """End the process now, without Python's own shutdown, in which threads of interrupted libraries may crash.
 
     Only where all of ours is written. Workers of this machine end with their driver.
     """
@@ -73,7 +73,7 @@ def leave(code: int, line: str = "") -> NoReturn:
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """KeyboardInterrupt in this block ends in the line and the exit code."""
+    """A KeyboardInterrupt in this block ends the process with one line and an exit code."""
     try:
         yield
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ without any fault would fail one every third time (Bonferroni)."""
 
 
 class Verdict(NamedTuple):
-    """Whether one control came out as it must in one feature space. `expected` is for people."""
+    """Whether one control came out as expected in one feature space. `expected` is for people."""
 
     control: str
     space: str

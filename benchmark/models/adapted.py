@@ -43,7 +43,7 @@ class Adapted(Classifier):
         return given if given.ndim == 2 else given.flatten(1, -2).mean(1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """As the network's author has it.
+        """Fresh weights, as the network's author draws them.
 
         Foreign constructors draw from the global generator alone; it is seeded from `generator` and put back.
         """

@@ -35,7 +35,7 @@ class Prepared:
     files: tuple[tuple[str, str], ...] = ()
 
     def data(self, data_root: str | None) -> tuple[data.Dataset, ImageData]:
-        """The data set that was planned with, and its images, still in memory."""
+        """The data set of the plan, and its images, still in memory."""
         return cast(data.Dataset, self.suite.data), data.load(self.suite.data, data_root)
 
 

@@ -48,7 +48,7 @@ class Plan:
     nodes: tuple[Node, ...]
 
     def only(self, models: Collection[str]) -> "Plan":
-        """The part that these models need. Raises SpecError for a model that the suite has not."""
+        """The trials that these models need. Raises SpecError for a model that is not in the suite."""
         known = sorted({node.model for node in self.nodes if node.model})
         for name in models:
             if name not in known:
@@ -63,7 +63,7 @@ class Plan:
 def build_plan(
     suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given] = MappingProxyType({})
 ) -> Plan:
-    """Every trial of a suite.
+    """The plan of a suite: every trial of it.
 
     fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs. given: the checkpoint of each
     external model, by its name.

@@ -99,7 +99,7 @@ class Bill:
         return self.cost if self.prices and not self.unpriced else None
 
     def text(self) -> str:
-        """In a few words: `1.50 GPU-hours, 3.75 USD`."""
+        """The bill in a few words: `1.50 GPU-hours, 3.75 USD`."""
         hours = f"{_short(self.gpu_hours)} GPU-hours" if self.gpu_hours else f"{_short(self.core_hours)} core-hours"
         if not self.prices:
             return hours
@@ -119,7 +119,7 @@ class Bill:
         )
 
     def times(self, factor: float) -> "Bill":
-        """The bill of so many times the same work."""
+        """The bill of the same work done so many times."""
         seconds, gpus, cores, cost = (factor * x for x in (self.seconds, self.gpu_hours, self.core_hours, self.cost))
         return Bill(self.prices, seconds, gpus, cores, cost, dict(self.unpriced))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_measure(found: Path | bytes) -> "pa.Table":
-    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
+    """Reads the columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
     import pyarrow as pa
 
     from benchmark.schema import MEASURE, ROWS

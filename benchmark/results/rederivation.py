@@ -13,7 +13,7 @@ _CLOSE = 1e-6
 
 
 def contradiction(store: Store, trial: Trial) -> tuple[bool, str]:
-    """Whether numbers were derived again, and what is wrong with them. Loads torch where there are any.
+    """Whether the numbers were computed again, and what is wrong with them. Loads torch where there are any.
 
     Nothing is derived for stages that need data or a model, of another version, or of a user's own methods.
     """

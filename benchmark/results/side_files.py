@@ -167,7 +167,7 @@ def _progress(key: str) -> str:
 
 
 def blob(sha256: str) -> str:
-    """Where a file of this content lies. Raises ValueError for what is no hash."""
+    """The name of the file with this content. Raises ValueError for what is no hash."""
     place(sha256)
     return f"files/{sha256[:2]}/{sha256}"
 

@@ -47,7 +47,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Look:
-    """What was looked at, and what is wrong with it.
+    """How much was checked, and what is wrong with it.
 
     num_rederived: trials with numbers that were derived again from raw output. num_older: marks and records of a
     version without checksums, of which some text may be wrong unnoticed.
@@ -65,7 +65,7 @@ class Look:
 
 
 def verify(store: Store) -> Iterator[Look]:
-    """Looks at all that is in the store, a part at a time. Raises OSError where the store itself does not answer."""
+    """Checks all that is in the store, a part at a time. Raises OSError where the store itself does not answer."""
     storage = store.storage
     for kind in KINDS:
         found = _visible(storage, kind)

@@ -32,7 +32,7 @@ _OF_THE_FILE = (errno.EIO, errno.ELOOP, errno.EINVAL)
 
 
 def unreadable(storage: Storage, error: OSError) -> str:
-    """What is wrong with a file that cannot be read. Raises the error where that lies not with the file."""
+    """What is wrong with a file that cannot be read. Raises the error where the fault is not the file's."""
     if isinstance(error, FileNotFoundError):
         return "missing"
     local = isinstance(storage.root, Path)  # in a bucket any error may be that of an hour

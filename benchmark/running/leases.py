@@ -20,7 +20,7 @@ _NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Leases:
-    """The leases of a driver, by its name; an empty name asks for none."""
+    """The leases of one driver, by its name. With an empty name every trial may be computed, without a lease."""
 
     storage: Storage
     driver: str

@@ -65,7 +65,7 @@ def run(
 
 
 def select(plan: "Plan", done: Collection[str], failures: Collection[str], rerun: Rerun) -> set[str]:
-    """Keys to compute."""
+    """The keys of the trials to compute."""
     if rerun == "all":
         return {node.key for node in plan.nodes}
     if rerun == "missing":

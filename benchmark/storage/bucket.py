@@ -100,7 +100,7 @@ class Bucket:
             _asked(lambda: obstore.delete(self._store, _checked(name)))
 
     def move(self, name: str, target: str) -> bool:
-        """Not at once: all is copied before anything is removed."""
+        """Copies all, then removes the source: not atomic."""
         source, goal = _checked(name), _checked(target)
         files = [meta["path"] for meta in self._list(source)]
         if not files:
@@ -132,7 +132,7 @@ class Bucket:
         return found
 
     def file_name(self, name: str, sha256: str) -> str:
-        """Named by content: two executions of a trial never overwrite each other's files, only the mark."""
+        """A name made of the content: two executions of a trial never overwrite each other's files, only the mark."""
         return f"{sha256[:16]}.{name}"
 
     def commit(self, folder: str, files: Mapping[str, bytes], mark: str) -> None:
@@ -147,7 +147,7 @@ class Bucket:
         raise OSError(errno.EIO, f"{self.root}: the files of {folder} do not stay")
 
     def hidden(self, name: str) -> bool:
-        """Of a writer that has put no mark yet, or of an execution that another one replaced."""
+        """Whether it is a file of a writer that has put no mark yet, or of an execution that was replaced."""
         return name.startswith(".") or bool(_HASHED.fullmatch(name))
 
     def clear_stale(self, older_than_s: float) -> None:

@@ -12,7 +12,7 @@ NAME = "checksum"
 
 
 def seal(content: bytes) -> bytes:
-    """The JSON object with its checksum. content: of an object that is not empty."""
+    """The JSON object with its checksum added. content: of an object that is not empty."""
     body = content.rstrip()
     assert body.endswith(b"}"), body[-20:]
     body = body[:-1].rstrip()

@@ -14,7 +14,7 @@ SMALLEST = 2
 def declared_pools(
     data: ImageData, pools: dict[str, Tensor], members: Tensor, duplicate_cosine: float | None, generator: Generator
 ) -> dict[str, Tensor]:
-    """The pools of a suite, cut anew for a model with declared members.
+    """The pools of a suite, cut again for a model with declared members.
 
     pools: of `make_pools`. members: (M,) ids of training images. duplicate_cosine: as in `PoolsSpec`.
 

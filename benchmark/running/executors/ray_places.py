@@ -13,7 +13,7 @@ _NAMESPACE = b"robust-or-private"
 
 @contextlib.contextmanager
 def here(name: str) -> Iterator[None]:
-    """In a worker: what is called `name` runs on this node in this block."""
+    """In a worker: records that the attempt called `name` runs on this node, for as long as this block lasts."""
     import ray
     from ray.experimental.internal_kv import _internal_kv_put
 
@@ -25,7 +25,7 @@ def here(name: str) -> Iterator[None]:
 
 
 def where(name: str) -> str:
-    """The node that runs what is called `name`; "" if it has not begun, or has ended."""
+    """The node that runs the attempt called `name`; "" if it has not begun, or has ended."""
     from ray.experimental.internal_kv import _internal_kv_get
 
     found = _internal_kv_get(name.encode(), namespace=_NAMESPACE)

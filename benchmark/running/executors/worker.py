@@ -92,7 +92,7 @@ def synchronize(device: str) -> None:
 
 
 def give_memory_back(device: str) -> None:
-    """Idle workers must leave the memory to those that share the GPU, also after a trial that failed."""
+    """Free cached GPU memory, which idle workers must leave to those that share the GPU, also after a failed trial."""
     if device not in ("cpu", "auto"):
         import torch
 
