@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # A process of tests for each core. Tests that share what is dear to make stay in one process: tests/helpers/side_by_side.py
-SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 help:
 	@echo 'make demo   install into $(VENV) and run suites/quick.yaml'
