@@ -1,4 +1,4 @@
-"""Inversion, neighbours, leakage rows and controls of the tiny run, against brute force in float64."""
+"""Inversion, neighbors, leakage rows and controls of the tiny run, against brute force in float64."""
 
 import io
 from typing import Any
@@ -41,7 +41,7 @@ def cosines(first: Array, second: Array) -> Array:
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(("model", "replica"), PLACES)
-def test_neighbours_are_those_of_brute_force(finished: Finished, model: str, replica: int, space: str) -> None:
+def test_neighbors_are_those_of_brute_force(finished: Finished, model: str, replica: int, space: str) -> None:
     made = finished.tensors("invert", model, replica, "gradient")["images"]
     found = finished.tensors("neighbours", model, replica, "gradient")
     queries = features(finished, space, model, replica, made)
@@ -144,7 +144,7 @@ def test_pictures_are_those_of_the_images_they_name(finished: Finished) -> None:
 
 
 @pytest.mark.parametrize(("model", "replica"), PLACES)
-def test_shown_neighbours_and_exposure_by_brute_force(finished: Finished, model: str, replica: int) -> None:
+def test_shown_neighbors_and_exposure_by_brute_force(finished: Finished, model: str, replica: int) -> None:
     place = finished.key("leakage", model, replica, "gradient")
     near = finished.store.table(place, "neighbours").to_pylist()
     exposed = finished.store.table(place, "exposed").to_pylist()
