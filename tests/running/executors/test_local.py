@@ -25,6 +25,7 @@ def drain(executor: LocalExecutor, count: int) -> dict[str, Finished]:
     return finished
 
 
+@pytest.mark.slow
 def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pool for all of it, since each worker loads torch. In a folder whose modules are nobody's business."""
     (tmp_path / "current").mkdir()
