@@ -4,6 +4,7 @@ The picture is made from the imports of the packages, the rows from their docstr
 """
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from imported(node)
 
 
+@functools.cache
 def imports() -> Graph:
     """Room -> the rooms that it imports."""
     houses = rooms()
