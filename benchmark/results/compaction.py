@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.results.finished_trials import side_by_side
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.results.trial_index import SCHEMA, WHOLE, Index, Kept, encode, file_name, signature
 from benchmark.results.write_trial_files import parquet

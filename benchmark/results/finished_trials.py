@@ -19,7 +19,7 @@ from benchmark.storage.checksum import is_broken
 from benchmark.trials.trial import Trial
 
 if TYPE_CHECKING:
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Index
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[P
     seen: told of the trials that had to be looked at and are whole.
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Index  # with pyarrow, which a driver's start need not wait for
 
     index, seen = Index(storage), seen or Seen(storage)

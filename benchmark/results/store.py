@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Kept
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmark import registry
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check, held
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.executors import ExecutorFactory
 from benchmark.running.heartbeat import Heartbeat, clear_dead, driver

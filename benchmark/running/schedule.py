@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.executors import Executor, Finished
 from benchmark.running.heartbeat import Heartbeat

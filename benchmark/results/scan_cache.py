@@ -1,4 +1,4 @@
-"""Remembers the trials that a run found complete, so that the next run need not look at each again.
+"""Caches which trials a scan of the results folder found complete, so that the next run need not look at each again.
 
     index/<hash of its content>.seen: signatures of trials, 16 bytes each
 
