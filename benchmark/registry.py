@@ -87,7 +87,7 @@ STAGE = {
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",
     "invert": "benchmark.stages.invert:Invert",
-    "neighbours": "benchmark.stages.find_neighbors:Neighbours",
+    "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",
     "infer_membership": "benchmark.stages.infer_membership:InferMembership",
 }

@@ -8,6 +8,13 @@ from pathlib import Path
 import command
 import pytest
 from once import once
+from side_by_side import (  # noqa: F401 - hooks of pytest
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_teardown,
+    pytest_terminal_summary,
+)
 
 from benchmark import registry
 

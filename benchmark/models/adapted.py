@@ -1,4 +1,4 @@
-"""Networks that others define, as classifiers: torchvision's and timm's by name, and the user's own functions."""
+"""Turns networks that others define into classifiers: torchvision's and timm's by name, and the user's functions."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -43,7 +43,7 @@ class Adapted(Classifier):
         return given if given.ndim == 2 else given.flatten(1, -2).mean(1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """As the network's author has it.
+        """Fresh weights, as the network's author draws them.
 
         Foreign constructors draw from the global generator alone; it is seeded from `generator` and put back.
         """

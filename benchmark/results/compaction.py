@@ -1,4 +1,4 @@
-"""`bench compact`: what a resume and a page read of the finished trials, gathered into one file."""
+"""`bench compact`: gathers what a resume and the page read of the finished trials into one index file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _BATCH = 2_000
 
 @dataclass(frozen=True)
 class Compacted:
-    """num_trials are in the index now; num_new of them were not before."""
+    """What `compact` did: num_trials are in the index now; num_new of them were not before."""
 
     num_trials: int
     num_new: int
@@ -44,7 +44,7 @@ def compact(store: Store) -> Compacted:
 
 
 def num_loose(store: Store) -> int:
-    """Trials that are in no index."""
+    """The number of trials that are in no index."""
     index = Index(store.storage)
     return sum(signature(key, files) not in index for key, files in store.folders())
 

@@ -1,4 +1,4 @@
-"""What a run does next: which trials are ready, which run, and what comes of those that end."""
+"""Decides what a run does next: which trials are ready, which start, and what follows when one ends."""
 
 import contextlib
 import heapq
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"]
 LOOK_AGAIN_S = 3.0
-"""How long a trial is left alone that another driver runs."""
+"""Seconds until a trial that another driver runs is looked at again."""
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ def tables(site: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in site.glob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_rows_that_were_aggregated_before_are_not_computed_again_and_are_the_same(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_files_that_are_no_fashion_mnist_are_refused(tmp_path: Path, name: str, 
         FashionMNIST().load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="no dataset-fashion-mnist package")
 def test_debians_files_are_found_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", DEBIAN_FOLDER)

@@ -234,6 +234,7 @@ def test_only_old_leftovers_of_killed_runs_are_cleared(store: Store, key: str) -
     assert not old.exists() and young.exists() and store.has(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_killed_while_writing_leaves_no_result(store: Store, step: int) -> None:
     process = multiprocessing.get_context("spawn").Process(target=killed_at, args=(str(store.root), step))
@@ -246,6 +247,7 @@ def test_killed_while_writing_leaves_no_result(store: Store, step: int) -> None:
     assert store.has(trial().key)
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_one_trial(store: Store) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=write_often, args=(str(store.root), who)) for who in (0, 1)]
