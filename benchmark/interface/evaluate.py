@@ -82,8 +82,15 @@ def evaluate(
     entry["checkpoint"] |= _normalisation(given, base["data"], data_root, in_memory=architecture is None)
     base |= {"name": f"{base['name']}: {name}", "models": [entry]}
     prepared = _prepared(base, data_root)
-    how = {"executor": executor, "data_root": data_root, "device": device, "include": tuple(include)}
-    report = run_prepared(prepared, str(results), progress=progress, **how)
+    report = run_prepared(
+        prepared,
+        str(results),
+        executor=executor,
+        device=device,
+        progress=progress,
+        data_root=data_root,
+        include=tuple(include),
+    )
     _check_imported(report)
     return report
 

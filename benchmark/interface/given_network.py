@@ -77,6 +77,14 @@ def given_network(
     return given
 
 
+def check_gradient(given: GivenNetwork) -> None:
+    """Raise SpecError if the logits have no gradient by the images, without which most attacks stand still."""
+    with torch.enable_grad():
+        logits = given(torch.full((1, *given.shape), 0.5, device=given.device, requires_grad=True))
+    if not logits.requires_grad:
+        raise SpecError("model: its logits have no gradient by the images; is there a no_grad or a detach inside?")
+
+
 def check_eval_mode(model: nn.Module) -> None:
     """Raise SpecError for what is no network, and for one of which a part is in train mode."""
     if not isinstance(model, nn.Module):

@@ -1,76 +1,59 @@
-"""How far a run is: a bar in a notebook, a line that is written over in a terminal, nothing elsewhere."""
+"""How far a call has come: a bar in a notebook, or where it is asked for."""
 
-import html
+import importlib
 import sys
-import time
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from benchmark.reading.text import printable
-from benchmark.running.schedule import Event
-
-_EVERY_S = 0.2
+Advance = Callable[[int], None]
 
 
-class ProgressBar:
-    """Takes the events of a run. Use as a context manager. title: of the run."""
+@contextmanager
+def progress_bar(what: str, total: int, unit: str, shown: bool | None = None) -> Iterator[Advance]:
+    """A function that takes how many more of `total` are done.
 
-    def __init__(self, title: str) -> None:
-        self._title, self._begin, self._told = printable(title), time.monotonic(), 0.0
-        self._handle = _notebook_display()
-        self._line = self._handle is None and sys.stderr is not None and sys.stderr.isatty()
-        self._num_failed, self._running = 0, ""
-        self._last: Event | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._last is not None:
-            self._show(self._last)
-        if self._line and self._last is not None:
-            sys.stderr.write("\n")
-
-    def __call__(self, event: Event) -> None:
-        if event.kind == "started" and event.node is not None:
-            self._running = " ".join(filter(None, (event.node.stage, event.node.method, event.node.model)))
-        self._num_failed += event.kind == "failed"
-        self._last = event
-        if event.num_left and time.monotonic() - self._told >= _EVERY_S:
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        self._told = time.monotonic()
-        text = self._text(event)
-        if self._handle is not None:
-            bar = f'<progress value="{event.num_done}" max="{max(1, event.num_total)}"></progress>'
-            self._handle.update({"text/html": f"{bar} {html.escape(text)}", "text/plain": text}, raw=True)
-        elif self._line:
-            sys.stderr.write(f"\r\x1b[K{text[:119]}")
-            sys.stderr.flush()
-
-    def _text(self, event: Event) -> str:
-        parts = [f"{self._title}: {event.num_done}/{event.num_total} trials", f"{self._elapsed():.0f} s"]
-        if self._num_failed:
-            parts.append(f"{self._num_failed} failed")
-        if event.num_left and self._running:
-            parts.append(printable(self._running))
-        return ", ".join(parts)
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._begin
-
-
-def _notebook_display() -> Any:
-    """A place in the output of the running cell that can be written over; None where there is no notebook."""
-    if not in_notebook():
-        return None
-    from IPython.display import display
-
-    return display({"text/plain": ""}, raw=True, display_id=True)
+    shown: None shows it in a notebook alone. It is gone when the block ends.
+    """
+    notebook = in_notebook()
+    if not (notebook if shown is None else shown):
+        yield lambda more: None
+    elif notebook:
+        yield from _in_notebook(what, total, unit)
+    else:
+        yield from _in_terminal(what, total, unit)
 
 
 def in_notebook() -> bool:
-    """Is this a kernel whose front end shows HTML?"""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and getattr(shell, "kernel", None) is not None
+    """Does this process belong to a notebook? It is asked without loading IPython."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter's and Colab's
+
+
+def _in_terminal(what: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda more: bar.advance(task, more)
+
+
+def _in_notebook(what: str, total: int, unit: str) -> Iterator[Advance]:
+    """Plain HTML, which needs no widgets to be installed."""
+    display = importlib.import_module("IPython.display")
+    done = 0
+
+    def page() -> object:
+        text = f"{what} <progress max={total} value={done}></progress> {done} of {total} {unit}"
+        return display.HTML(text)
+
+    handle = display.display(page(), display_id=True)
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done = min(total, done + more)
+        handle.update(page())
+
+    yield advance
+    handle.update(display.HTML(""))

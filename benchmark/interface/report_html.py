@@ -4,7 +4,7 @@ import base64
 import html
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from leaderboard import contact_sheets
 from leaderboard.paper_figures import load
@@ -18,7 +18,7 @@ _SCALE = 2
 
 def report_html(report: "Report") -> str:
     """A table with a row a measure and a column a model, then a picture; no script, no request to anywhere."""
-    rows = report.table.to_dict("records")
+    rows = cast(list[dict[str, Any]], report.table.to_dict("records"))
     heads = "".join(f"<th>{html.escape(str(row['model']))}</th>" for row in rows)
     names = [name for name in report.table.columns if f"{name}_low" in report.table.columns]
     lines = [
@@ -43,7 +43,7 @@ def contact_sheet(site: Path, suite: str) -> bytes:
     if not found:
         return b""
     first = found[0].views[0]
-    sheet = contact_sheets.night_and_day(across(found[0].views, found[0].models, first.method))
+    sheet = contact_sheets.night_and_day(across(found[0].views, found[0].models, first.method, first.replica))
     stream = io.BytesIO()
     contact_sheets.draw(sheet, _SCALE).save(stream, format="PNG")
     return stream.getvalue()

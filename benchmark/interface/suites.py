@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from benchmark import registry
-from benchmark.interface.progress_bar import ProgressBar
 from benchmark.interface.report import Report
+from benchmark.interface.run_progress import RunProgress
 from benchmark.machine.home import settle
 from benchmark.planning.check import Prepared, check_device, prepare, prepare_suite
 from benchmark.planning.suite import ExternalModel, Suite
@@ -97,8 +97,17 @@ def run(
     if rerun not in ("missing", "failed", "all"):
         raise SpecError(f"rerun: {shown(rerun)} is not allowed; allowed: missing, failed, all")
     prepared = _prepared(suite, data_root, include)
-    how = {"data_root": data_root, "device": device, "include": tuple(include)}
-    return run_prepared(prepared, str(results), executor=executor, slots=slots, rerun=rerun, progress=progress, **how)
+    return run_prepared(
+        prepared,
+        str(results),
+        executor=executor,
+        device=device,
+        slots=slots,
+        rerun=rerun,
+        progress=progress,
+        data_root=data_root,
+        include=tuple(include),
+    )
 
 
 def run_prepared(
@@ -118,7 +127,7 @@ def run_prepared(
     store = Store(results)
     store.writable()
     given = begin(prepared, store, results, device=device, **settings)
-    with ProgressBar(prepared.suite.name) if progress else nullcontext(lambda event: None) as told:
+    with RunProgress(prepared.suite.name) if progress else nullcontext(lambda event: None) as told:
         ended = run_plan(prepared.plan, store, _factory(executor, slots), given, rerun=rerun, on_event=told)
     if ended.interrupted:
         raise KeyboardInterrupt

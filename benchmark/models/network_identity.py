@@ -1,8 +1,8 @@
 """What a network in memory computes, but for its weights, as a hash: its parts, their settings and their code.
 
 Code counts as Python compiled it, so a class needs no file, and neither comments nor line numbers matter. What code
-names outside of itself counts too: functions, classes and constants of the user's, wherever they are. Libraries count by
-their names.
+names outside of itself counts too: functions, classes and constants of the user's, wherever they are. Libraries count
+by their names.
 """
 
 import enum
