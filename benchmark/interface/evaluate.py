@@ -46,7 +46,7 @@ def evaluate(
     data_root: str | None = None,
     device: str = "auto",
     include: Sequence[str] = (),
-    progress: bool = True,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Report:
     """Measure a model's robustness and what it leaks, with judges and controls, as `bench run` does of a checkpoint.
@@ -62,7 +62,7 @@ def evaluate(
     executor can run; the normalisation is the architecture's where none is given. Default: the model as it is, code
     and all, in this process. clean_accuracy, adversary: declared, as of a checkpoint in a suite file.
     results: folder or URL in which trials are kept: what is there is not computed again. name: of the model in the
-    report; several models under one `results` need several names.
+    report; several models under one `results` need several names. progress: show a bar; None: in a notebook alone.
 
     Raises SpecError or ValueError, in one line, for wrong arguments, and ValueError for a model that is not as accurate
     as it should be: nothing else is measured on it. Warns where other trials failed.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from benchmark.aggregation.page_tables import summarise
-from benchmark.interface.run_progress import in_notebook
+from benchmark.interface.progress_bar import in_notebook
 from benchmark.results.finished_trials import record_names
 from benchmark.results.store import Store
 from benchmark.running.schedule import Report as Ended

@@ -2,25 +2,25 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from benchmark import registry
+from benchmark.interface.progress_bar import progress_bar
 from benchmark.interface.report import Report
-from benchmark.interface.run_progress import RunProgress
 from benchmark.machine.home import settle
 from benchmark.planning.check import Prepared, check_device, prepare, prepare_suite
 from benchmark.planning.suite import ExternalModel, Suite
 from benchmark.planning.suite import load_suite as read_suite
-from benchmark.reading.text import shown
+from benchmark.reading.text import printable, shown
 from benchmark.results.store import Store
 from benchmark.running.begin import begin
 from benchmark.running.executors import ExecutorFactory
 from benchmark.running.run import Rerun
 from benchmark.running.run import run as run_plan
+from benchmark.running.schedule import Event
 from benchmark.spec import SpecError, suggest
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def run(
     slots: int = 0,
     include: Sequence[str] = (),
     rerun: Rerun = "missing",
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Report:
     """Run what `results` lacks of a suite; the report of it.
 
     executor: "in_process", a trial at a time; "local", worker processes, and "ray" on this machine, which in a script
     both need `if __name__ == "__main__":`. All give the same numbers. slots: trials side by side; 0: one a core.
     Raises SpecError or ValueError, in one line, for what the user must mend, and KeyboardInterrupt on Ctrl-C, after
-    which a second call goes on. Warns where trials failed.
+    which a second call goes on. Warns where trials failed. progress: show a bar; None: in a notebook alone.
     """
     check_executor(executor)
     if rerun not in ("missing", "failed", "all"):
@@ -118,7 +118,7 @@ def run_prepared(
     device: str,
     slots: int = 0,
     rerun: Rerun = "missing",
-    progress: bool = True,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Report:
     """The run of a checked suite, see `run`. settings: see `running.begin`."""
@@ -127,8 +127,16 @@ def run_prepared(
     store = Store(results)
     store.writable()
     given = begin(prepared, store, results, device=device, **settings)
-    with RunProgress(prepared.suite.name) if progress else nullcontext(lambda event: None) as told:
-        ended = run_plan(prepared.plan, store, _factory(executor, slots), given, rerun=rerun, on_event=told)
+    total = len({node.key for node in prepared.plan.nodes})
+    with progress_bar(printable(prepared.suite.name), total, "trials", progress) as advance:
+        shown_done = 0
+
+        def follow(event: Event) -> None:
+            nonlocal shown_done
+            advance(event.num_done - shown_done)
+            shown_done = event.num_done
+
+        ended = run_plan(prepared.plan, store, _factory(executor, slots), given, rerun=rerun, on_event=follow)
     if ended.interrupted:
         raise KeyboardInterrupt
     report = Report(results, prepared.suite.name, ended)

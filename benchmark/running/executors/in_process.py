@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import threading
+import warnings
 from collections import deque
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -93,4 +94,7 @@ class InProcessExecutor:
         # As on the other executors: a stage without a share of a GPU computes beside it.
         share = min(1.0, gpus_of(trial.stage["method"], dict(self.settings.gpus)))
         device = self.settings.device if share else "cpu"
-        return run_trial(trial, replace(self.settings, device=device))
+        with warnings.catch_warnings():  # those of a process of its own, whatever the caller makes of warnings
+            warnings.simplefilter("default")
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return run_trial(trial, replace(self.settings, device=device))
