@@ -13,7 +13,10 @@ from benchmark import registry
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> command.Run:
     """Local processes need no Ray: here it cannot even be imported."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return once(tmp_path_factory, "tiny", _run_tiny)
+
+
+def _run_tiny(folder: Path) -> command.Run:
     places = ("--results", folder / "results", "--site", folder / "site")
     done = command.bench("run", command.TINY, "--executor", "local", *places, env=command.without_ray(folder))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ another version of the code makes it anew; it may be deleted at any time, and a 
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from functools import cache
@@ -12,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from benchmark import stats
-from benchmark.aggregation import over_replicas, suite_results
+from benchmark import metrics, stats
+from benchmark.aggregation import over_replicas, over_samples, suite_results
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
 from benchmark.memorization import controls
@@ -86,9 +87,9 @@ def _read(content: bytes | None) -> dict[str, list[Any]]:
 @cache
 def _code() -> str:
     """Hash of the text that decides the rows, and of the libraries that compute them."""
-    files = [
-        Path(str(module.__file__)) for module in (over_replicas, suite_results, samples, controls, gradient_masking)
-    ]
+    modules = (metrics, over_replicas, over_samples, suite_results, samples, controls, gradient_masking)
+    files = [Path(str(module.__file__)) for module in modules]
+    files += sorted({Path(str(inspect.getfile(metric.load()))) for metric in metrics.METRICS if metric.function})
     files += sorted(Path(str(stats.__file__)).parent.glob("*.py"))
     texts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return canonical([*texts, version("numpy"), version("scipy")])

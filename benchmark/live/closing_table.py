@@ -9,20 +9,14 @@ from rich.text import Text
 
 from benchmark import registry
 from benchmark.live.lines import line
+from benchmark.metrics import LEADERBOARD_METRICS
 from benchmark.planning.prices import Bill
 from benchmark.running.schedule import Report
 
 _WIDE = 110
 """Columns of a terminal from which on an interval fits beside its value."""
-
-
-_RANKED = {
-    "clean": "clean_accuracy",
-    "robust": "robust_accuracy",
-    "recognised": "evaluator_accuracy",
-    "in rate": "in_rate",
-    "membership AUC": "membership_auc",
-}
+_RANKED = {metric.short: metric.name for metric in LEADERBOARD_METRICS if metric.short}
+"""Heading -> column."""
 
 
 def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
@@ -67,7 +61,7 @@ def closing(report: Report, spent: Bill) -> str:
 def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
     if row[name] is None:
         return Text("-")
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     ends = "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
     return Text(f"{row[name]:.3f}{gap}") + Text(ends, "dim")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmark.data.images import ImageData
 from benchmark.data.members.pools import Pools
 from benchmark.memorization import invertibility, train_specificity
+from benchmark.metrics import measured_by
 from benchmark.stages.find_neighbors import SPACES, whitened
 from benchmark.stages.shared import example_images
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
@@ -19,7 +20,7 @@ EVALUATORS = ("evaluator", "evaluator_robust")
 
 
 class Leakage(Stage):
-    """Inputs: as `Neighbours`, and neighbours. Metrics of METRICS sections 2 and 3, for one replica.
+    """Inputs: as `Neighbours`, and neighbours. What a replica's reconstructions show.
 
     Writes the table `samples` (one value a reconstruction and metric) and those of `pictures`.
     shown_neighbours: nearest members that the pictures keep of each reconstruction.
@@ -73,14 +74,17 @@ def _judge(context: Context, space: str, data: ImageData, pools: Pools, members:
         samples.add(space, "evaluator_top5_accuracy", top5)
     whitener, private = whitened(context, space)
     features = whitener(apply(evaluator.features, made["images"], context.device))
-    gallery = private[torch.searchsorted(pools.private, members)]
-    distance = invertibility.knn_distance(features, targets, gallery, data.classes(members))
+    gallery, labels = private[torch.searchsorted(pools.private, members)], data.classes(members)
+    distance = invertibility.knn_distance(features, targets, gallery, labels)
     samples.add(space, "knn_distance", distance)
     for target in targets.unique().tolist():
         own = features[targets == target]
         if len(own) > 1 and bool((own.norm(dim=1) > 0).all()):
             samples.add_class(space, "diversity", target, invertibility.diversity(own))
             samples.add_class(space, "vendi_score", target, invertibility.vendi_score(own))
+        for metric in measured_by("leakage"):
+            if metric.of_features and len(own) > 1:
+                samples.add_class(space, metric.metric, target, metric.load()(own, gallery[labels == target]))
     return right
 
 

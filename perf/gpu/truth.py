@@ -108,7 +108,7 @@ def _attacks(device: str, num: int, steps: int) -> list[dict[str, Any]]:
 
     (here, loss), (there, other), (again, _) = trained("cpu"), trained(device), trained(device)
     weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (here, there, again)]
-    twice = float((weights[1] - weights[2]).abs().max())
+    twice = float((weights[1] - weights[2]).detach().abs().max())
     rows = [
         _row(f"training, {steps} steps", f"{device} against cpu: loss {other:.4f} and {loss:.4f}", abs(other - loss),
              "chaotic: none", "", steps),

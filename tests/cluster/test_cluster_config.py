@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmark.cluster import config
-from benchmark.running.executors import ray as ray_executor
+from benchmark.running.executors import ray_start
 from benchmark.spec import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def test_versions_are_the_pins() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_lost_node_is_noticed_as_fast_as_by_rays_that_we_start(name: str) -> None:
     setup = " ".join(shipped(name)["setup_commands"])
-    for variable, value in ray_executor._OWN_CLUSTER.items():
+    for variable, value in ray_start.OWN_CLUSTER.items():
         if "health_check" in variable:
             assert f"{variable}={value} " in setup
             assert int(value) <= config.HEALTH_CHECK[variable]

@@ -20,6 +20,7 @@ from benchmark import schema
 from benchmark.machine.durable_files import StoreFull
 from benchmark.results.finished_trials import Problem
 from benchmark.results.store import CorruptArtifact, Store
+from benchmark.storage import Storage
 from benchmark.trials.trial import Outcome, Row
 
 
@@ -184,6 +185,21 @@ def test_a_flipped_bit_is_never_read(store: Store, key: str, name: str) -> None:
         read[name](key)
     assert (caught.value.key, caught.value.file) == (key, name)
     assert store.verify(key).startswith(name)
+
+
+def test_a_trial_that_is_replaced_while_it_is_read_is_read_again(
+    store: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the hash of a file and its opening another process may put the same trial in place."""
+    verified, opened = type(store.storage).verified, list[str]()
+
+    def gone_once(storage: Storage, name: str, sha256: str, most: int) -> Path | bytes | None:
+        opened.append(name)
+        return store.folder(key) / "replaced" if len(opened) == 1 else verified(storage, name, sha256, most)
+
+    monkeypatch.setattr(type(store.storage), "verified", gone_once)
+    assert store.table(key, "scores").equals(TABLE)
+    assert len(opened) == 2
 
 
 def test_a_trial_that_is_not_there_cannot_be_read(store: Store) -> None:

@@ -10,6 +10,10 @@ import torch
 from finished import Finished, in_one_go, pixels
 from PIL import Image
 
+from benchmark import metrics, registry
+from benchmark.metrics import Join, Metric
+from benchmark.trials.trial import Context, Settings, Stage
+
 Array = npt.NDArray[np.float64]
 PLACES = [("softmax", 0), ("hardened", 1)]
 SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
@@ -179,3 +183,30 @@ def test_controls_of_the_measure(finished: Finished, replica: int) -> None:
     memoriser = finished.rows("leakage", "memoriser", replica, "gradient")
     assert memoriser["pixel", "in_rate"]["value"] >= 0.9
     assert memoriser["evaluator", "in_rate"]["value"] >= 0.9
+
+
+def test_a_metric_of_features_is_one_entry(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Metric(
+        "frechet", "Frechet", metrics.INVERTIBILITY, "distance", "leakage", Join.SAMPLES, function="my_metrics:frechet"
+    )
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, entry))
+    trial = finished.store.trial(finished.key("leakage", "softmax", 0, "gradient"))
+    stage = registry.parse("stage", dict(trial.stage))
+    assert isinstance(stage, Stage)
+    outcome = stage.run(Context(trial, finished.store, Settings(results="")))
+    made = finished.tensors("invert", "softmax", 0, "gradient")
+    members = finished.pools.members(0)
+    labels = finished.images.labels[members].numpy()
+    for space in ("evaluator", "evaluator_robust"):
+        queries = features(finished, space, "softmax", 0, made["images"])
+        gallery = features(finished, space, "softmax", 0, pixels(finished.images.images[members]))
+        expected = []
+        for target in range(3):
+            a, b = queries[made["targets"].numpy() == target], gallery[labels == target]
+            expected.append(((a.mean(0) - b.mean(0)) ** 2).sum() + ((a.std(0) - b.std(0)) ** 2).sum())
+        (row,) = [row for row in outcome.rows if (row["metric"], row.get("space")) == ("frechet", space)]
+        assert row["value"] == pytest.approx(np.mean(expected), rel=2e-3) and row["n"] == 3
+        assert row["low"] is not None and row["high"] is not None and row["low"] < row["value"] < row["high"]
+    before = [row for row in finished.rows("leakage", "softmax", 0, "gradient").values()]
+    others = [row["value"] for row in outcome.rows if row["metric"] != "frechet"]
+    assert others == [row["value"] for row in before], "nothing else is measured otherwise"
