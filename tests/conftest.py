@@ -3,9 +3,11 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import command
 import pytest
+from once import once
 
 from benchmark import registry
 

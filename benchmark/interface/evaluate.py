@@ -14,7 +14,7 @@ from benchmark.interface.given_network import check_eval_mode, normalisation
 from benchmark.interface.kept_files import PARTS, keep_images, keep_members, keep_weights
 from benchmark.interface.quick_defaults import QUICK
 from benchmark.interface.report import Report
-from benchmark.interface.suites import Executor, check_executor, run_prepared
+from benchmark.interface.suites import Executor, check_executor, run_prepared, warn_of_failures
 from benchmark.models.in_memory import hold
 from benchmark.planning.check import Prepared, prepare_suite
 from benchmark.planning.suite import Suite, load_suite, parse_suite
@@ -92,6 +92,7 @@ def evaluate(
         include=tuple(include),
     )
     _check_imported(report)
+    warn_of_failures(report)
     return report
 
 

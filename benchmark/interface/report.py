@@ -75,14 +75,17 @@ class Results:
 
 
 class Report(Results):
-    """A suite that was run. num_run, num_cached: trials that were computed, and that were there before."""
+    """A suite that was run. num_run, num_cached: trials that were computed, and that were there before.
+
+    num_missing: of num_trials, those without a result.
+    """
 
     suite: str
 
     def __init__(self, results: str, suite: str, ended: Ended) -> None:
         super().__init__(results, suite)
         self.num_run, self.num_cached, self.num_trials = ended.num_executed, ended.num_cached, ended.num_total
-        self.wall_s = ended.wall_s
+        self.num_missing, self.wall_s = ended.num_failed + ended.num_skipped, ended.wall_s
 
     @property
     def table(self) -> "pd.DataFrame":

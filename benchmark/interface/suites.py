@@ -21,7 +21,7 @@ from benchmark.running.executors import ExecutorFactory
 from benchmark.running.run import Rerun
 from benchmark.running.run import run as run_plan
 from benchmark.running.schedule import Event
-from benchmark.spec import SpecError, suggest
+from benchmark.spec import Spec, SpecError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def run(
     if rerun not in ("missing", "failed", "all"):
         raise SpecError(f"rerun: {shown(rerun)} is not allowed; allowed: missing, failed, all")
     prepared = _prepared(suite, data_root, include)
-    return run_prepared(
+    report = run_prepared(
         prepared,
         str(results),
         executor=executor,
@@ -108,6 +108,8 @@ def run(
         data_root=data_root,
         include=tuple(include),
     )
+    warn_of_failures(report)
+    return report
 
 
 def run_prepared(
@@ -123,6 +125,7 @@ def run_prepared(
 ) -> Report:
     """The run of a checked suite, see `run`. settings: see `running.begin`."""
     settle()
+    _check_code(prepared.suite)
     check_device(device)
     store = Store(results)
     store.writable()
@@ -139,10 +142,26 @@ def run_prepared(
         ended = run_plan(prepared.plan, store, _factory(executor, slots), given, rerun=rerun, on_event=follow)
     if ended.interrupted:
         raise KeyboardInterrupt
-    report = Report(results, prepared.suite.name, ended)
-    if missing := ended.num_failed + ended.num_skipped:
-        warnings.warn(f"{missing} of {ended.num_total} trials failed or were not run; see failures", stacklevel=3)
-    return report
+    return Report(results, prepared.suite.name, ended)
+
+
+def warn_of_failures(report: Report) -> None:
+    """Warn the caller's caller where trials have no result."""
+    if report.num_missing:
+        text = f"{report.num_missing} of {report.num_trials} trials failed or were not run; see failures"
+        warnings.warn(text, stacklevel=3)
+
+
+def _check_code(part: Any) -> None:
+    """Raise SpecError for a method whose code is in no file that is part of its trials' identity."""
+    if isinstance(part, Spec):
+        if not part.origin.startswith("benchmark.") and not registry.included_file(part):
+            name = type(part).__name__
+            raise SpecError(f"{name} is registered in this process alone; allowed: a file with it, include=['FILE.py']")
+        part = [getattr(part, name) for name in type(part).model_fields]
+    if isinstance(part, list | tuple):
+        for each in part:
+            _check_code(each)
 
 
 def check_executor(executor: str, in_memory: bool = False) -> None:
