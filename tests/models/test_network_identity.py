@@ -100,9 +100,8 @@ def test_every_process_finds_the_same(tmp_path: Path) -> None:
 def test_content_that_cannot_be_read_is_refused() -> None:
     network = made()
     network.generator = iter([1])
-    with pytest.raises(
-        SpecError, match=r"^model: Net\.generator is a \w*:list_iterator, which cannot be read"
-    ) as refused:
+    said = r"^model: Net\.generator is a \w*:list_iterator, which cannot be read"
+    with pytest.raises(SpecError, match=said) as refused:
         network_identity(network)
     assert "\n" not in str(refused.value)
 
