@@ -149,6 +149,7 @@ def arrays() -> Iterator[tuple[Tensor, ...]]:
     yield tuple(found)
 
 
+@pytest.mark.slow
 def test_arrays_and_attacks_of_ones_own(arrays: tuple[Tensor, ...], tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Linear()
