@@ -12,6 +12,8 @@ from benchmark.machine.devices import resolved
 from benchmark.machine.freed_memory import keep_freed_memory
 from benchmark.spec import Spec
 from benchmark.trials.training_progress import EVERY_S, Keeper, Progress
+from benchmark.user_files import include
+from benchmark.user_files.include import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +93,7 @@ class Settings:
     data_root: str | None = None
     device: str = "auto"
     threads: int = 1
-    include: tuple[str | registry.Source, ...] = ()
+    include: tuple[str | Source, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     decoded: str = ""
     gpus: tuple[tuple[str, float], ...] = ()
@@ -190,7 +192,7 @@ def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
     Raises whatever the stage raises; executors record it.
     """
     for file in settings.include:
-        registry.include(file)
+        include.load(file)
     stage = registry.parse("stage", dict(trial.stage))
     assert isinstance(stage, Stage)
     if stage.TORCH:

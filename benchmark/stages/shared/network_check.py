@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import registry
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import SupervisedTraining
 from benchmark.spec import Spec, SpecError
-from benchmark.user_files import users_code
+from benchmark.user_files import include, users_code
 
 NUM_IMAGES = 3
 _TOLERANCE = 1e-3
@@ -54,7 +53,7 @@ def check_users_network(architecture: Spec, regime: Spec | None, info: InputInfo
 
     regime: what it is to be trained with, if anything; our loop needs logits in training mode too. Raises SpecError.
     """
-    file = registry.included_file(architecture)
+    file = include.path_of(architecture)
     if not file:
         return
     assert isinstance(architecture, Architecture)
