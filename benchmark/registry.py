@@ -47,6 +47,7 @@ ARCHITECTURE = {
 REGIME = {
     "standard": "benchmark.regimes.standard:Standard",
     "pgd_at": "benchmark.regimes.pgd_at:PGDAdversarialTraining",
+    "trades": "benchmark.regimes.trades:TRADES",
     "memorise": "benchmark.regimes.memorise:Memorise",
     "untrained": "benchmark.regimes.untrained:Untrained",
 }
@@ -101,7 +102,7 @@ _BASES = {
     "evasion": "benchmark.evasion.attack:Evasion",
     "inversion": "benchmark.inversion.attack:Inversion",
     "prior": "benchmark.inversion.prior:Prior",
-    "membership": "benchmark.spec:Spec",
+    "membership": "benchmark.membership.attack:MembershipAttack",
     "stage": "benchmark.trials.trial:Stage",
 }
 """What a method of each kind is a subclass of."""
@@ -122,12 +123,18 @@ def _load(path: str) -> type[Spec]:
 
 
 def register(kind: str, name: str, method: type[Spec]) -> None:
-    """Add a user's method; for files given with `--include`."""
+    """Add a user's method; for files given with `--include`.
+
+    Raises SpecError for what is no class of its kind, or does not define every method that the kind asks for.
+    """
     if kind not in KINDS:
         raise SpecError(f"unknown kind {kind!r}{suggest(kind, KINDS)}")
     base = _load(_BASES[kind])
     if not isinstance(method, type) or not issubclass(method, base) or "." in method.__qualname__:
         raise SpecError(f"{kind} {name!r} is {method!r}; allowed: a subclass of {base.__name__} at the top of its file")
+    if missing := sorted(getattr(method, "__abstractmethods__", ())):
+        wanted = ", ".join(missing)
+        raise SpecError(f"{kind} {name!r}: {method.__name__} does not define {wanted}; allowed: a class that does")
     path = f"{method.__module__}:{method.__qualname__}"
     if KINDS[kind].setdefault(name, path) != path:
         raise SpecError(f"{kind} {name!r} is taken by {KINDS[kind][name]}")

@@ -123,6 +123,7 @@ import sys
 
 class Leaving(Evasion):
     'Ends whoever asks for its passes.'
+    perturb = None
 
     @property
     def passes(self):
@@ -142,7 +143,7 @@ def test_what_a_method_raises_while_the_plan_is_made_is_one_line(tmp_path: Path)
         attack = {"method": path.stem, "epsilon": 0.5}
         suite = command.write(tmp_path, command.tiny(("evasion", [attack])), f"{path.stem}.yaml")
         line = command.refusal(command.call("plan", suite, "--include", path, "--results", tmp_path / "r"))
-        assert line == f"--include: {str(path)!r} line 13: {said}"
+        assert line == f"--include: {str(path)!r} line 14: {said}"
 
 
 @pytest.mark.usefixtures("registered")

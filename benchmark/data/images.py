@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -96,9 +97,9 @@ class Dataset(Spec):
         """
         return []
 
+    @abstractmethod
     def load(self, root: Path | None) -> ImageData:
         """Read it. root: the folder to look in first, if the user named one.
 
         Raises ValueError, in one line: which files were looked for, where, and how to get them.
         """
-        raise NotImplementedError

@@ -1,6 +1,7 @@
 """What every evasion attack is, and the one place where input gradients are taken."""
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from benchmark.search_space import Space
 from benchmark.spec import Fraction, Spec
 
 Kind = Literal["one_step", "iterated", "black_box"]
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""Logits (N, K) and labels (N,) -> the loss of each image, (N,)."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,13 @@ class Evasion(Spec):
         check_length(self.norm, self.epsilon)
         return self
 
+    @abstractmethod
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         """Attack a batch.
 
         images: (N, C, H, W) in [0, 1]. labels: (N,) true classes. The model is in eval mode.
         Images that are misclassified already come back unchanged.
         """
-        raise NotImplementedError
 
     @property
     def passes(self) -> int:
@@ -118,10 +121,17 @@ def _foldable(layer: nn.Module) -> bool:
     return type(layer) is nn.Conv2d or bool(getattr(layer, "FOLDABLE", False))
 
 
-def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient (N, C, H, W) of each image's cross-entropy, the logits (N, K) and the losses (N,)."""
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N,)."""
+    return functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def input_gradient(
+    model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, losses: Losses = cross_entropies
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient (N, C, H, W) of each image's loss, the logits (N, K) and the losses (N,)."""
     x = x.detach().requires_grad_(True)
     logits = model(x)
-    losses = functional.cross_entropy(logits.float(), labels, reduction="none")
-    (gradient,) = torch.autograd.grad(losses.sum(), x)
-    return gradient, logits.detach(), losses.detach()
+    found = losses(logits, labels)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    return gradient, logits.detach(), found.detach()

@@ -1,5 +1,6 @@
 """What every inversion attack is, and the count of what it costs."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,9 +38,9 @@ class Inversion(Spec):
 
     samples_per_class: int = Field(default=8, ge=1, le=1_000_000)
 
+    @abstractmethod
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(K * samples_per_class, C, H, W) float32 in [0, 1], grouped by class."""
-        raise NotImplementedError
 
     def targets(self, num_classes: int) -> Tensor:
         """(K * samples_per_class,) target classes, in the order of `reconstruct`."""

@@ -1,10 +1,12 @@
 """What a membership attack is, and how its threshold is chosen without the evaluated replica."""
 
-from typing import NamedTuple, Protocol
+from abc import abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor
 
 from benchmark import stats
+from benchmark.spec import Spec
 
 
 class Inference(NamedTuple):
@@ -19,16 +21,16 @@ class Inference(NamedTuple):
     note: str | None = None
 
 
-class MembershipAttack(Protocol):
-    """A method of membership inference. Its class is a Spec."""
+class MembershipAttack(Spec):
+    """A method of membership inference."""
 
+    @abstractmethod
     def infer(self, losses: Tensor, is_member: Tensor, replica: int) -> Inference:
         """Score every private image under `replica`.
 
         losses: (R, P) of every image under every replica. is_member: (R, P) bool. An attack may read the
         rows of is_member of the other replicas (its shadow models), never that of `replica`.
         """
-        ...
 
 
 def threshold_of_others(scores: Tensor, is_member: Tensor, replica: int) -> tuple[float | None, str | None]:

@@ -1,5 +1,6 @@
 """What every architecture is: a normalisation, a body that gives features, a linear head."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -72,9 +73,9 @@ class Classifier(nn.Module):
 class Architecture(Spec):
     """Settings of a network. `make` builds it without touching any global random state."""
 
+    @abstractmethod
     def network(self, info: InputInfo) -> Classifier:
         """The module tree; called on the meta device, so it must not compute with weights."""
-        raise NotImplementedError
 
     def build(self, info: InputInfo) -> Classifier:
         """The network with undefined weights, on the CPU, channels last."""

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,8 +179,9 @@ class Stage(Spec):
 
     TORCH: ClassVar[bool] = True
 
+    @abstractmethod
     def run(self, context: Context) -> Outcome:
-        raise NotImplementedError
+        """All that the trial computes. Raises whatever keeps it from being a result."""
 
     def rederived(self, context: Context) -> list[Row]:
         """Of a finished trial's rows those that follow from raw output in the store: no data, no model's pass."""
