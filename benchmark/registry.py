@@ -158,6 +158,11 @@ def name_of(kind: str, spec: Spec) -> str:
     return next(name for name, known in KINDS[kind].items() if known == path)
 
 
+def titled(kind: str, spec: Spec) -> str:
+    """How messages name a method: "evasion 'pgd'"."""
+    return f"{kind} {name_of(kind, spec)!r}"
+
+
 def dump(kind: str, spec: Spec) -> dict[str, Any]:
     """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
     identity = {"method": name_of(kind, spec), "version": spec.VERSION, **spec.model_dump(mode="json")}

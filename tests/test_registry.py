@@ -64,6 +64,9 @@ from benchmark.registry import register
 class Mine(Evasion):
     'Does nothing.'
 
+    def perturb(self, model, images, labels, generator):
+        raise NotImplementedError
+
 register("evasion", "mine", Mine)
 """
 
@@ -84,10 +87,10 @@ def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None
         ("x = (", " line 1: SyntaxError: '(' was never closed"),
         ("\n\n1 / 0", " line 3: ZeroDivisionError: division by zero"),
         ("import nothing_of_the_kind", " line 1: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
-        (MINE.replace('"mine"', '"pgd"'), " line 8: evasion 'pgd' is taken by benchmark.evasion.pgd:PGD"),
+        (MINE.replace('"mine"', '"pgd"'), " line 11: evasion 'pgd' is taken by benchmark.evasion.pgd:PGD"),
         (
             MINE.replace('"evasion"', '"evasoin"'),
-            " line 8: unknown kind 'evasoin' (did you mean 'evasion'?)",
+            " line 11: unknown kind 'evasoin' (did you mean 'evasion'?)",
         ),
         (MINE.replace("(Evasion)", ""), "allowed: a subclass of Evasion at the top of its file"),
         (MINE.replace(", Mine)", ", 3)"), "evasion 'mine' is 3; allowed: a subclass of Evasion"),
@@ -123,7 +126,9 @@ import sys
 
 class Leaving(Evasion):
     'Ends whoever asks for its passes.'
-    perturb = None
+
+    def perturb(self, model, images, labels, generator):
+        raise NotImplementedError
 
     @property
     def passes(self):
@@ -143,7 +148,7 @@ def test_what_a_method_raises_while_the_plan_is_made_is_one_line(tmp_path: Path)
         attack = {"method": path.stem, "epsilon": 0.5}
         suite = command.write(tmp_path, command.tiny(("evasion", [attack])), f"{path.stem}.yaml")
         line = command.refusal(command.call("plan", suite, "--include", path, "--results", tmp_path / "r"))
-        assert line == f"--include: {str(path)!r} line 14: {said}"
+        assert line == f"--include: {str(path)!r} line 16: {said}"
 
 
 @pytest.mark.usefixtures("registered")

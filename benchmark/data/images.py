@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files.returned import check_tensor, described
 
 DownloadField = Annotated[bool, Field(exclude=True)]
 """Whether a data set that is not there is fetched. Where images come from changes no number: it is in no key."""
@@ -40,15 +41,23 @@ class ImageData:
     read_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for images, labels in ((self.images, self.labels), (self.test_images, self.test_labels)):
-            assert images.dtype == torch.uint8
-            assert images.ndim == 4
-            assert images.shape[1:] == self.images.shape[1:]
-            assert labels.dtype == torch.int64
-            assert labels.shape == (len(images),)
-            assert len(labels) > 0
-            assert 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names)
-        assert len(self.mean) == len(self.std) == self.images.shape[1]
+        """Raises SpecError, in one line: the field, what it is, what is allowed."""
+        for part in ("", "test_"):
+            images, labels = getattr(self, f"{part}images"), getattr(self, f"{part}labels")
+            if not isinstance(images, Tensor) or images.ndim != 4 or images.dtype != torch.uint8 or not len(images):
+                raise SpecError(f"{part}images: {described(images)}; allowed: uint8 of (N, C, H, W), N at least 1")
+            if images.shape[1:] != self.images.shape[1:]:
+                raise SpecError(f"{part}images: {described(images)}; allowed: of the shape of images")
+            check_tensor(labels, f"{part}labels", (len(images),), torch.int64)
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= len(self.class_names):
+                classes = len(self.class_names)
+                raise SpecError(
+                    f"{part}labels: from {low} to {high}; allowed: 0 to {classes - 1}, for {classes} classes"
+                )
+        if not len(self.mean) == len(self.std) == self.images.shape[1]:
+            given = f"{len(self.mean)} and {len(self.std)} numbers"
+            raise SpecError(f"mean, std: {given}; allowed: one a channel, {self.images.shape[1]}")
 
     def pixels(self, ids: Tensor) -> Tensor:
         """(N,) ids -> their images (N, C, H, W) uint8."""

@@ -15,7 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.search_space import Space
-from benchmark.spec import Fraction, Spec
+from benchmark.spec import Fraction, Spec, SpecError
+from benchmark.user_files.returned import check_tensor, described
 
 Kind = Literal["one_step", "iterated", "black_box"]
 Losses = Callable[[Tensor, Tensor], Tensor]
@@ -61,6 +62,17 @@ class Evasion(Spec):
     def search_space(self) -> Space:
         """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
+
+
+def checked(found: object, images: Tensor, method: str) -> Perturbed:
+    """What `perturb` returned for these images. method: "evasion 'mine'". Raises SpecError if it is none of that kind."""
+    if not isinstance(found, Perturbed):
+        raise SpecError(f"{method}: perturb returned {described(found)}; allowed: Perturbed(images, loss)")
+    check_tensor(found.images, f"{method}: perturb returned images", images.shape, images.dtype)
+    loss: object = found.loss
+    if not isinstance(loss, Tensor) or loss.ndim != 1 or not loss.is_floating_point() or loss.device.type != "cpu":
+        raise SpecError(f"{method}: perturb returned a loss: {described(loss)}; allowed: float of (steps,), on the CPU")
+    return found
 
 
 @contextmanager

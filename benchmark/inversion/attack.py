@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchmark.inversion.prior import Prior
 from benchmark.search_space import Space
 from benchmark.spec import Spec
+from benchmark.user_files.returned import check_box, check_tensor
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,19 @@ class Inversion(Spec):
     def remark(self, model: nn.Module) -> str:
         """What a reader must know of this attack on this model, "" for nothing."""
         return ""
+
+
+def checked(found: object, targets: object, shape: tuple[int, ...], count: int, method: str) -> Tensor:
+    """What `reconstruct` returned, for `count` targets. shape: (C, H, W). method: "inversion 'mine'".
+
+    Raises SpecError if it, or the targets, are none of their kind; FloatingPointError for NaN and infinity.
+    """
+    check_tensor(targets, f"{method}: targets returned", (count,), torch.int64)
+    images = check_tensor(found, f"{method}: reconstruct returned", (count, *shape))
+    if not bool(images.isfinite().all()):
+        raise FloatingPointError(f"{method}: reconstructions hold NaN or infinity")
+    check_box(images, f"{method}: reconstruct returned")
+    return images
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files.returned import described
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ class Architecture(Spec):
     def build(self, info: InputInfo) -> Classifier:
         """The network with undefined weights, on the CPU, channels last."""
         with torch.device("meta"):
-            model = self.network(info)
+            model: object = self.network(info)
+        if not isinstance(model, Classifier):
+            raise SpecError(f"network returned {described(model)}; allowed: a Classifier")
         buffers = {name: b for name, b in model.named_buffers() if not b.is_meta}
         model = model.to_empty(device="cpu")
         for name, buffer in buffers.items():

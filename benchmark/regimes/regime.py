@@ -15,8 +15,9 @@ from torch.nn import functional
 from benchmark.evasion.attack import frozen
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.training_state import TrainingState
-from benchmark.spec import Fraction, Spec
+from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
+from benchmark.user_files.returned import described
 
 _LOOKED_AT = 250
 """Images that go through the network at once after a training has failed."""
@@ -160,6 +161,16 @@ class SupervisedTraining(Regime):
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak))), done - 1
         )
+
+
+def checked(history: object, model: nn.Module, method: str) -> list[float]:
+    """What `fit` returned, and the state it left the network in. method: "regime 'mine'". Raises SpecError."""
+    if not isinstance(history, list) or not all(isinstance(loss, int | float) for loss in history):
+        allowed = "a list of numbers, the mean loss of each epoch; the network is trained in place"
+        raise SpecError(f"{method}: fit returned {described(history)}; allowed: {allowed}")
+    if any(module.training for module in model.modules()):
+        raise SpecError(f"{method}: fit left the network in training mode; allowed: model.eval() at its end")
+    return history
 
 
 def to_float(images: Tensor) -> Tensor:

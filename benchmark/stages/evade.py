@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark import registry
-from benchmark.evasion.attack import Evasion
+from benchmark.evasion.attack import Evasion, checked
 from benchmark.evasion.norms import NORMS
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
@@ -60,17 +60,20 @@ class Evade(Stage):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Attack in batches, then judge the result anew: the attack's own word is not taken."""
         attack = cast(Evasion, self.attack)
-        name, generator = registry.name_of("evasion", attack), context.generator(pool)
+        name, generator = registry.titled("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
         for pixels, classes in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
             x, y = to_float(pixels.to(context.device)), classes.to(context.device)
-            found = attack.perturb(model, x, y, generator)
+            found = checked(attack.perturb(model, x, y, generator), x, name)
             if not bool(found.images.isfinite().all()):
                 raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
             distance = NORMS[attack.norm].size(found.images - x)
             if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
-                raise ValueError(f"{name} left its ball or [0, 1]: largest distance {float(distance.max())}")
+                largest = float(distance.max())
+                raise ValueError(
+                    f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
+                )
             with torch.no_grad():
                 clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
             robust = clean & (logits.argmax(1) == y)

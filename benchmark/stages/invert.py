@@ -5,7 +5,7 @@ from typing import cast
 import torch
 
 from benchmark import registry
-from benchmark.inversion.attack import Inversion, Victim, counted
+from benchmark.inversion.attack import Inversion, Victim, checked, counted
 from benchmark.registry import InversionField
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.trials.trial import Context, Outcome, Row, Stage
@@ -40,11 +40,10 @@ class Invert(Stage):
         victim = Victim(model, shape, info.num_classes, context.device, **known, prior=prior)
         attack = cast(Inversion, self.attack)
         with counted(model) as passes:
-            images = attack.reconstruct(victim, context.generator("invert"))
-        if not bool(images.isfinite().all()):
-            name = registry.name_of("inversion", attack)
-            raise FloatingPointError(f"{name}: reconstructions hold NaN or infinity")
+            made = attack.reconstruct(victim, context.generator("invert"))
         targets = attack.targets(info.num_classes)
+        count = attack.samples_per_class * info.num_classes
+        images = checked(made, targets, shape, count, registry.titled("inversion", attack))
         confidence = apply(model, images, context.device).softmax(1).gather(1, targets[:, None])[:, 0]
         n = len(targets)
         rows = [
