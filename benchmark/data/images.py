@@ -51,10 +51,8 @@ class ImageData:
             check_tensor(labels, f"{part}labels", (len(images),), torch.int64)
             low, high = int(labels.min()), int(labels.max())
             if low < 0 or high >= len(self.class_names):
-                classes = len(self.class_names)
-                raise SpecError(
-                    f"{part}labels: from {low} to {high}; allowed: 0 to {classes - 1}, for {classes} classes"
-                )
+                allowed = f"0 to {len(self.class_names) - 1}, a class name each"
+                raise SpecError(f"{part}labels: from {low} to {high}; allowed: {allowed}")
         if not len(self.mean) == len(self.std) == self.images.shape[1]:
             given = f"{len(self.mean)} and {len(self.std)} numbers"
             raise SpecError(f"mean, std: {given}; allowed: one a channel, {self.images.shape[1]}")

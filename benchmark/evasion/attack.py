@@ -65,7 +65,7 @@ class Evasion(Spec):
 
 
 def checked(found: object, images: Tensor, method: str) -> Perturbed:
-    """What `perturb` returned for these images. method: "evasion 'mine'". Raises SpecError if it is none of that kind."""
+    """What `perturb` returned for these images. method: "evasion 'mine'". Raises SpecError if it may not."""
     if not isinstance(found, Perturbed):
         raise SpecError(f"{method}: perturb returned {described(found)}; allowed: Perturbed(images, loss)")
     check_tensor(found.images, f"{method}: perturb returned images", images.shape, images.dtype)
