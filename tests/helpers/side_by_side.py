@@ -2,7 +2,9 @@
 
 import ctypes
 import gc
+import os
 import signal
+import sys
 
 import pytest
 
@@ -18,6 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Scripts ignore Ctrl-C in what they put into the background, and so would the commands that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Where it is set, each of the hundreds of processes that tests start would compile the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)
