@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from itertools import groupby
 
 import pytest
 
@@ -27,14 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay together, except slow ones that share nothing; the slow begin."""
+    """Tests of a file stay together, except slow ones that share nothing; the slowest begin."""
     for item in items:
         if any(item.get_closest_marker(name) for name in SLOW_MARKERS) or SLOW_FIXTURES & _fixtures(item):
             item.add_marker("slow")
         if not item.get_closest_marker("slow") or _shares(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not item.get_closest_marker("cluster"), item.path not in slow_files))
+    longest = {path: max(map(_seconds, of_file)) for path, of_file in groupby(items, key=lambda item: item.path)}
+    items.sort(key=lambda item: -longest[item.path])
 
 
 def pytest_collection_finish() -> None:
@@ -66,6 +67,12 @@ def give_back_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _USUAL)
         libc.mallopt(_M_MMAP_THRESHOLD, _USUAL)
         libc.malloc_trim(0)
+
+
+def _seconds(item: pytest.Item) -> float:
+    """`slow(200)` says roughly how long, where it is so long that it should not begin last."""
+    marks = [mark for mark in item.iter_markers("slow") if mark.args]
+    return float(marks[0].args[0]) if marks else SLOW_S * (item.get_closest_marker("slow") is not None)
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
