@@ -155,7 +155,7 @@ GALLERY = _schema(
 )
 """site/gallery.parquet: one row a reconstruction."""
 
-NEIGHBOURS = _schema(
+NEIGHBORS = _schema(
     [
         *_LABELS,
         ("space", _S, "feature space of the neighbours"),
@@ -199,7 +199,7 @@ PICTURES = _schema(
 
 SHOWN = {
     "gallery": GALLERY,
-    "neighbours": NEIGHBOURS,
+    "neighbours": NEIGHBORS,
     "exposed": EXPOSED,
     "class_means": CLASS_MEANS,
     "pictures": PICTURES,

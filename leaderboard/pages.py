@@ -1,4 +1,4 @@
-"""From rows to what the templates print: the ranking, the controls, the failures, a model's numbers."""
+"""Prepares what the templates print: the ranking, the controls, the failures, and the numbers of each model."""
 
 import shlex
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Ranks that admit what the intervals cannot tell apart."""
+"""Ranks models by one column; models whose intervals overlap share their places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Why a cell of the ranking is empty, or to be doubted."""
+"""Says why a cell of the ranking is empty or doubtful."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Results of trials -> the Parquet tables that the page is made of. May run at any time, also mid-run."""
+"""Writes the Parquet tables that the page is made of, from the results of trials; at any time, also mid-run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path

@@ -18,7 +18,7 @@ def check_images(images: Tensor, name: str = "images") -> None:
         raise SpecError(f"{name}: {_kind(images)} is not allowed; allowed: float in [0, 1], or uint8")
     if not bool(images.isfinite().all()):
         raise SpecError(f"{name}: they hold NaN or infinity; allowed: float in [0, 1], or uint8")
-    low, high = float(images.min()), float(images.max())
+    low, high = (float(end) for end in images.detach().aminmax())
     if low < 0 or high > 1:
         raise SpecError(
             f"{name}: values from {low:.4g} to {high:.4g} are not allowed; allowed: [0, 1], before any normalisation "

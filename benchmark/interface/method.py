@@ -17,12 +17,14 @@ def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any], base: typ
     Raises SpecError with the nearest name for an unknown method or setting, and for a Spec of another kind.
     """
     if isinstance(method, str):
-        method = registry.parse(kind, {**settings, "method": method})
-    elif settings:
+        found = registry.parse(kind, {**settings, "method": method})
+    else:
+        found = method
+    if not isinstance(found, base):
+        raise SpecError(f"method: a {type(found).__name__} is not allowed; allowed: a name, or a Spec of {kind}")
+    if settings and found is method:
         raise SpecError(f"{next(iter(settings))}: not allowed beside a Spec; allowed: a name with settings, or a Spec")
-    if not isinstance(method, base):
-        raise SpecError(f"method: a {type(method).__name__} is not allowed; allowed: a name, or a Spec of {kind}")
-    return method
+    return found
 
 
 def name_of(kind: str, spec: Spec) -> str:

@@ -12,7 +12,7 @@ Advance = Callable[[int], None]
 def progress_bar(what: str, total: int, unit: str, shown: bool | None = None) -> Iterator[Advance]:
     """A function that takes how many more of `total` are done.
 
-    shown: None shows it in a notebook alone. It is gone when the block ends.
+    shown: None shows it in a notebook alone. It goes when the block ends; in a log, its end stays.
     """
     notebook = in_notebook()
     if not (notebook if shown is None else shown):
@@ -34,7 +34,8 @@ def _in_terminal(what: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda more: bar.advance(task, more)
 
@@ -55,5 +56,7 @@ def _in_notebook(what: str, total: int, unit: str) -> Iterator[Advance]:
         done = min(total, done + more)
         handle.update(page())
 
-    yield advance
-    handle.update(display.HTML(""))
+    try:
+        yield advance
+    finally:
+        handle.update(display.HTML(""))

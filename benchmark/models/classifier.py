@@ -1,4 +1,4 @@
-"""What every architecture is: a normalisation, a body that gives features, a linear head."""
+"""`Classifier` and `Architecture`: a normalisation, a body that gives features, and a linear head."""
 
 from dataclasses import dataclass, replace
 from typing import cast

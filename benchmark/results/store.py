@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Kept
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class Store(Records):
         )
 
     def trial(self, key: str) -> Trial:
-        """What was computed. Raises CorruptArtifact, as all that reads a trial."""
+        """The trial itself: its settings, seed and inputs. Raises CorruptArtifact, as all methods that read a trial."""
         return Trial.from_json(self._mark(key)["trial"])
 
     def provenance(self, key: str) -> dict[str, Any]:
@@ -259,7 +259,7 @@ class Store(Records):
         return finished_trials.scan(self.storage, seen)
 
     def signature(self, key: str) -> bytes:
-        """Of a trial and what is in its folder now, see `trial_index.signature`; empty where that cannot be told."""
+        """The signature of a trial and its files, see `trial_index.signature`; empty if they cannot be listed."""
         from benchmark.results.trial_index import signature
 
         try:

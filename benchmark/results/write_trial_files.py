@@ -1,4 +1,4 @@
-"""A trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
+"""Encodes a trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 
 def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name -> content. Raises ValueError for a row or a name that must not be stored."""
+    """The files of a trial: name -> content. Raises ValueError for a row or a name that must not be stored."""
     files = {ROWS_FILE: parquet(_readable(rows_table(trial, outcome.rows, provenance)))}
     if outcome.tensors:
         from safetensors.torch import save

@@ -1,4 +1,4 @@
-"""What a run does next: which trials are ready, which run, and what comes of those that end."""
+"""Decides what a run does next: which trials are ready, which start, and what follows when one ends."""
 
 import contextlib
 import heapq
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.executors import Executor, Finished
 from benchmark.running.heartbeat import Heartbeat
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"]
 LOOK_AGAIN_S = 3.0
-"""How long a trial is left alone that another driver runs."""
+"""Seconds until a trial that another driver runs is looked at again."""
 
 
 @dataclass(frozen=True)

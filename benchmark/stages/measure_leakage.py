@@ -20,7 +20,7 @@ EVALUATORS = ("evaluator", "evaluator_robust")
 
 
 class Leakage(Stage):
-    """Inputs: as `Neighbours`, and neighbours. What a replica's reconstructions show.
+    """Inputs: as `FindNeighbors`, and neighbours (its trial). What a replica's reconstructions show.
 
     Writes the table `samples` (one value a reconstruction and metric) and those of `pictures`.
     shown_neighbours: nearest members that the pictures keep of each reconstruction.
@@ -54,7 +54,7 @@ class Leakage(Stage):
         return Outcome(rows=[*samples.rows(context.trial.key), *rows], tables=tables)
 
     def rederived(self, context: Context) -> list[Row]:
-        """All of them, from the value of every reconstruction and its nearest neighbours."""
+        """All of them, from the value of every reconstruction and its nearest neighbors."""
         pools = Pools(context.tensors("pools"), context.trial.inputs["pools"])
         members, near = pools.members(replica_of(context, "target")), context.tensors("neighbours")
         rows = rows_of(context.own_table("samples"), context.trial.key)
@@ -91,7 +91,7 @@ def _judge(context: Context, space: str, data: ImageData, pools: Pools, members:
 def _specificity(
     space: str, near: dict[str, Tensor], data: ImageData, members: Tensor, samples: Samples
 ) -> Iterator[Row]:
-    """Add a space's nearest neighbours; yields the rows that belong to no single reconstruction."""
+    """Add a space's nearest neighbors; yields the rows that belong to no single reconstruction."""
     s_in, s_out = near[f"{space}_in_cosines"][:, 0], near[f"{space}_out_cosines"][:, 0]
     samples.add(space, "cosine_nn_in", s_in)
     samples.add(space, "cosine_nn_out", s_out)

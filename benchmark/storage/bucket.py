@@ -1,4 +1,4 @@
-"""Results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
+"""Keeps results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
 
 Tested against S3; `gs://` and `az://` go the same way, untested.
 """
@@ -100,7 +100,7 @@ class Bucket:
             _asked(lambda: obstore.delete(self._store, _checked(name)))
 
     def move(self, name: str, target: str) -> bool:
-        """Not at once: all is copied before anything is removed."""
+        """Copies all, then removes the source: not atomic."""
         source, goal = _checked(name), _checked(target)
         files = [meta["path"] for meta in self._list(source)]
         if not files:
@@ -132,7 +132,7 @@ class Bucket:
         return found
 
     def file_name(self, name: str, sha256: str) -> str:
-        """Named by content: two executions of a trial never overwrite each other's files, only the mark."""
+        """A name made of the content: two executions of a trial never overwrite each other's files, only the mark."""
         return f"{sha256[:16]}.{name}"
 
     def commit(self, folder: str, files: Mapping[str, bytes], mark: str) -> None:
@@ -147,7 +147,7 @@ class Bucket:
         raise OSError(errno.EIO, f"{self.root}: the files of {folder} do not stay")
 
     def hidden(self, name: str) -> bool:
-        """Of a writer that has put no mark yet, or of an execution that another one replaced."""
+        """Whether it is a file of a writer that has put no mark yet, or of an execution that was replaced."""
         return name.startswith(".") or bool(_HASHED.fullmatch(name))
 
     def clear_stale(self, older_than_s: float) -> None:
@@ -202,7 +202,7 @@ class Bucket:
         return True
 
     def _list(self, folder: str) -> list[Any]:
-        """Whole: a listing that breaks off is made again from its beginning."""
+        """All files in a folder; a listing that breaks off is made again from its beginning."""
         return _asked(lambda: [meta for chunk in obstore.list(self._store, folder, chunk_size=1000) for meta in chunk])
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmark import schema
 from benchmark.aggregation.page_tables import summarise
 from benchmark.results.compaction import compact
-from benchmark.results.seen_whole import SIZE
+from benchmark.results.scan_cache import SIZE
 from benchmark.running.heartbeat import driver
 from benchmark.stages.shared.samples import SCHEMA
 from benchmark.trials.trial import Row

@@ -1,4 +1,4 @@
-"""What runs trials. Executors pass keys and settings; the store carries the data."""
+"""Executors run trials side by side: in local processes, or on Ray. They pass keys; the data is in the store."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -64,7 +64,7 @@ class Samples:
         return pa.Table.from_pylist(self._records, schema=SCHEMA)
 
     def rows(self, key: str) -> list[Row]:
-        """As `rows_of`."""
+        """The rows that `rows_of` makes of them."""
         return rows_of(self.table(), key)
 
 

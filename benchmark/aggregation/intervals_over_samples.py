@@ -1,4 +1,4 @@
-"""Measures of reconstructions over all replicas: each has one value a reconstruction, kept in a table of samples."""
+"""Joins measures that have one value a reconstruction over all replicas, with intervals from nested bootstraps."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -9,9 +9,9 @@ import toy
 from looking import DAMAGES, damaged, reads
 
 from benchmark.planning.plan import Plan
-from benchmark.results import seen_whole
+from benchmark.results import scan_cache
 from benchmark.results.compaction import compact
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.run import run
 from benchmark.running.schedule import Event
@@ -22,7 +22,7 @@ KEYS = {node.key for node in PLAN.nodes}
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_whole, "MANY", 3)
+    monkeypatch.setattr(scan_cache, "MANY", 3)
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -1,4 +1,4 @@
-"""A model's numbers over all its replicas, each with its interval. The unit is the trained model."""
+"""Joins the replicas of a model: each number over all of them, with its interval. The unit is the trained model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import over_samples
-from benchmark.aggregation.over_samples import seed_of
+from benchmark.aggregation import intervals_over_samples
+from benchmark.aggregation.intervals_over_samples import seed_of
 from benchmark.aggregation.suite_results import Done, SuiteResults, counted
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
@@ -63,8 +63,8 @@ def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
 def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Iterator[Row]:
     """One stage's metrics under one attack, each as its entry says."""
     metrics, trials = measured_by(stage), results.of(model, stage, method)
-    if any(metric.join in over_samples.JOINS for metric in metrics):
-        yield from over_samples.rows(results, model, method, metrics)
+    if any(metric.join in intervals_over_samples.JOINS for metric in metrics):
+        yield from intervals_over_samples.rows(results, model, method, metrics)
     for metric in metrics:
         seed = seed_of(results.name, stage, method, metric.metric)
         match metric.join:
