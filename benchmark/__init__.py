@@ -8,17 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.interface.attack import AttackResult, attack
+    from benchmark.interface.evaluate import evaluate
     from benchmark.interface.invert import InversionResult, invert
+    from benchmark.interface.report import Report, Results, load_results
+    from benchmark.interface.suites import load_suite, plan, run
 
 _FROM = {
     "AttackResult": "benchmark.interface.attack",
     "InversionResult": "benchmark.interface.invert",
+    "Report": "benchmark.interface.report",
+    "Results": "benchmark.interface.report",
     "attack": "benchmark.interface.attack",
+    "evaluate": "benchmark.interface.evaluate",
     "invert": "benchmark.interface.invert",
+    "load_results": "benchmark.interface.report",
+    "load_suite": "benchmark.interface.suites",
+    "plan": "benchmark.interface.suites",
+    "run": "benchmark.interface.suites",
 }
 """Name -> the module that has it."""
 
-__all__ = ["AttackResult", "InversionResult", "attack", "invert"]
+__all__ = [
+    "AttackResult",
+    "InversionResult",
+    "Report",
+    "Results",
+    "attack",
+    "evaluate",
+    "invert",
+    "load_results",
+    "load_suite",
+    "plan",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,7 @@ ARCHITECTURE = {
     "torchvision": "benchmark.models.torchvision_model:TorchvisionModel",
     "timm": "benchmark.models.timm_model:TimmModel",
     "function": "benchmark.models.users_function:IncludedModel",
+    "in_memory": "benchmark.models.in_memory:InMemory",
     "memoriser": "benchmark.models.memoriser:Memoriser",
 }
 REGIME = {

@@ -85,11 +85,30 @@ def mapped(path: Path, fingerprint: str) -> ImageData | None:
 
 def fetched(sha256: str, suffix: str, fetch: Fetch) -> Path:
     """A file by its content, fetched unless it is there. suffix: readers go by it. Raises OSError, ValueError."""
-    path = cache_folder() / "files" / f"{sha256}{suffix}"
+    path = files_folder() / f"{sha256}{suffix}"
     with lock(path):
         if not path.is_file() or digest(path) != sha256:
             fetch(sha256, path)
             prune(path)
+    return path
+
+
+def files_folder() -> Path:
+    """Where files lie that are named by their content."""
+    return cache_folder() / "files"
+
+
+def put(write: Callable[[Path], None], suffix: str) -> Path:
+    """Keep what `write` writes to the path that it gets, as a file named by its content. Raises OSError."""
+    files_folder().mkdir(parents=True, exist_ok=True)
+    beside = _beside(files_folder() / f"new{suffix}")
+    try:
+        write(beside)
+        path = files_folder() / f"{digest(beside)}{suffix}"
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    prune(path)
     return path
 
 

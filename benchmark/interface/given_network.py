@@ -140,7 +140,8 @@ def _numbers(name: str, values: object, count: int) -> tuple[float, ...]:
 
 def _copied(network: nn.Module) -> nn.Module:
     try:
-        own = copy.deepcopy(network)
+        with torch.no_grad():  # lest a TorchScript module's weights be computed from the caller's
+            own = copy.deepcopy(network)
     except Exception:  # whatever its parts raise: weights that are computed by a hook, handles, locks
         return network
     for tensor in (*own.parameters(), *own.buffers()):

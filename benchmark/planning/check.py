@@ -47,6 +47,13 @@ def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepare
     for file in include:
         registry.include(file)
     suite, text = load_suite(path)
+    return prepare_suite(suite, text, path, data_root, include)
+
+
+def prepare_suite(
+    suite: Suite, text: str, path: str, data_root: str | None = None, include: Sequence[str] = ()
+) -> Prepared:
+    """The same for a suite that is in memory. text: its YAML. path: where it lies, or would, for its checkpoints'."""
     images = data.load(suite.data, data_root)
     pools.check(images, suite.pools, suite.replicas)
     pools.check_repeats(images, suite.pools)

@@ -1,6 +1,8 @@
 """`benchmark.attack`: closed forms, the numbers of a trial, and what it leaves alone."""
 
 import math
+import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -116,6 +118,37 @@ def test_a_batch_norm_is_merged_in_a_copy_alone() -> None:
     before, drawn = looks(model), torch.random.get_rng_state()
     benchmark.attack(model, images(), LABELS, epsilon=0.1, steps=3)
     assert looks(model) == before and torch.equal(torch.random.get_rng_state(), drawn)
+
+
+def weight_normed() -> nn.Module:
+    model = convolutional()
+    with warnings.catch_warnings(action="ignore"):  # its old form, in which a hook computes the weight
+        model[0] = nn.utils.weight_norm(model[0]).eval()
+    model(images(2))
+    return model
+
+
+def traced() -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):  # TorchScript is old
+        module: nn.Module = torch.jit.trace(convolutional(), images())
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    "make",
+    [
+        weight_normed,
+        lambda: nn.DataParallel(convolutional()).eval(),
+        traced,
+    ],
+    ids=["weight norm", "data parallel", "traced"],
+)
+def test_other_forms_of_a_network_are_attacked_as_it_is(make: Callable[[], nn.Module]) -> None:
+    labels = labels_of(convolutional(), images())
+    found, expected = (benchmark.attack(m, images(), labels, epsilon=0.02) for m in (make(), convolutional()))
+    torch.testing.assert_close(found.images, expected.images, rtol=0, atol=1e-4)
+    assert torch.equal(found.robust, expected.robust) and 0 < int(found.robust.sum()) < 20
 
 
 class Uncopyable(nn.Module):

@@ -13,8 +13,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "PYTHON.md"
 
 def test_the_examples_run(registered: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     torch.manual_seed(0)
     text, notebook = PAGE.read_text(), ModuleType("notebook")
+    notebook.__dict__["SUITE"] = str(PAGE.parents[1] / "suites" / "quick.yaml")
     monkeypatch.setitem(sys.modules, "notebook", notebook)  # where a method of the reader's is looked up
     blocks = list(re.finditer(r"```python\n(.*?)```", text, re.DOTALL))
     assert len(blocks) >= 6
