@@ -36,7 +36,7 @@ class Broken:
         self.suite = command.write(folder, command.tiny(*edits.items()))
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        places = ("--results", self.results, "--site", self.site, "--include", BREAKING, "--executor", "local")
+        places = ("--results", self.results, "--site", self.site, "--include", BREAKING, *command.ONE)
         return bench("run", self.suite, *places, *arguments, env={"MENDED": str(self.mended)})
 
 
@@ -54,8 +54,8 @@ REASONS = {
     "diverged": "FloatingPointError: the training loss is ",
     "too large": "MemoryError: no room for the gradients",
     "raising": "RuntimeError: the user's attack <b>broke</b>",
-    "cheating": "ValueError: cheating left its ball or [0, 1]: largest distance",
-    "not_a_number": "FloatingPointError: not_a_number: reconstructions hold NaN or infinity",
+    "cheating": "ValueError: evasion 'cheating' left its ball or [0, 1]: largest distance",
+    "not_a_number": "FloatingPointError: inversion 'not_a_number': reconstructions hold NaN or infinity",
 }
 
 

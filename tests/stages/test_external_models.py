@@ -25,6 +25,7 @@ from benchmark.results.store import Store
 from benchmark.schema import LEADERBOARD
 from benchmark.stages.shared.clean_check import check_clean_accuracy, normalise_with
 from benchmark.trials import trial
+from benchmark.user_files import include
 
 MODEL = ("hardened", 1)
 ARCHITECTURE = {"method": "small_vgg", "width": 8}
@@ -60,9 +61,9 @@ def ran(folder: Path, finished: Finished) -> "Given":
     path = command.write(folder, suite(good, everyone, misread))
     places = ("--results", folder / "results", "--site", folder / "site")
     only = [word for name in ("shipped", "everyone", "misread") for word in ("--only", name)]
-    done = command.bench("run", path, "--executor", "local", *only, *places)
+    done = command.bench("run", path, *command.ONE, *only, *places)
     assert done.returncode == 1, done.stdout + done.stderr  # one of them is misread
-    again = command.bench("run", path, "--executor", "local", *only, *places)
+    again = command.bench("run", path, *command.ONE, *only, *places)
     assert again.stdout.splitlines()[-1].startswith("0 trials run,") and " 1 failed," in again.stdout.splitlines()[-1]
     return Given(Store(folder / "results"))
 
@@ -273,7 +274,7 @@ def test_logits_are_numbers_of_one_image_or_the_import_fails(
     tmp_path: Path, finished: Finished, kind: str, said: str
 ) -> None:
     (tmp_path / "odd.py").write_text(ODD)
-    registry.include(str(tmp_path / "odd.py"))
+    include.load(str(tmp_path / "odd.py"))
     weights = tmp_path / "odd.safetensors"
     generator = torch.Generator().manual_seed(0)
     save_file({"linear.weight": torch.randn(3, 784, generator=generator), "linear.bias": torch.zeros(3)}, weights)
