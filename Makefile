@@ -1,12 +1,16 @@
 # make demo: install, run suites/quick.yaml, print the ranking.   make test: install, run every test.
+# make check: lint and every test that takes under a second, for the time between two changes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# A process of tests for each core. Tests that share what is dear to make stay in one process: tests/helpers/side_by_side.py
+SIDE_BY_SIDE := -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 help:
 	@echo 'make demo   install into $(VENV) and run suites/quick.yaml'
-	@echo 'make test   run every test; make test ARGS="tests/test_store.py -x" runs some'
+	@echo 'make check  lint, and the tests that take under a second each: in a minute'
+	@echo 'make test   run every test, side by side; make test ARGS="tests/results -x" runs some, ARGS="-n 0" in one process'
 	@echo 'make lint   ruff, mypy and the import layers'
 	@echo 'make perf   time our loops against other libraries'
 	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
@@ -16,7 +20,10 @@ demo: $(VENV)/.installed
 	$(BIN)/bench run suites/quick.yaml $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+check: lint
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow' $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -60,4 +67,4 @@ define venv
 @echo 'Installing into $(1): about 7 GB, some minutes at the first time ...'
 endef
 
-.PHONY: help demo test lint perf gpu clean
+.PHONY: help demo test check lint perf gpu clean

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine. The only module that imports faiss."""
+"""Finds exact nearest neighbors by cosine. The only module that imports faiss."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _SPARE = 16
-"""Neighbours fetched beyond k, so that most ties at the k-th place are resolved in one search."""
+"""Neighbors fetched beyond k, so that most ties at the k-th place are resolved in one search."""
 _GPU_MAX_K = 2048
 _GPU_TILE_BYTES = 1 << 30
 _CHUNK = 1 << 21

@@ -42,6 +42,7 @@ ARCHITECTURE = {
     "torchvision": "benchmark.models.torchvision_model:TorchvisionModel",
     "timm": "benchmark.models.timm_model:TimmModel",
     "function": "benchmark.models.users_function:IncludedModel",
+    "in_memory": "benchmark.models.in_memory:InMemory",
     "memoriser": "benchmark.models.memoriser:Memoriser",
 }
 REGIME = {
@@ -81,7 +82,7 @@ STAGE = {
     "predict": "benchmark.stages.predict:Predict",
     "evade": "benchmark.stages.evade:Evade",
     "invert": "benchmark.stages.invert:Invert",
-    "neighbours": "benchmark.stages.find_neighbors:Neighbours",
+    "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",
     "infer_membership": "benchmark.stages.infer_membership:InferMembership",
 }

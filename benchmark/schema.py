@@ -2,16 +2,14 @@
 
 import pyarrow as pa
 
+from benchmark.metrics import CONSTRUCTS as CONSTRUCTS
+from benchmark.metrics import LEADERBOARD_METRICS as LEADERBOARD_METRICS
+from benchmark.metrics import Metric as Metric
+
 SCHEMA_VERSION = 2
 """Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
-STARRED = frozenset(
-    [
-        "clean_accuracy", "robust_accuracy", "generalization_gap", "robust_generalization_gap",
-        "evaluator_accuracy", "knn_distance", "in_rate", "in_rate_target", "in_rate_pixel",
-        "class_mean_correlation", "membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr",
-    ]
-)  # fmt: skip
+STARRED = frozenset(metric.name for metric in LEADERBOARD_METRICS if metric.interval)
 """Leaderboard columns that carry `_low` and `_high`: a 95% interval."""
 
 
@@ -87,6 +85,25 @@ RESULTS = _schema(
 )
 """site/results.parquet: every measured number of every suite."""
 
+_BESIDE: dict[str, list[tuple[str, pa.DataType, str]]] = {
+    "robust_accuracy": [
+        ("eval_norm", _S, "norm of the primary evasion attack"),
+        ("eval_epsilon", _F, "radius of the primary evasion attack, pixel units"),
+        ("masking_suspected", _B, "a sign of gradient masking was seen; the reason is in results.parquet"),
+    ],
+    "robust_generalization_gap": [("primary_inversion", _S, "inversion attack of the suite's headline")],
+}
+"""Metric -> columns that follow it and are none."""
+
+
+def _measured() -> list[tuple[str, pa.DataType, str]]:
+    """The columns of every metric, in the order of `METRICS`, with what stands beside them."""
+    columns = []
+    for metric in LEADERBOARD_METRICS:
+        columns += [(metric.name, _F, metric.meaning), *_BESIDE.get(metric.name, ())]
+    return columns
+
+
 LEADERBOARD = _schema(
     [
         ("suite", _S, "name of the suite"),
@@ -97,33 +114,7 @@ LEADERBOARD = _schema(
         ("train_epsilon", _F, "radius of that adversary, pixel units"),
         ("num_replicas", _I, "trained models behind the row"),
         ("num_members", _I, "training images of one replica; of a checkpoint, as declared"),
-        ("clean_accuracy", _F, "share of test images classified right"),
-        ("robust_accuracy", _F, "share of test images that stay right under the primary evasion attack"),
-        ("eval_norm", _S, "norm of the primary evasion attack"),
-        ("eval_epsilon", _F, "radius of the primary evasion attack, pixel units"),
-        ("masking_suspected", _B, "a sign of gradient masking was seen; the reason is in results.parquet"),
-        ("generalization_gap", _F, "accuracy on members minus accuracy on test images"),
-        ("robust_generalization_gap", _F, "robust accuracy on members minus on test images"),
-        ("primary_inversion", _S, "inversion attack of the suite's headline"),
-        (
-            "evaluator_accuracy",
-            _F,
-            "share of reconstructions that independent evaluators recognise; smaller of two",
-        ),
-        ("target_confidence", _F, "mean probability the attacked model gives the target class"),
-        ("diversity", _F, "mean pairwise cosine distance among the samples of a class, evaluator features"),
-        ("knn_distance", _F, "distance to the nearest member of the class, evaluator features"),
-        ("class_mean_correlation", _F, "mean Pearson correlation with the mean member of the class, pixels"),
-        ("cosine_nn_in", _F, "mean largest cosine to members, target features"),
-        ("cosine_nn_out", _F, "mean largest cosine to non-members, target features"),
-        ("neighbour_purity_at_k", _F, "share of the k nearest members with the target label, target features"),
-        ("in_rate", _F, "P(nearest member is closer than nearest non-member), evaluator features; null 0.5"),
-        ("in_rate_target", _F, "the same in target features"),
-        ("in_rate_pixel", _F, "the same in mean-centred pixels"),
-        ("exposure_gini", _F, "how unevenly reconstructions point at members: 0 even, 1 all at one"),
-        ("membership_auc", _F, "area under the ROC curve of the primary membership attack; null 0.5"),
-        ("tpr_at_1pct_fpr", _F, "members found at 1% false alarms"),
-        ("tpr_at_0_1pct_fpr", _F, "members found at 0.1% false alarms"),
+        *_measured(),
         ("controls_passed", _B, "the suite's positive, negative and injected controls came out as they must"),
         ("pareto", _B, "no other model of the suite is more robust and leaks less"),
         ("wall_s", _F, "seconds of compute of all its trials"),
@@ -164,7 +155,7 @@ GALLERY = _schema(
 )
 """site/gallery.parquet: one row a reconstruction."""
 
-NEIGHBOURS = _schema(
+NEIGHBORS = _schema(
     [
         *_LABELS,
         ("space", _S, "feature space of the neighbours"),
@@ -208,7 +199,7 @@ PICTURES = _schema(
 
 SHOWN = {
     "gallery": GALLERY,
-    "neighbours": NEIGHBOURS,
+    "neighbours": NEIGHBORS,
     "exposed": EXPOSED,
     "class_means": CLASS_MEANS,
     "pictures": PICTURES,

@@ -1,4 +1,4 @@
-"""What a search may set a setting to. Data alone: a place in a range is a number in [0, 1), drawn by the caller."""
+"""Describes what `bench tune` may set a setting to: a range or a choice, from which places in [0, 1) pick values."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`Spec`: one method with its settings, checked, frozen; the config is the object."""
+"""`Spec`: the frozen, checked settings of one method, with errors for unknown keys and wrong values."""
 
 import difflib
 import math

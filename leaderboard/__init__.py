@@ -1,0 +1,1 @@
+"""Makes the page: the Parquet tables of a site become static HTML, CSV and figures."""

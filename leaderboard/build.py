@@ -1,4 +1,4 @@
-"""Parquet -> the page: site/index.html, one page a model, site/leaderboard.csv, and static files beside them.
+"""Builds the page from the Parquet tables of a site: index.html, a page for each model, leaderboard.csv.
 
 The page works from `file://` with no request to anywhere. It may be built at any time, also during a run.
 """

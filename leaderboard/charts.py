@@ -1,4 +1,4 @@
-"""What the figures show, as plain data: static/figure.js draws the scatter, templates/model.html the strips."""
+"""Computes what the figures show as plain data: static/figure.js draws the scatter, templates/model.html the strips."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,17 +1,27 @@
-"""How each leaderboard column is shown: its construct, its direction, its null value, its number format."""
+"""How each leaderboard column is shown: its construct, its direction, its null value, its number format.
+
+What is measured is declared in `benchmark/metrics.py`; what stands beside it on the page, here.
+"""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.schema import LEADERBOARD, STARRED
+from benchmark.schema import CONSTRUCTS as MEASURED
+from benchmark.schema import LEADERBOARD, LEADERBOARD_METRICS, STARRED, Metric
 from leaderboard.parquet_rows import number
 
-TRAINED = ("pools", "train", "declare_members", "import")
-PREDICTED = (*TRAINED, "predict")
-EVADED = (*PREDICTED, "evade")
-INVERTED = (*TRAINED, "embed", "invert", "neighbours", "leakage")
-INFERRED = (*PREDICTED, "infer_membership")
+_TRAINED = ("pools", "train", "declare_members", "import")
+_BEFORE = {
+    "evade": (*_TRAINED, "predict"),
+    "leakage": (*_TRAINED, "embed", "invert", "neighbours"),
+    "infer_membership": (*_TRAINED, "predict"),
+}
+"""Step -> those whose failure leaves it without a result; of the others, training alone."""
+
+
+def _steps(stage: str) -> tuple[str, ...]:
+    return (*_BEFORE.get(stage, _TRAINED), stage)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class Column:
     unit: "%" (a share shown times 100), "" (as it is), "s" (a duration), "hours", "money" (in the row's
     currency) or "text".
     stages: the steps it comes from, so that an empty cell can say which of them failed.
-    metric, space: where results.parquet keeps it.
+    metric, space: where results.parquet keeps it. method: label of its attack, "" for the suite's primary one.
+    context: it stands after its construct's other columns.
     """
 
     name: str
@@ -35,6 +46,8 @@ class Column:
     stages: tuple[str, ...] = ()
     metric: str = ""
     space: str | None = None
+    method: str = ""
+    context: bool = False
 
     @property
     def description(self) -> str:
@@ -43,6 +56,11 @@ class Column:
     @property
     def starred(self) -> bool:
         return self.name in STARRED
+
+    @property
+    def ranked(self) -> bool:
+        """Without an interval nobody knows who is ahead."""
+        return bool(self.better) and self.starred
 
     @property
     def numeric(self) -> bool:
@@ -56,37 +74,34 @@ def describe(name: str) -> str:
     return metadata[b"description"].decode() if metadata else ""
 
 
-_ROBUST, _INVERT, _SPECIFIC, _MEMBER = "Robustness", "Invertibility", "Train-specificity", "Membership"
-_TRAINING, _RUN = "Training", "Run"
+def _of(metric: Metric) -> Column:
+    return Column(
+        metric.name,
+        metric.title,
+        metric.construct,
+        metric.unit,
+        metric.better,
+        metric.null,
+        metric.shown,
+        _steps(metric.stage),
+        metric.metric,
+        metric.space,
+        metric.method,
+        metric.context,
+    )
 
-COLUMNS: tuple[Column, ...] = (
-    Column("clean_accuracy", "clean accuracy", _ROBUST, "%", "up", shown=True, stages=PREDICTED),
-    Column("robust_accuracy", "robust accuracy", _ROBUST, "%", "up", shown=True, stages=EVADED),
-    Column("eval_norm", "attack norm", _ROBUST, "text", stages=EVADED),
-    Column("eval_epsilon", "attack ε", _ROBUST, "epsilon", stages=EVADED),
-    Column("evaluator_accuracy", "evaluator accuracy", _INVERT, "%", "down", shown=True, stages=INVERTED, space=""),
-    Column("target_confidence", "target confidence", _INVERT, "%", stages=INVERTED),
-    Column("diversity", "diversity", _INVERT, stages=INVERTED, space="evaluator"),
-    Column("knn_distance", "kNN distance", _INVERT, better="up", stages=INVERTED, space="evaluator"),
-    Column("class_mean_correlation", "class-mean correlation", _INVERT, stages=INVERTED, space="pixel"),
-    Column("in_rate", "IN rate", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "evaluator"),
-    Column("in_rate_target", "IN rate, target", _SPECIFIC, "", "down", 0.5, True, INVERTED, "in_rate", "target"),
-    Column("in_rate_pixel", "IN rate, pixels", _SPECIFIC, "", "down", 0.5, False, INVERTED, "in_rate", "pixel"),
-    Column("cosine_nn_in", "cosine to member", _SPECIFIC, stages=INVERTED, space="target"),
-    Column("cosine_nn_out", "cosine to non-member", _SPECIFIC, stages=INVERTED, space="target"),
-    Column("neighbour_purity_at_k", "neighbour purity", _SPECIFIC, "%", stages=INVERTED, space="target"),
-    Column("exposure_gini", "exposure Gini", _SPECIFIC, stages=INVERTED, space="evaluator"),
-    Column("membership_auc", "membership AUC", _MEMBER, "", "down", 0.5, True, INFERRED),
-    Column("tpr_at_1pct_fpr", "TPR at 1% FPR", _MEMBER, "%", "down", 0.01, True, INFERRED),
-    Column("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", _MEMBER, "%", "down", 0.001, False, INFERRED),
-    Column("generalization_gap", "general. gap", _MEMBER, "%", "down", 0.0, True, PREDICTED),
-    Column("robust_generalization_gap", "robust general. gap", _MEMBER, "%", "down", 0.0, False, EVADED),
+
+_ROBUST, _TRAINING, _RUN = MEASURED[0], "Training", "Run"
+CONSTRUCTS = (*MEASURED, _TRAINING, _RUN)
+_OTHERS = (
+    Column("eval_norm", "attack norm", _ROBUST, "text", stages=_steps("evade"), context=True),
+    Column("eval_epsilon", "attack ε", _ROBUST, "epsilon", stages=_steps("evade"), context=True),
     Column("architecture", "architecture", _TRAINING, "text"),
     Column("regime", "regime", _TRAINING, "text"),
     Column("train_norm", "train norm", _TRAINING, "text"),
     Column("train_epsilon", "train ε", _TRAINING, "epsilon"),
     Column("num_members", "members", _TRAINING, "count"),
-    Column("num_replicas", "replicas", _TRAINING, "count", stages=TRAINED),
+    Column("num_replicas", "replicas", _TRAINING, "count", stages=_TRAINED),
     Column("primary_inversion", "inversion", _RUN, "text"),
     Column("wall_s", "compute", _RUN, "s"),
     Column("gpu_s", "GPU time", _RUN, "s"),
@@ -94,10 +109,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("cost", "cost", _RUN, "money"),
     Column("created_utc", "newest trial", _RUN, "text"),
 )
+COLUMNS: tuple[Column, ...] = tuple(
+    sorted(
+        (*map(_of, LEADERBOARD_METRICS), *_OTHERS),
+        key=lambda column: (CONSTRUCTS.index(column.construct), column.context),
+    )
+)
+"""By construct; within one, the order in which they are declared, context last."""
 BY_NAME = {column.name: column for column in COLUMNS}
-CONSTRUCTS = tuple(dict.fromkeys(column.construct for column in COLUMNS))
 X_AXES = ("robust_accuracy", "clean_accuracy", "generalization_gap", "robust_generalization_gap")
-Y_AXES = tuple(c.name for c in COLUMNS if c.construct in (_INVERT, _SPECIFIC, _MEMBER))
+Y_AXES = tuple(column.name for column in COLUMNS if column.construct in MEASURED[1:])
 NO_ADVERSARY = ("train_norm", "train_epsilon")
 """Empty here means trained against no adversary, not unmeasured."""
 

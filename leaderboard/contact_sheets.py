@@ -1,4 +1,4 @@
-"""Contact sheets for a paper: the pictures of the model pages on white, with labels, at 300 dots an inch."""
+"""Draws contact sheets for a paper: the pictures of the model pages on white, with labels, at 300 dots an inch."""
 
 import io
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def nearest(view: View, space: str, class_id: int | None = None) -> Sheet:
     width = max((len(shot.near.get((space, "in"), ())) for _, shot in shots), default=0)
     lines = []
     for g, shot in shots:
-        near = {side: [_neighbour(n.cosine, n.picture.png, n.picture.class_name, n.picture.class_id != g.class_id)
+        near = {side: [_neighbor(n.cosine, n.picture.png, n.picture.class_name, n.picture.class_id != g.class_id)
                        for n in shot.near.get((space, side), ())] for side in ("in", "out")}  # fmt: skip
         gap = [None] * (width - len(near["in"]))
         label = (g.name,) if class_id is None else (f"sample {shot.number + 1}",)
@@ -122,7 +122,7 @@ def _first(view: View | None, class_id: int | None) -> Shot | None:
     return next(iter(_shots(view, class_id)), None)
 
 
-def _neighbour(cosine: float | None, png: bytes | None, name: str, wrong: bool) -> Cell:
+def _neighbor(cosine: float | None, png: bytes | None, name: str, wrong: bool) -> Cell:
     return Cell(png, (_decimal(cosine), name), wrong=wrong)
 
 

@@ -1,4 +1,4 @@
-"""What stands in the cells of tables, of which a page has thousands: plain functions, many times as fast as macros."""
+"""Writes the HTML of table cells, of which a page has thousands: plain functions are many times as fast as macros."""
 
 from markupsafe import Markup, escape
 

@@ -1,4 +1,4 @@
-"""From rows to what the templates print: the ranking, the controls, the failures, a model's numbers."""
+"""Prepares what the templates print: the ranking, the controls, the failures, and the numbers of each model."""
 
 import shlex
 from collections import defaultdict
@@ -79,12 +79,12 @@ class Suite:
 
 def cells(suite: Suite) -> list[list[Cell]]:
     """Row by row, in the order of `COLUMNS`."""
-    places = {c.name: ranks(suite.models, c.name, c.better) for c in COLUMNS if c.better}
+    places = {c.name: ranks(suite.models, c.name, c.better) for c in COLUMNS if c.ranked}
     names = [row["model"] for row in suite.models]
     table = []
     for i, row in enumerate(suite.models):
         why = _Why(suite, row)
-        table.append([_cell(c, row, places[c.name][i] if c.better else None, names, why) for c in COLUMNS])
+        table.append([_cell(c, row, places[c.name][i] if c.ranked else None, names, why) for c in COLUMNS])
     return table
 
 

@@ -1,4 +1,4 @@
-"""The pictures of the pages as PNG files for a paper: which there are, what they are called, where they go."""
+"""`bench figures`: writes the pictures of the pages as PNG files, and decides their names and folders."""
 
 import difflib
 from collections.abc import Collection, Iterator, Sequence

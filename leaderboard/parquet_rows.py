@@ -1,4 +1,4 @@
-"""Parquet in, plain rows out; and the way they go into a page or a CSV file."""
+"""Reads the Parquet tables as plain rows, and writes them as CSV or as JSON inside a page."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The pictures as the pages load them: small scripts beside the pages, each image in one once, as a data URI.
+"""Writes the pictures as small scripts that the pages load, each image once, as a data URI.
 
 A page holds only where its scripts are. One script a (suite, attack, replica) has the reconstructions of all models,
 one a (model, attack, replica) what belongs to a model alone. So a page is light, whatever the number of attacks.

@@ -1,4 +1,4 @@
-"""The tables of pictures of one suite, put together: a view is what one attack made of one replica of a model.
+"""Joins the picture tables of a suite into views: a view is what one attack made of one replica of a model.
 
 The page (`gallery`) and the sheets for a paper (`sheets`) both show views.
 """
@@ -81,7 +81,7 @@ class View:
 
     @property
     def spaces(self) -> list[str]:
-        """Spaces with neighbours, the paper's own first."""
+        """Spaces with neighbors, the paper's own first."""
         found = {space for space, _ in self.exposed}
         found |= {space for g in self.groups for shot in g.shots for space, _ in shot.near}
         return sorted(found, key=lambda s: (_SPACES.index(s) if s in _SPACES else len(_SPACES), s))

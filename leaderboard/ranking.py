@@ -1,4 +1,4 @@
-"""Ranks that admit what the intervals cannot tell apart."""
+"""Ranks models by one column; models whose intervals overlap share their places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,15 +29,19 @@ def interval(row: Row, name: str) -> tuple[float, float, float] | None:
     return value, min(value, low if low is not None else value), max(value, high if high is not None else value)
 
 
+def _has_ends(row: Row, name: str) -> bool:
+    return all(number(row.get(f"{name}_{end}")) is not None for end in ("low", "high"))
+
+
 def ranks(rows: Sequence[Row], name: str, better: str) -> list[Rank | None]:
-    """Rank of every row by one column, None where it is empty. better: "up" or "down".
+    """Rank of every row by one column, None where it is empty or has no interval. better: "up" or "down".
 
     A row is better than another only if their intervals do not overlap; otherwise the two are tied. The best
     place is one after all that are better, the worst is before all that are worse.
     """
     if better not in ("up", "down"):
         raise ValueError(f"better: {better!r} is not allowed; allowed: up, down")
-    spans = [interval(row, name) for row in rows]
+    spans = [interval(row, name) if _has_ends(row, name) else None for row in rows]
     known = np.array([i for i, span in enumerate(spans) if span is not None], dtype=np.int64)
     lows, highs = (np.array([span[end] for span in spans if span is not None]) for end in (1, 2))
     # (i, j): known model i is better than j.

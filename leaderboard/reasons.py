@@ -1,4 +1,4 @@
-"""Why a cell of the ranking is empty, or to be doubted."""
+"""Says why a cell of the ranking is empty or doubtful."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,14 @@ Primary = Mapping[str, str | None]
 def _counts(row: Row, column: Column, primary: Primary) -> bool:
     """Whether a row or a trial has to do with a column."""
     wanted = primary.get(row["stage"] or "")
+    if column.method and row["stage"] == column.stages[-1]:
+        wanted = column.method
     return row["stage"] in column.stages and (not wanted or not row["method"] or row["method"] == wanted)
 
 
 def _notes(column: Column, results: Sequence[Row], primary: Primary) -> list[Row]:
     """Rows with a note on a column, under its own name or under its metric in its space."""
-    names = {column.name: ("", None, column.space), column.metric: (column.space,)}
+    names = {column.metric: (column.space,), column.name: ("", None, column.space)}
     rows = [r for r in results if r["note"] and r["metric"] in names and _counts(r, column, primary)]
     rows = [r for r in rows if column.space is None or r["space"] in names[r["metric"]]]
     return sorted(rows, key=lambda r: (r["replica"] is not None, r["replica"] or 0))

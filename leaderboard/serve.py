@@ -1,4 +1,4 @@
-"""The built page over HTTP, for this machine only."""
+"""Serves the built page over HTTP, to this machine only: `bench leaderboard --serve`."""
 
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer

@@ -1,4 +1,4 @@
-"""File names for model pages and figures."""
+"""Makes file names of the names of models and suites, the same in every build."""
 
 import hashlib
 import re

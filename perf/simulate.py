@@ -28,7 +28,8 @@ from benchmark import registry
 from benchmark.planning.plan import Node, Plan
 from benchmark.results.store import Store
 from benchmark.running.executors import Executor
-from benchmark.running.executors.ray import ALWAYS, RayExecutor
+from benchmark.running.executors.ray import RayExecutor
+from benchmark.running.executors.ray_start import ALWAYS
 from benchmark.running.run import run
 from benchmark.running.schedule import Event, Report
 from benchmark.trials.provenance import versions

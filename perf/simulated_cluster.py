@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmark.running.executors.ray import ALWAYS, LOST_NODES
+from benchmark.running.executors.ray_start import ALWAYS, LOST_NODES
 
 _NODE = {"object_store_memory": 75 * 2**20, "include_dashboard": False}
 _LOOK_S = 5.0

@@ -3,9 +3,18 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import command
 import pytest
+from once import once
+from side_by_side import (  # noqa: F401 - hooks of pytest
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_teardown,
+    pytest_terminal_summary,
+)
 
 from benchmark import registry
 from benchmark.user_files import include
@@ -14,7 +23,10 @@ from benchmark.user_files import include
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> command.Run:
     """Local processes need no Ray: here it cannot even be imported."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return once(tmp_path_factory, "tiny", _run_tiny)
+
+
+def _run_tiny(folder: Path) -> command.Run:
     places = ("--results", folder / "results", "--site", folder / "site")
     done = command.bench("run", command.TINY, "--executor", "local", *places, env=command.without_ray(folder))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -56,6 +56,7 @@ def test_a_second_run_executes_nothing_and_needs_no_executor(tmp_path: Path, tin
         assert second.equals(first), name
 
 
+@pytest.mark.slow
 def test_without_ray_the_default_executor_says_what_to_do(tmp_path: Path) -> None:
     arguments = ("run", command.TINY, "--results", tmp_path / "results", "--site", tmp_path / "site")
     done = bench(*arguments, env=command.without_ray(tmp_path))

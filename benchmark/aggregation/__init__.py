@@ -1,1 +1,1 @@
-"""The trials of many replicas become the tables that the page is made of."""
+"""Sums up the trials of all replicas: values with intervals, and the Parquet tables that the page is made of."""

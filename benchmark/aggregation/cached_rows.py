@@ -1,10 +1,11 @@
-"""The rows of `aggregate`, kept beside the results: bootstraps of hundreds of models take minutes, and rarely change.
+"""Keeps the rows over replicas beside the results: bootstraps of hundreds of models take minutes, and rarely change.
 
 What is kept is derived. It is found by a hash of all that it was made of, so that another result, another suite or
 another version of the code makes it anew; it may be deleted at any time, and a damaged file is as good as none.
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from functools import cache
@@ -12,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from benchmark import stats
-from benchmark.aggregation import over_replicas, suite_results
+from benchmark import metrics, stats
+from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, suite_results
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
 from benchmark.memorization import controls
@@ -37,13 +38,15 @@ class Aggregated:
         self._now: dict[str, list[Any]] = {}
 
     def model(self, name: str) -> list[Row]:
-        """`aggregate.model_rows`."""
-        return cast(list[Row], self._kept([name], lambda: list(over_replicas.model_rows(self._results, name)), is_row))
+        """As `intervals_over_replicas.model_rows`."""
+        return cast(
+            list[Row], self._kept([name], lambda: list(intervals_over_replicas.model_rows(self._results, name)), is_row)
+        )
 
     def controls(self) -> list[tuple[str, Row]]:
-        """`aggregate.control_rows`."""
+        """As `intervals_over_replicas.control_rows`."""
         rows = self._kept(
-            _CONTROLS, lambda: [list(pair) for pair in over_replicas.control_rows(self._results)], _is_pair
+            _CONTROLS, lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results)], _is_pair
         )
         return [(model, row) for model, row in rows]
 
@@ -86,9 +89,17 @@ def _read(content: bytes | None) -> dict[str, list[Any]]:
 @cache
 def _code() -> str:
     """Hash of the text that decides the rows, and of the libraries that compute them."""
-    files = [
-        Path(str(module.__file__)) for module in (over_replicas, suite_results, samples, controls, gradient_masking)
-    ]
+    modules = (
+        metrics,
+        intervals_over_replicas,
+        intervals_over_samples,
+        suite_results,
+        samples,
+        controls,
+        gradient_masking,
+    )
+    files = [Path(str(module.__file__)) for module in modules]
+    files += sorted({Path(str(inspect.getfile(metric.load()))) for metric in metrics.METRICS if metric.function})
     files += sorted(Path(str(stats.__file__)).parent.glob("*.py"))
     texts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return canonical([*texts, version("numpy"), version("scipy")])

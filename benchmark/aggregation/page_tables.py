@@ -1,4 +1,4 @@
-"""Results of trials -> the Parquet tables that the page is made of. May run at any time, also mid-run."""
+"""Writes the Parquet tables that the page is made of, from the results of trials; at any time, also mid-run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,31 +12,13 @@ from benchmark import schema, stats
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
 from benchmark.aggregation.suite_results import SuiteResults
+from benchmark.metrics import LEADERBOARD_METRICS, STAGES, Metric
 from benchmark.planning.prices import bill, prices_of
 from benchmark.reading.plausible_values import is_amount
 from benchmark.reading.text import printable
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.trials.trial import Row
-
-_SPECIFIC = {
-    # leaderboard column: (metric, space) of the primary inversion attack
-    "evaluator_accuracy": ("evaluator_accuracy", ""),
-    "target_confidence": ("target_confidence", ""),
-    "diversity": ("diversity", "evaluator"),
-    "knn_distance": ("knn_distance", "evaluator"),
-    "class_mean_correlation": ("class_mean_correlation", "pixel"),
-    "cosine_nn_in": ("cosine_nn_in", "target"),
-    "cosine_nn_out": ("cosine_nn_out", "target"),
-    "neighbour_purity_at_k": ("neighbour_purity_at_k", "target"),
-    "in_rate": ("in_rate", "evaluator"),
-    "in_rate_target": ("in_rate", "target"),
-    "in_rate_pixel": ("in_rate", "pixel"),
-    "exposure_gini": ("exposure_gini", "evaluator"),
-}
-_PLAIN = ("clean_accuracy", "generalization_gap")
-_EVADED = ("robust_accuracy", "robust_generalization_gap")
-_INFERRED = ("membership_auc", "tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")
 
 
 def summarise(
@@ -121,7 +103,6 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
 def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     about = results.about
     primary = about["evasion"][0]
-    inversion, membership = about["inversion"][0], about["membership"][0]
     made = [done.made for done in results.of_model(model["name"])]
     trained = [done.row("num_trained_on") for done in results.of(model["name"], "train").values()]
     declared = [model["num_members"]] if model.get("num_members") else []
@@ -137,24 +118,20 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
         "checkpoint": model.get("checkpoint"),
         "eval_norm": primary["norm"],
         "eval_epsilon": primary["epsilon"],
-        "primary_inversion": inversion,
+        "primary_inversion": about["inversion"][0],
         "wall_s": sum(row["wall_s"] or 0.0 for row in made),
         "gpu_s": sum(row["gpu_s"] or 0.0 for row in made),
         **_spent(made, results),
         "git_commit": _joined(row["git_commit"] for row in made),
         "created_utc": max((row["created_utc"] for row in made), default=None),
     }
-    places = {name: ("predict", "", "", name) for name in _PLAIN}
-    places |= {name: ("evade", primary["label"], "", name) for name in _EVADED}
-    places |= {name: ("leakage", inversion, space, metric) for name, (metric, space) in _SPECIFIC.items()}
-    places |= {name: ("infer_membership", membership, "", name) for name in _INFERRED}
     index = {(row.get("stage"), row.get("method"), row.get("space", ""), row["metric"]): row for row in rows}
-    for name, place in places.items():
-        row = index.get(place)
+    for metric in LEADERBOARD_METRICS:
+        row = index.get((metric.stage, _method(metric, about), metric.space, metric.metric))
         if row is not None:
-            line[name] = row["value"]
-            if name in schema.STARRED:
-                line |= {f"{name}_low": row.get("low"), f"{name}_high": row.get("high")}
+            line[metric.name] = row["value"]
+            if metric.interval:
+                line |= {f"{metric.name}_low": row.get("low"), f"{metric.name}_high": row.get("high")}
     masking = index.get(("masking", "", "", "masking_suspected"))
     line["masking_suspected"] = None if masking is None else masking["value"] == 1.0
     return line
@@ -168,15 +145,22 @@ def _spent(made: Iterable[Mapping[str, Any]], results: SuiteResults) -> dict[str
 
 def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A row with a note for every empty cell of the leaderboard that has none yet."""
-    about = results.about
-    stages = dict.fromkeys(_PLAIN, ("predict", "")) | dict.fromkeys(_EVADED, ("evade", about["evasion"][0]["label"]))
-    stages |= dict.fromkeys(_SPECIFIC, ("leakage", about["inversion"][0]))
-    stages |= dict.fromkeys(_INFERRED, ("infer_membership", about["membership"][0]))
-    for name, (stage, method) in stages.items():
-        if name not in line:
+    for metric in sorted(LEADERBOARD_METRICS, key=lambda metric: STAGES.index(metric.stage)):
+        if metric.name not in line:
+            stage, method = metric.stage, _method(metric, results.about)
             note = results.why_missing(model, stage, method)
-            row = {"stage": stage, "method": method, "space": "", "metric": name, "note": note}
+            row = {"stage": stage, "method": method, "space": "", "metric": metric.name, "note": note}
             yield {"suite": results.name, "model": model, **row}
+
+
+def _method(metric: Metric, about: Mapping[str, Any]) -> str:
+    """Label of the attack that the column is about: its own, or the suite's primary one."""
+    primary = {
+        "evade": about["evasion"][0]["label"],
+        "leakage": about["inversion"][0],
+        "infer_membership": about["membership"][0],
+    }
+    return metric.method or primary.get(metric.stage, "")
 
 
 def _suite_row(results: SuiteResults) -> dict[str, Any]:

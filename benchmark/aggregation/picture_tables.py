@@ -1,4 +1,4 @@
-"""The tables of pictures of a suite: what its trials kept to be looked at, as far as a page can hold it."""
+"""Writes the picture tables of a suite: the example images that its trials kept, as many as a page can hold."""
 
 from typing import Any
 

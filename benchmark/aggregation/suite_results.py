@@ -1,4 +1,4 @@
-"""Read side of the results: what a suite's manifest and its trials' artifacts say. Loads no torch."""
+"""Reads the results of one suite: its plan, and the rows and artifacts of its trials. Loads no torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

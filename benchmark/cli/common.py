@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, errors in one line, options, the terminal."""
+"""What the commands share: exit codes, errors in one line, common options, the terminal."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def terminal() -> "Console":
 
 
 def say(console: "Console", text: str) -> None:
-    """One line, whatever is in it; longer than the terminal is wide, if need be."""
+    """Print one line, whatever is in it; it may be longer than the terminal is wide."""
     from benchmark.live.lines import line
 
     console.print(line(text), soft_wrap=True)
@@ -106,7 +106,7 @@ include_option = click.option("--include", multiple=True, metavar="FILE.py", hel
 
 
 def make_site(site: Path) -> None:
-    """Find out before the hours of a run that the page could not be written."""
+    """Make the page's folder before the hours of a run, to find out early if the page could not be written."""
     try:
         site.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=site):

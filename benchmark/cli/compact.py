@@ -1,4 +1,4 @@
-"""`bench compact`: care for a results folder."""
+"""`bench compact`, and the same after a run that left many trials in no index."""
 
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def gather_if_many(console: "Console", store: "Store") -> None:
-    """After a run: compact where more than `compaction.MANY` trials are in no index. Trouble is told, no more."""
+    """After a run: compact if more than `compaction.MANY` trials are in no index. Only prints a failure."""
     from benchmark.results import compaction
 
     try:

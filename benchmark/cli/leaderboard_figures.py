@@ -54,7 +54,7 @@ def show(console: "Console", store: "Store", site: Path, suite: str | None = Non
 
 
 def tell_problems(console: "Console", store: "Store", problems: "Sequence[CorruptArtifact | str]") -> bool:
-    """Say what the page is without, and set those trials aside. Returns: no trial had to be."""
+    """Print what the page lacks, and set those trials aside. Returns whether none had to be."""
     whole = True
     for problem in problems:
         text = f"problem {problem}"

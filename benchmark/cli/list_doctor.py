@@ -1,4 +1,4 @@
-"""`bench list` and `bench doctor`: what there is, and what will be used here."""
+"""`bench list` and `bench doctor`: the registered methods, and what a run on this machine would use."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`--cluster` of `bench run` and `bench status`, `bench stop`, and what they call on the head: `bench on-head`."""
+"""`bench stop`, `--cluster` of `bench run` and `bench status`, and `bench on-head`, which they call on the head."""
 
 import json
 import socket

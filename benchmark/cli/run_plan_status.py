@@ -65,19 +65,16 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     from benchmark.live import Follower, closing
     from benchmark.live.run_state import Tracker
     from benchmark.planning.check import check_address, check_device, prepare
-    from benchmark.planning.gpu_shares import check_gpus, gpu_shares
+    from benchmark.planning.gpu_shares import check_gpus
     from benchmark.results.compaction import MANY
-    from benchmark.results.older_versions import older
     from benchmark.results.store import Store
+    from benchmark.running.begin import begin
     from benchmark.running.run import run as run_plan
-    from benchmark.running.send_data import send
     from benchmark.trials.provenance import host
-    from benchmark.trials.trial import Settings
 
     console = terminal()
     check_gpus(options["gpus_per_trial"], options["device"])
     prepared = prepare(suite, options["data_root"], options["include"])
-    gpus = gpu_shares(prepared.suite.resources, options["gpus_per_trial"])
     if options["address"] is None:  # a cluster's nodes have devices of their own
         check_device(options["device"])
     else:
@@ -86,19 +83,13 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     store = Store(options["results"])
     store.writable()
     make_site(Path(options["site"]))
-    data_set, images = prepared.data(options["data_root"])
-    settings = Settings(
-        results=options["results"],
-        data_root=options["data_root"],
-        device=options["device"],
-        threads=prepared.suite.threads,
-        include=options["include"],
-        files=prepared.files,
-        decoded=send(store, data_set, images, prepared.files, joined=options["address"] is not None),
-        gpus=gpus,
+    settings = begin(
+        prepared,
+        store,
+        options["results"],
+        joined=options["address"] is not None,
+        **{name: options[name] for name in ("data_root", "device", "include", "gpus_per_trial")},
     )
-    before = older(prepared.plan, store.last_plan(prepared.suite.name), store.has)
-    store.write_plan(prepared.plan, {**prepared.about, "older": before})
     console.print(f"data: {prepared.about['data']}", highlight=False, markup=False)
     here = host() if options["address"] is None else ""
     tracker = Tracker(plan, prepared.suite.prices, _sample(plan.nodes, store), here)

@@ -1,4 +1,4 @@
-"""`bench verify`: is every bit in a results folder the one that was written?"""
+"""`bench verify`: checks every file of a results folder, and says what is damaged and where."""
 
 import sys
 import time

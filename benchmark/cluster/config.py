@@ -1,4 +1,4 @@
-"""A cluster file for `ray up`, checked where Ray does not look: inside its sections, and for what it opens to whom."""
+"""Checks a cluster file for `ray up`, also inside the sections that Ray does not check, and what it opens to whom."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A run on a cluster's head that outlives who started it: a folder with its log, its exit code and a lock it holds."""
+"""Keeps a run going on a cluster's head when its caller leaves: in a folder with its log, exit code and lock."""
 
 import fcntl
 import hashlib
@@ -25,7 +25,7 @@ _POLL_S = 0.25
 
 
 def about() -> dict[str, Any]:
-    """The versions that run here, and the code: file -> digest. To compare two machines."""
+    """The versions and the code (file -> digest) of this machine, to compare with another's."""
     root = Path(__file__).parents[1]
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.py"))}
     return {
@@ -36,7 +36,7 @@ def about() -> dict[str, Any]:
 
 
 def folder_name(suite: str) -> str:
-    """Name of the folder of a suite's run: its own where a folder may be called so."""
+    """The name of the folder of a suite's run: the suite's own name where a folder may be called so."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", suite):
         return suite
     return f"suite-{hashlib.sha256(suite.encode()).hexdigest()[:12]}"
@@ -118,7 +118,7 @@ def states(root: Path) -> list[dict[str, Any]]:
 
 
 def follow(folder: Path, offset: int, write: Callable[[bytes], object]) -> int:
-    """Hand on the log from byte `offset` as it grows. Returns the run's exit code, or 0 when nobody reads any more."""
+    """Pass on the log from byte `offset` as it grows. Returns the run's exit code, or 0 when nobody reads it now."""
     with (folder / "log").open("rb") as log:
         log.seek(offset)
         while True:
@@ -134,7 +134,7 @@ def follow(folder: Path, offset: int, write: Callable[[bytes], object]) -> int:
 
 
 def stop(folder: Path, seconds: float = 60.0) -> bool:
-    """Ctrl-C for the run. Returns: whether it is over within so many seconds."""
+    """Interrupt the run, as Ctrl-C would. Returns whether it ended within so many seconds."""
     if running(folder) and (folder / "pid").exists():
         os.killpg(int((folder / "pid").read_text()), signal.SIGINT)
     return any(not running(folder) for _ in _until(seconds))

@@ -1,4 +1,4 @@
-"""`bench run --cluster`: the run is on the cluster's head; this machine sends it, looks at it and fetches its page.
+"""`bench run --cluster`: sends the run to the cluster's head, follows it from here and fetches its page.
 
 All of it goes through ssh with the cluster file's own key: no port of the cluster has to be open but that one.
 """
@@ -47,12 +47,12 @@ class Head:
     options: tuple[str, ...]
 
     def command(self, *arguments: str) -> list[str]:
-        """The local command that runs `bench ARGUMENTS` there, with the environment of its Ray processes."""
+        """The local command that runs `bench ARGUMENTS` on the head, with the environment of its Ray processes."""
         there = f". {ENVIRONMENT} 2> /dev/null || exit 254; exec bench {shlex.join(arguments)}"
         return ["ssh", *self.options, f"{self.user}@{self.address}", f"bash -c {shlex.quote(there)}"]
 
     def call(self, *arguments: str) -> str:
-        """Output of `bench ARGUMENTS` there. Raises SpecError in one line if nobody answers or it fails."""
+        """The output of `bench ARGUMENTS` on the head. Raises SpecError in one line if nobody answers or it fails."""
         done = subprocess.run(self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True)
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         if done.returncode == _NO_CONNECTION:
@@ -64,7 +64,7 @@ class Head:
         return done.stdout
 
     def ask(self, *arguments: str) -> Any:
-        """The same, of a command that answers in JSON."""
+        """As `call`, of a command that answers in JSON."""
         return json.loads(self.call("on-head", *arguments))
 
     def check(self) -> None:
@@ -88,7 +88,7 @@ class Head:
             raise SpecError(f"{self.file}: no Ray runs on {self.address}; {self._advice}")
 
     def send(self, given: Mapping[str, Path], suite: str) -> None:
-        """Copy files into the run's folder; what is there already stays."""
+        """Copy files into the run's folder; files that are there already stay as they are."""
         with tempfile.TemporaryDirectory() as folder:
             for name, path in given.items():
                 link = Path(folder) / name

@@ -1,4 +1,4 @@
-"""Which machines Ray's autoscaler asks AWS for: spot, and on-demand where there is no spot.
+"""Decides which machines Ray's autoscaler asks AWS for: spot, and on-demand while AWS has no spot machines.
 
 Ray of itself forgets that AWS refused a machine and asks for the same type again. The head of `cluster.yaml` names
 `score` in RAY_AUTOSCALER_UTILIZATION_SCORER, a variable that Ray's first autoscaler obeys.

@@ -1,4 +1,4 @@
-"""Data sets and the pools they are cut into."""
+"""Data sets, one file each, and the cache of decoded images. Who is a member is in `data/members`."""
 
 import functools
 import time

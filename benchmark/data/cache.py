@@ -1,4 +1,4 @@
-"""What this machine keeps for all of its workers: decoded data sets, and files that came out of a results store.
+"""Caches decoded data sets and fetched files on this machine, shared by all its workers.
 
 `decoded/*.safetensors` and `files/*` in the cache folder, each put there once, under a lock, and mapped by whoever
 reads it, so that the workers of a machine share its memory.
@@ -29,14 +29,14 @@ Fetch = Callable[[str, Path], None]
 
 
 def place(data_set: Dataset, fingerprint: str) -> Path:
-    """Where the decoded data set is, or would be. Its settings and VERSION count: they decide on the normalisation."""
+    """The file of a decoded data set, whether it exists or not. Its name depends on the settings and VERSION too."""
     identity = registry.canonical(registry.dump("data", data_set))
     settings = hashlib.sha256(identity.encode()).hexdigest()
     return cache_folder() / "decoded" / f"{fingerprint}-{settings[:16]}.safetensors"
 
 
 def keep(data_set: Dataset, images: ImageData) -> Path:
-    """Write a decoded data set unless it is there, whole; returns where it is. Equal data give equal bytes.
+    """Write a decoded data set unless the cache has it, complete; returns its file. Equal data give equal bytes.
 
     Raises OSError.
     """
@@ -85,7 +85,7 @@ def mapped(path: Path, fingerprint: str) -> ImageData | None:
 
 def fetched(sha256: str, suffix: str, fetch: Fetch) -> Path:
     """A file by its content, fetched unless it is there. suffix: readers go by it. Raises OSError, ValueError."""
-    path = cache_folder() / "files" / f"{sha256}{suffix}"
+    path = files_folder() / f"{sha256}{suffix}"
     with lock(path):
         if not path.is_file() or digest(path) != sha256:
             fetch(sha256, path)
@@ -93,9 +93,28 @@ def fetched(sha256: str, suffix: str, fetch: Fetch) -> Path:
     return path
 
 
+def files_folder() -> Path:
+    """Where files lie that are named by their content."""
+    return cache_folder() / "files"
+
+
+def put(write: Callable[[Path], None], suffix: str) -> Path:
+    """Keep what `write` writes to the path that it gets, as a file named by its content. Raises OSError."""
+    files_folder().mkdir(parents=True, exist_ok=True)
+    beside = _beside(files_folder() / f"new{suffix}")
+    try:
+        write(beside)
+        path = files_folder() / f"{digest(beside)}{suffix}"
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    prune(path)
+    return path
+
+
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Only one process of this machine at a time makes `path`; the lock of one that is killed is free."""
+    """A lock: one process of this machine at a time makes `path`. It is free again when its holder is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -109,13 +128,13 @@ def digest(path: Path) -> str:
 
 
 def held() -> list[Path]:
-    """What is kept, last used last."""
+    """The files in the cache, the one used last at the end."""
     found = (path for kind in _KINDS for path in (cache_folder() / kind).glob("*") if not path.name.startswith("."))
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def prune(newest: Path, limit: int = LIMIT_BYTES) -> None:
-    """Let go what was not used for longest, until there are at most `limit` bytes; who has mapped it keeps it."""
+    """Remove the files not used for longest, until at most `limit` bytes are left; who has one mapped keeps it."""
     paths = held()
     total = sum(path.stat().st_size for path in paths)
     for path in paths:

@@ -1,4 +1,4 @@
-"""What every data set gives: labelled training and test images, and who they are."""
+"""`ImageData` and `Dataset`: what every data set gives, as labelled training and test images with ids."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Makes the embedded data set: `python -m benchmark.data.make_embedded SOURCE_DIR`."""
+"""Makes the embedded data set from Fashion-MNIST's files: `python -m benchmark.data.make_embedded SOURCE_DIR`."""
 
 import sys
 from pathlib import Path

@@ -119,18 +119,25 @@ def folded(model: nn.Module) -> Iterator[None]:
 
 def _convolutions_with_norms(model: nn.Module) -> Iterator[tuple[nn.Sequential, int, nn.Conv2d, nn.BatchNorm2d]]:
     """Subclasses may compute more than their parents: a norm with its activation, a convolution that standardises its
-    weights. Only those count that say they are `FOLDABLE`.
+    weights. Only those count that say they are `FOLDABLE`, in a Sequential that applies one after the other.
     """
     for layers in model.modules():
-        if isinstance(layers, nn.Sequential) and not layers.training:
+        if isinstance(layers, nn.Sequential) and type(layers).forward is nn.Sequential.forward and not layers.training:
             for i, (convolution, norm) in enumerate(itertools.pairwise(layers)):
-                if _foldable(convolution) and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                if not _foldable(convolution) or _hooked(norm):
+                    continue
+                if type(norm) is nn.BatchNorm2d and norm.track_running_stats:
                     assert isinstance(convolution, nn.Conv2d)
                     yield layers, i, convolution, norm
 
 
 def _foldable(layer: nn.Module) -> bool:
-    return type(layer) is nn.Conv2d or bool(getattr(layer, "FOLDABLE", False))
+    return (type(layer) is nn.Conv2d or bool(getattr(layer, "FOLDABLE", False))) and not _hooked(layer)
+
+
+def _hooked(layer: nn.Module) -> bool:
+    """A hook may compute the weights, as weight norm's does, or change what comes in or out."""
+    return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

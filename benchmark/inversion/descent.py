@@ -31,7 +31,7 @@ class Descent(Inversion):
     which all samples of a class are one image; `class_gaussian`, a draw from a Gaussian with the mean and the
     covariance of the auxiliary images of the target class (Santurkar et al. 2019), at `1 / start_grain` of the
     resolution. They take grain 1 for 32 x 32 images and 4 for 224 x 224.
-    total_variation: weight of the mean absolute difference of neighbouring pixels.
+    total_variation: weight of the mean absolute difference of neighboring pixels.
     """
 
     steps: int = Field(default=200, ge=1, le=10_000_000)
@@ -126,7 +126,7 @@ def class_loss(logits: Tensor, targets: Tensor, objective: Objective) -> Tensor:
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N,): mean absolute difference of neighbouring pixels, both ways."""
+    """(N, C, H, W) -> (N,): mean absolute difference of neighboring pixels, both ways."""
     down = (x[:, :, 1:] - x[:, :, :-1]).abs().flatten(1).mean(1)
     across = (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().flatten(1).mean(1)
     return down + across

@@ -121,7 +121,7 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
     """Gaussian of standard deviation `sigma` pixels over (N, C, H, W); weights at the border are normalised, so
     that a constant image stays as it is and none leaves its range.
     """
-    if sigma < 0.1:  # weights of neighbours below 1e-21
+    if sigma < 0.1:  # weights of neighbors below 1e-21
         return x
     return _blur_matrix(x.shape[2], sigma, x) @ x @ _blur_matrix(x.shape[3], sigma, x).T
 

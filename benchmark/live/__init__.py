@@ -1,7 +1,8 @@
-"""What a person sees: of a run while it runs, of its plan and its standing, and the ranking at the end."""
+"""What the terminal shows: a run while it runs, a plan, the status of a suite, and the ranking at the end."""
 
-from benchmark.live.closing_table import closing, controls, methods, ranking
+from benchmark.live.closing_table import closing, controls, ranking
 from benchmark.live.lines import line
+from benchmark.live.method_list import methods
 from benchmark.live.plan_and_status import older_lines, planned, standing
 from benchmark.live.progress_view import Follower
 

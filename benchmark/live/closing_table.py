@@ -1,4 +1,4 @@
-"""The ranking, the controls, the methods and the end of a run, for a terminal."""
+"""The closing table of a run, for a terminal: the ranking, whether the controls passed, and what the run cost."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,26 +7,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from benchmark import registry
 from benchmark.live.lines import line
+from benchmark.metrics import LEADERBOARD_METRICS
 from benchmark.planning.prices import Bill
 from benchmark.running.schedule import Report
 
 _WIDE = 110
 """Columns of a terminal from which on an interval fits beside its value."""
-
-
-_RANKED = {
-    "clean": "clean_accuracy",
-    "robust": "robust_accuracy",
-    "recognised": "evaluator_accuracy",
-    "in rate": "in_rate",
-    "membership AUC": "membership_auc",
-}
+_RANKED = {metric.short: metric.name for metric in LEADERBOARD_METRICS if metric.short}
+"""Heading -> column."""
 
 
 def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
-    """The leaderboard of one suite, most robust first, for a terminal so wide; 80 columns are enough."""
+    """The leaderboard of one suite, most robust first. width: columns of the terminal; 80 are enough."""
     title = line(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -39,7 +32,7 @@ def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
 
 
 def controls(rows: list[Mapping[str, Any]]) -> Text:
-    """Whether the suite's measures can be believed. rows: of results.parquet, stage `control`, metric `passed`."""
+    """Whether the controls passed. rows: of results.parquet, stage `control`, metric `passed`."""
     failed: dict[str, list[str]] = {}
     for row in rows:
         if row["value"] != 1.0:
@@ -53,7 +46,7 @@ def controls(rows: list[Mapping[str, Any]]) -> Text:
 
 
 def closing(report: Report, spent: Bill) -> str:
-    """The run in a line. spent: by the trials that it finished."""
+    """The run in one line. spent: the bill of the trials that it finished."""
     text = "interrupted, run again to go on: " if report.interrupted else ""
     text += (
         f"{report.num_executed} trials run, {report.num_cached} there before, {report.num_failed} failed, "
@@ -67,21 +60,6 @@ def closing(report: Report, spent: Bill) -> str:
 def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
     if row[name] is None:
         return Text("-")
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     ends = "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
     return Text(f"{row[name]:.3f}{gap}") + Text(ends, "dim")
-
-
-def methods() -> Table:
-    """`bench list`: every registered method, what it is and where it is from."""
-    table = Table(title="registered methods", title_justify="left")
-    for name in ("kind", "method", "what it is", "source"):
-        table.add_column(name, overflow="fold")
-    for kind, names in registry.KINDS.items():
-        if kind == "stage":
-            continue
-        for name in names:
-            method = registry.lookup(kind, name)
-            what = (method.__doc__ or "").strip().partition("\n")[0]
-            table.add_row(kind, name, Text(what), Text(method.SOURCE))
-    return table

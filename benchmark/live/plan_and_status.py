@@ -1,4 +1,4 @@
-"""What `bench plan` and `bench status` say: what is there, what is left, how long that takes and what it costs."""
+"""What `bench plan` and `bench status` print: trials done and missing, the time left, and the cost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ def planned(
     slots: int = 1,
     prices: Prices | None = None,
 ) -> list[RenderableType]:
-    """`bench plan`: trials by stage, and what the missing ones will cost at the rate of those done.
+    """`bench plan`: trials by stage, and what the missing ones will cost at the speed of the finished ones.
 
     done: keys. made: key -> provenance of some of them. slots: trials side by side on this machine.
     """
@@ -85,7 +85,7 @@ def standing(results: SuiteResults, num_running: int = 0) -> list[RenderableType
 
 
 def older_lines(lines: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
-    """`bench plan` and `bench status`: which methods have results of an older version."""
+    """For `bench plan` and `bench status`: which methods have results of an older version."""
     return [line(told) for told in dict.fromkeys(map(sentence, lines))]
 
 

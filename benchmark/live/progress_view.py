@@ -1,4 +1,4 @@
-"""The live view of a run on a terminal; elsewhere a line a finished trial, and now and then one of the whole."""
+"""The live view of a run on a terminal; elsewhere a line for each finished trial, and now and then a summary."""
 
 import threading
 import time
@@ -81,7 +81,7 @@ def duration(seconds: float) -> str:
 
 
 def summary(tracker: Tracker) -> str:
-    """The run in a line."""
+    """The run in one line."""
     return (
         f"{tracker.num_done}/{tracker.num_total} trials, {len(tracker.running)} running, "
         f"{100 * tracker.share:.0f}% of the work; {remaining(tracker.left())}; {money(tracker)}"
@@ -89,7 +89,7 @@ def summary(tracker: Tracker) -> str:
 
 
 def remaining(left: Forecast) -> str:
-    """Time left in words; an assumed rate is for plans, not for a run that will soon know better."""
+    """The time left in words; "not known yet" while no trial of this run was measured."""
     return f"about {duration(left.seconds)} left" if left.measured else "time left not known yet"
 
 
@@ -101,7 +101,7 @@ def money(tracker: Tracker) -> str:
 
 
 def view(tracker: Tracker, width: int, height: int) -> RenderableType:
-    """What fits in so many columns and lines: the whole, then what runs, the machines and the kinds of trials."""
+    """What fits into so many columns and lines: the run, the running trials, the machines, the kinds of trials."""
     left = tracker.left()
     head = Table.grid(padding=(0, 1))
     for _ in range(4):

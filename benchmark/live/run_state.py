@@ -1,4 +1,4 @@
-"""The state of a run as its events tell it: by kind of trial, by machine, and what is left."""
+"""Keeps the state of a run as its events come in: by kind of trial, by machine, and what is left."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ ENDED = ("finished", "failed", "skipped")
 
 
 def label(node: Node) -> str:
-    """A trial for people: `train small-resnet/0`."""
+    """The name of a trial for people: `train small-resnet/0`."""
     who = node.model if node.replica is None else f"{node.model}/{node.replica}"
     return " ".join(part for part in (node.stage, node.method, who) if part)
 
@@ -113,7 +113,7 @@ class Tracker:
 
     @property
     def now(self) -> float:
-        """By the clock of the times in `running`."""
+        """The present time, on the clock of the times in `running`."""
         return self._clock()
 
     @property
@@ -122,22 +122,22 @@ class Tracker:
 
     @property
     def bill(self) -> Bill:
-        """Of the trials that this run finished."""
+        """The bill of the trials that this run finished."""
         return self._spent.bill
 
     @property
     def expected(self) -> Bill:
-        """Of this run when it ends."""
+        """The bill of this run when it ends."""
         return self._spent.expected(self.left())
 
     @property
     def share(self) -> float:
-        """Of this run's work that is done, in [0, 1]."""
+        """The share of this run's work that is done, in [0, 1]."""
         whole = self.bill.seconds + self.left().work_s
         return self.bill.seconds / whole if whole else 0.0
 
     def left(self) -> Forecast:
-        """Worked out anew every two seconds, or less often where there are so many trials that it takes long."""
+        """The forecast of what is left, made anew every two seconds, or less often if it takes long."""
         now = self._clock()
         if now - self._forecast_at >= max(_LEAST_PERIOD_S, self._pause):
             begin = time.perf_counter()
@@ -148,7 +148,7 @@ class Tracker:
         return self._forecast
 
     def kinds(self) -> list[Kind]:
-        """In the order of the suite."""
+        """The kinds of trials, in the order of the suite."""
         left, forecasted = Counter(work.stage for work in self._left.values()), self.left().by_stage
         running = Counter(self.works[key].stage for key in self.running)
         found = []

@@ -1,4 +1,4 @@
-"""How long the rest of a suite takes, from what its trials took so far. For plan, live view and status alike."""
+"""Forecasts how long the rest of a suite takes, from the trials that were measured; for plan, live view and status."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ _LEAST_COST = 1e9
 
 @dataclass(frozen=True)
 class Work:
-    """A trial as far as its time goes. cost: operations, see `costs`. parents: keys of the trials it waits for."""
+    """What the forecast needs of a trial. cost: operations, see `costs`. parents: keys of the trials it waits for."""
 
     key: str
     stage: str
@@ -32,7 +32,7 @@ class Work:
 
 @dataclass
 class Rate:
-    """Of the measured trials of a kind."""
+    """How fast the measured trials of a kind were."""
 
     trials: int = 0
     operations: float = 0.0
@@ -46,7 +46,7 @@ class Rate:
 
 @dataclass
 class Measured:
-    """What trials took and what that cost, by kind. `add` each finished trial once."""
+    """What trials took and cost, by kind. `add` each finished trial once."""
 
     prices: Prices | None = None
     kinds: dict[tuple[str, str], Rate] = field(default_factory=lambda: defaultdict(Rate))
@@ -88,7 +88,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Forecast:
-    """work_s: seconds of work left, one trial after the other. chain_s: of the longest chain of trials left.
+    """What is left. work_s: seconds of work, one trial after the other. chain_s: of the longest chain of trials.
 
     seconds: until the end, with so many slots: no less than the work divided by them, and no less than the chain.
     measured: from trials that were measured, not from an assumed GPU. by_stage: stage -> seconds of work left.
@@ -108,7 +108,7 @@ class Forecast:
 def forecast(
     left: Sequence[Work], measured: Measured, slots: int, spent: Mapping[str, float] | None = None
 ) -> Forecast:
-    """What is left of a suite.
+    """Forecast what is left of a suite.
 
     left: the trials to run, parents first, each once. slots: trials side by side. spent: key -> seconds that a trial
     that runs now has run already.
@@ -135,7 +135,7 @@ def of_plan(nodes: Iterable["Node"]) -> list[Work]:
 
 
 def of_manifest(nodes: Iterable[Mapping[str, Any]]) -> list[Work]:
-    """The same of what `Store.write_plan` kept."""
+    """As `of_plan`, from the record that `Store.write_plan` kept."""
     found = {
         node["key"]: Work(
             node["key"], node["stage"], node["method"], node["cost"], tuple(node["trial"]["inputs"].values())

@@ -1,1 +1,1 @@
-"""The process and its machine: devices, memory, home, Ctrl-C, and files that survive a crash."""
+"""The process and its machine: devices, memory, home folder, Ctrl-C, and files that survive a crash."""

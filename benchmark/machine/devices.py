@@ -1,4 +1,4 @@
-"""What "auto" stands for, and how many GPUs there are: what torch says, since it is torch that computes on them."""
+"""Which device `auto` stands for, and how many GPUs torch can use; asked by plans, workers and `bench doctor`."""
 
 
 def num_gpus() -> int:

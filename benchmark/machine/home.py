@@ -1,4 +1,4 @@
-"""A name and a home for who has none: containers run as users that no list knows, with a home that is not there."""
+"""Gives the process a user name and a home folder where it has none, as in containers that run as unknown users."""
 
 import contextlib
 import os

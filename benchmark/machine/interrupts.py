@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment of our choosing, and a way out that nothing can break.
+"""Handles Ctrl-C at moments that are safe, and ends the process where Python could not end cleanly.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread. In the middle of an import, or of Ray's
 start or end, that is swallowed at times, or leaves half of something behind which crashes later.
@@ -22,7 +22,7 @@ _depth = 0
 
 
 def arm() -> None:
-    """Take Ctrl-C over from Python, in a process that is a command and no more; not where it is to be ignored."""
+    """Take Ctrl-C over from Python, in a process that runs a command only; not where Ctrl-C is to be ignored."""
     global _pending
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         _pending = False
@@ -56,7 +56,7 @@ def check() -> None:
 
 
 def leave(code: int, line: str = "") -> NoReturn:
-    """End the process now, without Python's own end, in which threads of libraries that were interrupted may crash.
+    """End the process now, without Python's own shutdown, in which threads of interrupted libraries may crash.
 
     Only where all of ours is written. Workers of this machine end with their driver.
     """
@@ -73,7 +73,7 @@ def leave(code: int, line: str = "") -> NoReturn:
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """KeyboardInterrupt in this block ends in the line and the exit code."""
+    """A KeyboardInterrupt in this block ends the process with one line and an exit code."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Controls whose in_rate is known beforehand. A metric that misses it is not to be believed on this suite."""
+"""Controls with a known in_rate: where one misses it, the in_rates of that suite are not to be believed."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -24,7 +24,7 @@ without any fault would fail one every third time (Bonferroni)."""
 
 
 class Verdict(NamedTuple):
-    """Whether one control came out as it must in one feature space. `expected` is for people."""
+    """Whether one control came out as expected in one feature space. `expected` is for people."""
 
     control: str
     space: str

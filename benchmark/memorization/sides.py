@@ -1,4 +1,4 @@
-"""Do two galleries differ by more than membership? Images that are on neither side tell."""
+"""Tests whether members and non-members differ by more than membership, with images that are neither."""
 
 from typing import NamedTuple
 

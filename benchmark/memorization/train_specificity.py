@@ -1,7 +1,7 @@
 """Do reconstructions show the members, or just the class? Nearest members against nearest non-members.
 
 `s_in` and `s_out` are the largest cosines of each reconstruction to the member and non-member galleries,
-which are equally large; column 0 of the neighbours' cosines.
+which are equally large; column 0 of the neighbors' cosines.
 """
 
 import torch
@@ -38,13 +38,13 @@ def distance_ratio(s_in: Tensor, s_out: Tensor) -> tuple[float | None, str | Non
     return d_in / d_out, None
 
 
-def neighbour_purity_at_k(neighbour_labels: Tensor, target_labels: Tensor) -> Tensor:
+def neighbour_purity_at_k(neighbor_labels: Tensor, target_labels: Tensor) -> Tensor:
     """(N,) share of the k nearest members that carry the target label.
 
-    neighbour_labels: (N, k). target_labels: (N,).
+    neighbor_labels: (N, k). target_labels: (N,).
     """
-    assert neighbour_labels.ndim == 2 and neighbour_labels.shape[0] == len(target_labels), neighbour_labels.shape
-    return (neighbour_labels == target_labels[:, None]).double().mean(dim=1)
+    assert neighbor_labels.ndim == 2 and neighbor_labels.shape[0] == len(target_labels), neighbor_labels.shape
+    return (neighbor_labels == target_labels[:, None]).double().mean(dim=1)
 
 
 def exposure_counts(nearest_ids: Tensor, member_ids: Tensor) -> Tensor:

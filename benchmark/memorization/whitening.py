@@ -1,4 +1,4 @@
-"""Features centred and whitened on auxiliary data, so that cosines compare across models."""
+"""Centres and whitens features on auxiliary data, so that cosines can be compared across models."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Whitener:
         weighs as much as the leading one; 1 is centring and one common scale. The default is where a small
         Fashion-MNIST evaluator (128 features, 2,600 auxiliary images) loses little of the in_rate of noisy
         members (0.96; 0.98 at 0, 0.79 at 1), while whiteners of two halves of the auxiliary images agree
-        on the cosines of others (correlation 0.985; 0.91 at 0) and nearest neighbours share the label most.
+        on the cosines of others (correlation 0.985; 0.91 at 0) and nearest neighbors share the label most.
         Raises ValueError for fewer than two rows, NaN or infinity, no variation, or shrinkage outside [0, 1].
         """
         assert features.ndim == 2, features.shape

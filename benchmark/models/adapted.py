@@ -1,4 +1,4 @@
-"""Networks that others define, as classifiers: torchvision's and timm's by name, and the user's own functions."""
+"""Turns networks that others define into classifiers: torchvision's and timm's by name, and the user's functions."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,7 +29,7 @@ class Adapted(Classifier):
 
     def features(self, images: Tensor) -> Tensor:
         seen: list[tuple[Tensor, Tensor]] = []
-        layer = _feature_layer(self.body)
+        layer = feature_layer(self.body)
         hook = layer.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
         try:
             self.forward(images)
@@ -43,7 +43,7 @@ class Adapted(Classifier):
         return given if given.ndim == 2 else given.flatten(1, -2).mean(1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """As the network's author has it.
+        """Fresh weights, as the network's author draws them.
 
         Foreign constructors draw from the global generator alone; it is seeded from `generator` and put back.
         """
@@ -54,7 +54,8 @@ class Adapted(Classifier):
         self.body.load_state_dict(fresh.state_dict())
 
 
-def _feature_layer(body: nn.Module) -> nn.Module:
+def feature_layer(body: nn.Module) -> nn.Module:
+    """The part whose input or output are a network's features. Raises ValueError if it has none."""
     layers = list(body.modules())
     pools = [layer for layer in layers if isinstance(layer, nn.AdaptiveAvgPool2d) or _is_timm_pool(layer)]
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]

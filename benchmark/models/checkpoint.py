@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere: read without running anything, and fitted into a network by their names."""
+"""Reads the weights of a model that was trained elsewhere, and loads them into a network by their names."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def normalisation_in(
 
 
 def in_words(names: Collection[str]) -> str:
-    """The first of the names in a line, and how many more there are."""
+    """The first of the names in one line, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(shown(name)[1:-1] for name in list(names)[:_NAMED])}{more}"
 

@@ -1,4 +1,4 @@
-"""Files of weights that strangers wrote: what they are is read from their content, and no code from them is run.
+"""Reads weight files from unknown sources by their content, without running any code from them.
 
 Nothing is unpacked, and no tensor looked at, before it is known to be about as large as its file.
 """
@@ -48,7 +48,7 @@ _MALFORMED = (
 
 
 def load(path: Path) -> Any:
-    """What a file of safetensors, or one saved by torch, holds; its suffix says nothing.
+    """The content of a file of safetensors, or one saved by torch; its suffix says nothing.
 
     Raises ValueError, in one line and without the path, for what is neither, is damaged, would run code, or would hold
     far more than its size. OSError: as `open`.
@@ -80,7 +80,7 @@ def load(path: Path) -> Any:
 
 
 def most_bytes(path: Path) -> int:
-    """How much a file may hold: more than that is no content of it, but a trap for memory."""
+    """How many bytes a file of this size may unpack to: more than that is a trap for memory."""
     return MOST_UNFOLDED * path.stat().st_size + _SLACK
 
 

@@ -1,4 +1,4 @@
-"""Which names of a file are a network's parts: under which prefix they lie, and what lies beside them."""
+"""Matches the names of a checkpoint's weights with those of a network's parts, below any prefix of a wrapper."""
 
 import re
 from collections import Counter
@@ -48,7 +48,7 @@ class Match:
 
     @property
     def num_problems(self) -> int:
-        """Names that do not fit."""
+        """The number of names that do not fit."""
         return sum(map(len, self.problems.values()))
 
 
@@ -68,12 +68,12 @@ def is_float(tensor: Tensor) -> bool:
 
 
 def kind(tensor: Tensor) -> str:
-    """Of its numbers: float32, int64, ..."""
+    """The kind of the tensor's numbers: float32, int64, ..."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
 def match(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Match:
-    """Where the network lies in a file: with the names changed as little as possible, below whatever prefix.
+    """Find a network's parts in a file: below any prefix, with the names changed as little as possible.
 
     own: parts of the network. Of equal networks under several prefixes the first counts; of weights and their averages
     the weights. If nothing fits, the match with the fewest problems. Raises ValueError if networks differ that fit.

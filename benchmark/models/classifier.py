@@ -1,4 +1,4 @@
-"""What every architecture is: a normalisation, a body that gives features, a linear head."""
+"""`Classifier` and `Architecture`: a normalisation, a body that gives features, and a linear head."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The positive control: a classifier that is its training set."""
+"""The positive control: a classifier that stores its training set."""
 
 import torch
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""A suite file, checked against its data, with its plan. Everything that can be wrong is found here."""
+"""Checks a suite file against its data and plans it: all mistakes of the user are found here, before anything runs."""
 
 import math
 import re
@@ -28,7 +28,7 @@ from benchmark.user_files import include
 
 @dataclass(frozen=True)
 class Prepared:
-    """about: what the page needs to know of the suite, see `manifest.describe`. files: see `trial.Settings`."""
+    """about: what the page needs of the suite, see `suite_description.describe`. files: see `trial.Settings`."""
 
     suite: Suite
     plan: Plan
@@ -36,7 +36,7 @@ class Prepared:
     files: tuple[tuple[str, str], ...] = ()
 
     def data(self, data_root: str | None) -> tuple[data.Dataset, ImageData]:
-        """The data set that was planned with, and its images, still in memory."""
+        """The data set of the plan, and its images, still in memory."""
         return cast(data.Dataset, self.suite.data), data.load(self.suite.data, data_root)
 
 
@@ -48,6 +48,13 @@ def prepare(path: str, data_root: str | None, files: Sequence[str]) -> Prepared:
     for file in files:
         include.load(file)
     suite, text = load_suite(path)
+    return prepare_suite(suite, text, path, data_root, include)
+
+
+def prepare_suite(
+    suite: Suite, text: str, path: str, data_root: str | None = None, include: Sequence[str] = ()
+) -> Prepared:
+    """The same for a suite that is in memory. text: its YAML. path: where it lies, or would, for its checkpoints'."""
     images = data.load(suite.data, data_root)
     pools.check(images, suite.pools, suite.replicas)
     pools.check_repeats(images, suite.pools)

@@ -1,4 +1,4 @@
-"""Rough floating-point operations of each trial: what to start first, and what a suite will cost."""
+"""Estimates the floating-point operations of each trial: for the order of the run, the time left and the cost."""
 
 import functools
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Sizes:
 
 
 def pools(sizes: Sizes) -> float:
-    """Near-duplicates: all pairs of images."""
+    """Operations of the search for near-duplicates, which compares all pairs of images."""
     pixels = sizes.info.channels * sizes.info.height * sizes.info.width
     return float((sizes.num_private + sizes.num_auxiliary + sizes.num_test) ** 2 * pixels)
 
@@ -49,12 +49,12 @@ def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
 
 
 def declare_members(sizes: Sizes) -> float:
-    """Near-duplicates among training and test images, at the most."""
+    """Operations of the search for near-duplicates among training and test images: an upper bound."""
     return pools(sizes)
 
 
 def import_model(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
-    """The test images, at the most under six normalisations."""
+    """Operations of the clean check: the test images under six normalisations, an upper bound."""
     return 6 * sizes.num_test * forward(recipe.architecture, sizes)
 
 
@@ -67,7 +67,7 @@ def embed(recipe: Recipe, sizes: Sizes) -> float:
 
 
 def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, sizes: Sizes) -> float:
-    """At the most: fooled images leave the batch."""
+    """An upper bound: fooled images leave the batch."""
     return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
 
 
@@ -84,7 +84,7 @@ def fit_prior(prior: Prior, sizes: Sizes) -> float:
 
 
 def leakage(sizes: Sizes) -> float:
-    """Bootstraps and pictures: a small constant, about a second of one core."""
+    """A small constant for bootstraps and pictures, about a second of one core."""
     return 2e10
 
 

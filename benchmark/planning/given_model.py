@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere: what a suite says of it, and whether the files are what it says."""
+"""Models that were trained elsewhere: what a suite says of them, and whether their files agree."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The share of a GPU that each kind of trial holds. It changes no number, and is in no key."""
+"""GPU shares: which part of a GPU each kind of trial holds while it runs. They change no number and are in no key."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ _MOST = 64
 
 
 def checked_share(value: float) -> float:
-    """The share if Ray can reserve it. Raises SpecError."""
+    """The share, if Ray can reserve it. Raises SpecError."""
     steps = value / _STEP
     if not 0 <= value <= _MOST or abs(steps - round(steps)) > 1e-6 or (value > 1 and value % 1):
         allowed = f"0 to 1 in steps of {_STEP:.4f}, or a whole number up to {_MOST}"

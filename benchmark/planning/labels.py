@@ -1,4 +1,4 @@
-"""What attacks are called in tables: the registered name, and the settings by which a reader tells them apart.
+"""Makes the labels of attacks in tables: the registered name, and the settings that tell an attack from others.
 
 Labels are for people. They are in no key, so that another label finds the results that are there.
 """

@@ -1,4 +1,4 @@
-"""Suite -> Plan: the trials of a suite, parents first. Pure: reads no store and runs nothing."""
+"""Turns a suite into its plan: all its trials, parents first. Reads no results and runs nothing."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Plan:
     nodes: tuple[Node, ...]
 
     def only(self, models: Collection[str]) -> "Plan":
-        """The part that these models need. Raises SpecError for a model that the suite has not."""
+        """The trials that these models need. Raises SpecError for a model that is not in the suite."""
         known = sorted({node.model for node in self.nodes if node.model})
         for name in models:
             if name not in known:
@@ -63,7 +63,7 @@ class Plan:
 def build_plan(
     suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given] = MappingProxyType({})
 ) -> Plan:
-    """Every trial of a suite.
+    """The plan of a suite: every trial of it.
 
     fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs. given: the checkpoint of each
     external model, by its name.
@@ -191,7 +191,7 @@ class _Builder:
         name: str,
         replica: int,
     ) -> None:
-        """Attack, neighbours and metrics of one inversion attack on one replica. attacked: its pools and target."""
+        """Attack, neighbors and metrics of one inversion attack on one replica. attacked: its pools and target."""
         stage: Json = {"method": "invert", "attack": self._dump("inversion", attack)}
         cost = costs.invert(recipe, attack, self._sizes)
         prior = self._prior(attack)
@@ -199,9 +199,9 @@ class _Builder:
         inputs = {**attacked, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
         cost = costs.predict(recipe, self._sizes)
-        neighbours = self._add(stage, inputs, cost, label, name, replica)
+        neighbors = self._add(stage, inputs, cost, label, name, replica)
         stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
-        self._add(stage, {**inputs, "neighbours": neighbours}, costs.leakage(self._sizes), label, name, replica)
+        self._add(stage, {**inputs, "neighbours": neighbors}, costs.leakage(self._sizes), label, name, replica)
 
     def _prior(self, attack: Inversion) -> dict[str, str]:
         """Role -> key of what the attack learned from auxiliary images: one trial for all targets."""

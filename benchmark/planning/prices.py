@@ -1,4 +1,4 @@
-"""What an hour of a GPU and of a processor core costs, as a suite says it; and the bill of its trials.
+"""Prices of a GPU hour and a core hour, as a suite gives them, and the bill of its trials.
 
 A bill is made from the trials' provenance whenever it is looked at, at the suite's present prices: no row keeps one.
 """
@@ -99,7 +99,7 @@ class Bill:
         return self.cost if self.prices and not self.unpriced else None
 
     def text(self) -> str:
-        """In a few words: `1.50 GPU-hours, 3.75 USD`."""
+        """The bill in a few words: `1.50 GPU-hours, 3.75 USD`."""
         hours = f"{_short(self.gpu_hours)} GPU-hours" if self.gpu_hours else f"{_short(self.core_hours)} core-hours"
         if not self.prices:
             return hours
@@ -119,7 +119,7 @@ class Bill:
         )
 
     def times(self, factor: float) -> "Bill":
-        """The bill of so many times the same work."""
+        """The bill of the same work done so many times."""
         seconds, gpus, cores, cost = (factor * x for x in (self.seconds, self.gpu_hours, self.core_hours, self.cost))
         return Bill(self.prices, seconds, gpus, cores, cost, dict(self.unpriced))
 
@@ -138,7 +138,7 @@ def bill(made: Iterable[Mapping[str, Any]], prices: Prices | None) -> Bill:
 
 
 def prices_of(about: Mapping[str, Any]) -> Prices | None:
-    """The prices in what `manifest.describe` says of a suite; None where it has none. Raises SpecError."""
+    """The prices in what `suite_description.describe` says of a suite; None where it has none. Raises SpecError."""
     kept = about.get("prices")
     return None if kept is None else Prices.parse(kept, ("prices",))
 

@@ -1,4 +1,4 @@
-"""YAML -> Suite. Every error names the key, the value and what is allowed."""
+"""`Suite`: what a suite file may say. Every error names the key, the value and what is allowed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Evaluators(Spec):
 
 
 class Evaluation(Spec):
-    """How much is measured. neighbours: k of the nearest-neighbour lists. shown_neighbours: of them, on the page."""
+    """How much is measured. neighbours: k of the nearest-neighbor lists. shown_neighbours: of them, on the page."""
 
     num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
     num_members: int = Field(default=0, ge=0, le=1_000_000_000)

@@ -1,4 +1,4 @@
-"""What the page needs to know of a suite, as JSON beside the results."""
+"""Describes a suite for the page, as JSON that is kept with its plan in the results folder."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""The shape of what a plan's record says of its suite, which anybody may have written."""
+"""Checks the description of a suite that is read from a results folder: anybody may have written it."""
 
 import math
 from typing import Annotated, Any, Self
@@ -80,7 +80,7 @@ class _About(_Shape):
 
 
 def is_about(value: Any) -> bool:
-    """Whether it has what `manifest.describe` says of a suite, and of the right types."""
+    """Whether it has what `suite_description.describe` says of a suite, and of the right types."""
     try:
         found = _About.model_validate(value)
         prices = prices_of(value)

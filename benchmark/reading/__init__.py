@@ -1,1 +1,1 @@
-"""What others wrote, read without trust: text, JSON, Parquet, and the values that a run can have written."""
+"""Checked reading of files that others wrote: text, JSON, Parquet, and whether their values are plausible."""

@@ -1,4 +1,4 @@
-"""`bench compact`: what a resume and a page read of the finished trials, gathered into one file."""
+"""`bench compact`: gathers what a resume and the page read of the finished trials into one index file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.results.finished_trials import side_by_side
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.results.trial_index import SCHEMA, WHOLE, Index, Kept, encode, file_name, signature
 from benchmark.results.write_trial_files import parquet
@@ -19,7 +19,7 @@ _BATCH = 2_000
 
 @dataclass(frozen=True)
 class Compacted:
-    """num_trials are in the index now; num_new of them were not before."""
+    """What `compact` did: num_trials are in the index now; num_new of them were not before."""
 
     num_trials: int
     num_new: int
@@ -44,7 +44,7 @@ def compact(store: Store) -> Compacted:
 
 
 def num_loose(store: Store) -> int:
-    """Trials that are in no index."""
+    """The number of trials that are in no index."""
     index = Index(store.storage)
     return sum(signature(key, files) not in index for key, files in store.folders())
 

@@ -1,4 +1,4 @@
-"""Is the results folder what runs leave there? Looks, changes nothing."""
+"""Finds the finished trials of a results folder, and what in it is damaged or foreign. Changes nothing."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ from benchmark.storage.checksum import is_broken
 from benchmark.trials.trial import Trial
 
 if TYPE_CHECKING:
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Index
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def read_mark(storage: Storage, key: str) -> dict[str, Any]:
 
 
 def checked_mark(content: bytes, key: str) -> dict[str, Any]:
-    """The same of a mark that was read."""
+    """As `read_mark`, of a mark whose JSON was read already."""
     mark = parse(content)
     trial, files = mark["trial"], mark["files"]
     if is_broken(content, mark):
@@ -86,7 +86,7 @@ def checked_mark(content: bytes, key: str) -> dict[str, Any]:
 
 
 def fault(storage: Storage, key: str) -> str:
-    """Why this is not a finished trial; empty if it is one.
+    """Why the trial is not finished; empty if it is.
 
     Cheap, since a resume asks it for every trial: one listing, the sizes, the mark, the hash of the rows where they
     do not lie under their hash. The hash stands for the footer, which was read back before the mark was written.
@@ -119,7 +119,7 @@ def _examined(storage: Storage, key: str, there: Tree) -> tuple[str, set[str]]:
 
 
 def size_fault(found: Tree | Leaf | None, written: int) -> str:
-    """Why this cannot be a file of so many bytes; empty if it can."""
+    """Why a file cannot have this size; empty if it can."""
     if found is None:
         return "missing"
     if not isinstance(found, Leaf) or found.odd:
@@ -133,7 +133,7 @@ def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[P
     seen: told of the trials that had to be looked at and are whole.
     Names that begin with a dot are left alone: files being written, and the system's own.
     """
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Index  # with pyarrow, which a driver's start need not wait for
 
     index, seen = Index(storage), seen or Seen(storage)
@@ -152,7 +152,7 @@ def scan(storage: Storage, seen: "Seen | None" = None) -> tuple[set[str], list[P
 
 
 def prefixes(storage: Storage) -> list[str]:
-    """The folders of trials, by the first two digits of their keys."""
+    """The folders in `trials/`, named by the first two digits of the keys in them."""
     found = sorted(storage.tree("trials", 1).items())
     return [prefix for prefix, kind in found if re.fullmatch("[0-9a-f]{2}", prefix) and not isinstance(kind, Leaf)]
 

@@ -1,4 +1,4 @@
-"""Results that an older version of a method left: its trials have other keys, so a plan does not find them."""
+"""Finds results that an older version of a method left: they have other keys, so a plan does not count them."""
 
 import ast
 import functools
@@ -22,7 +22,7 @@ _DEEPEST = 20
 
 
 def older(plan: "Plan", record: Mapping[str, Any], has: Callable[[str], bool]) -> list[Json]:
-    """A line a (stage, label, method) of the plan of which the last plan had an older version, with results.
+    """A line for each (stage, label, method) of the plan of which the last plan had an older version that has results.
 
     record: of the last plan of the same name, as it was packed; anybody may have written it. has: whether a key has
     results. Looks at stages that differ, some thousand, and not at each trial.
@@ -42,13 +42,13 @@ def older(plan: "Plan", record: Mapping[str, Any], has: Callable[[str], bool]) -
 
 
 def sentence(line: Mapping[str, Any]) -> str:
-    """One of `older` in words."""
+    """One of the lines that `older` returns, in words."""
     method, version, now = line["method"], line["version"], line["now"]
     return f"results of version {version} of {method} are there; this is version {now}: run it again"
 
 
 def outdated(stages: Iterable[Any]) -> list[str]:
-    """In words: the methods in these stages' settings of which the code at hand has a newer version."""
+    """The methods in these stages' settings of which the code has a newer version, in words."""
     pairs = dict.fromkeys(pair for stage in stages for pair in _methods(stage))
     return [
         f"the results shown are of version {version} of {method}; the code here has version {now}: run it again"

@@ -1,4 +1,4 @@
-"""A plan as the results folder keeps it: columns, in which equal stages and keys are written once.
+"""Packs a plan for `plans/` in the results folder: as columns, in which equal stages and keys are written once.
 
 A suite of 100,000 trials has some thousand stages that differ; a node each, with its trial, would be ten times as
 large and as slow.
@@ -20,7 +20,7 @@ _MOST_NODES = 500_000
 
 
 def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
-    """JSON of a plan. about: JSON of the caller's choice, such as the text and the path of the suite file.
+    """The JSON of a plan. about: JSON of the caller's choice, such as the text and the path of the suite file.
 
     `trials` has a value a trial: its stage, the roles of its inputs and their keys as places in `stages`, `roles`
     and `keys`, and its seed. `nodes` has a value a node: its trial as a place in `keys`, and its labels.
@@ -46,7 +46,7 @@ def pack(plan: "Plan", about: Mapping[str, Any]) -> bytes:
 
 
 def packed(manifest: Mapping[str, Any]) -> bytes:
-    """The bytes that `pack` made of what was read of it."""
+    """The bytes that `pack` made, from the record that was read from them."""
     return b"{" + b",\n".join(_part(name, value) for name, value in manifest.items()) + b"}"
 
 
@@ -70,7 +70,7 @@ class _Distinct:
 
 
 def unpack(manifest: Mapping[str, Any]) -> Json:
-    """What was packed, with a mapping a node: key, labels, cost and the JSON of its trial.
+    """The record that was packed, with a mapping for each node: key, labels, cost and the JSON of its trial.
 
     Reads the older form too, which had that already. Raises ValueError where it is neither.
     """
@@ -91,7 +91,7 @@ def unpack(manifest: Mapping[str, Any]) -> Json:
 
 
 def sound(manifest: Mapping[str, Any]) -> bool:
-    """Whether `unpack` can read it, and finds what `pack` writes; without the memory for all of it."""
+    """Whether `unpack` can read the record, and finds in it what `pack` writes; without unpacking all of it."""
     try:
         if not is_name(manifest["suite"]) or not is_text(manifest["suite_hash"], LONGEST_NAME):
             return False

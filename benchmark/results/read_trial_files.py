@@ -1,4 +1,4 @@
-"""The bytes of a trial's files as what they were, if they are what a run writes. Raises ValueError where not."""
+"""Decodes the files of a trial, once their hash is checked. Raises ValueError for content that no run writes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_measure(found: Path | bytes) -> "pa.Table":
-    """The columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
+    """Reads the columns of `schema.MEASURE`. From memory: a path costs Parquet's reader more than the table does."""
     import pyarrow as pa
 
     from benchmark.schema import MEASURE, ROWS

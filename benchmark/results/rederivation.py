@@ -1,4 +1,4 @@
-"""Do the numbers of a finished trial follow from the raw output that is kept of it and of its parents?"""
+"""Computes the numbers of a finished trial again from the raw output that was kept, for `bench verify`."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _CLOSE = 1e-6
 
 
 def contradiction(store: Store, trial: Trial) -> tuple[bool, str]:
-    """Whether numbers were derived again, and what is wrong with them. Loads torch where there are any.
+    """Whether the numbers were computed again, and what is wrong with them. Loads torch where there are any.
 
     Nothing is derived for stages that need data or a model, of another version, or of a user's own methods.
     """

@@ -1,4 +1,4 @@
-"""What lies beside the trials in a results folder and is no result: a run can lose it, a reader need not trust it.
+"""Files beside the trials in a results folder, which are no results: failures, plans, progress, sent files, indices.
 
 failures/<key>.json    plans/<suite>.json    progress/<key>.safetensors
 files/ab/<sha256>      index/<name>
@@ -167,7 +167,7 @@ def _progress(key: str) -> str:
 
 
 def blob(sha256: str) -> str:
-    """Where a file of this content lies. Raises ValueError for what is no hash."""
+    """The name of the file with this content. Raises ValueError for what is no hash."""
     place(sha256)
     return f"files/{sha256[:2]}/{sha256}"
 

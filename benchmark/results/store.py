@@ -1,30 +1,25 @@
-"""The only writer of results: one folder a trial, its mark `trial.json` written last.
+"""The results folder: writes and reads finished trials, each in a folder of its own.
 
     trials/ab/<key>/rows.parquet, tensors.safetensors, <table>.parquet, trial.json
-    set_aside/<time>-<name>/
-    and what is no result, see `records`
 
-A reader sees one execution of a trial or nothing, whoever else writes the same trial at the same time.
+`trial.json`, the mark, is written last. So a reader sees one execution of a trial or nothing, whoever else writes the
+same trial at the same time. What lies beside the trials is in `side_files`; damaged ones go where `set_aside` says.
 """
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.machine.durable_files import StoreFull
 from benchmark.reading.json_and_parquet import TooMuch, read_parquet
 from benchmark.reading.plausible_values import MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_provenance, odd_rows
-from benchmark.reading.text import printable
 from benchmark.results import finished_trials
 from benchmark.results.finished_trials import (
     KEY,
     MOST_FILE_BYTES,
-    MOST_MARK_BYTES,
     NO_MARK,
     ROWS,
     UNREADABLE,
@@ -34,16 +29,16 @@ from benchmark.results.finished_trials import (
     read_mark,
 )
 from benchmark.results.read_trial_files import read_measure, read_tensors
+from benchmark.results.set_aside import set_aside
 from benchmark.results.side_files import Records, blob
 from benchmark.storage import MARK, Leaf, Tree, open_storage
-from benchmark.storage.checksum import seal
 from benchmark.trials.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from benchmark.results.seen_whole import Seen
+    from benchmark.results.scan_cache import Seen
     from benchmark.results.trial_index import Kept
 
 T = TypeVar("T")
@@ -95,23 +90,12 @@ class Store(Records):
         provenance: the columns of `schema.PROVENANCE` but `trial_key`.
         Raises ValueError for a row that is no number, StoreFull, OSError.
         """
-        from benchmark.results.write_trial_files import encode
-        from benchmark.schema import SCHEMA_VERSION
+        from benchmark.results.write_trial_files import encode, mark
 
         key, contents = trial.key, encode(trial, outcome, provenance)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        mark = {
-            "schema_version": SCHEMA_VERSION,
-            "key": key,
-            "trial": trial.to_json(),
-            "files": {name: {"bytes": len(contents[name]), "sha256": hashes[name]} for name in contents},
-            "provenance": dict(provenance),
-        }
         files = {self.storage.file_name(name, hashes[name]): content for name, content in contents.items()}
-        written = seal(_json(mark))
-        if len(written) > MOST_MARK_BYTES:
-            raise ValueError(f"the trial's settings have {len(written)} bytes; allowed: at most {MOST_MARK_BYTES}")
-        self.storage.commit(place(key), {**files, MARK: written}, MARK)
+        self.storage.commit(place(key), {**files, MARK: mark(trial, contents, hashes, provenance)}, MARK)
 
     def examined(self, key: str) -> "Kept | None":
         """What the trial's own files say; None if it is not finished. Raises CorruptArtifact."""
@@ -186,7 +170,7 @@ class Store(Records):
         )
 
     def trial(self, key: str) -> Trial:
-        """What was computed. Raises CorruptArtifact, as all that reads a trial."""
+        """The trial itself: its settings, seed and inputs. Raises CorruptArtifact, as all methods that read a trial."""
         return Trial.from_json(self._mark(key)["trial"])
 
     def provenance(self, key: str) -> dict[str, Any]:
@@ -206,7 +190,7 @@ class Store(Records):
         most_rows: int = MOST_TABLE_ROWS,
         most_bytes: int = MOST_TABLE_BYTES,
     ) -> "pa.Table":
-        """A table that the trial wrote, verified. columns, most_rows, most_bytes: see `reading.read_parquet`.
+        """A table that the trial wrote, verified. columns, most_rows, most_bytes: see `read_parquet`.
 
         Raises CorruptArtifact, with TooMuch as its cause where the table is too large; ValueError for another name.
         """
@@ -256,7 +240,9 @@ class Store(Records):
                 if found is not None:
                     return load(found)
             except ValueError as error:
-                raise CorruptArtifact(key, name, str(error)) from error
+                problem = CorruptArtifact(key, name, str(error))
+                if not isinstance(error.__cause__, FileNotFoundError):  # else it was replaced while it was opened
+                    raise problem from error
             except OSError as error:
                 problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
             except CorruptArtifact as error:
@@ -269,11 +255,11 @@ class Store(Records):
         return self.scan()[1]
 
     def scan(self, seen: "Seen | None" = None) -> tuple[set[str], list[Problem]]:
-        """(keys of the finished trials, what `check` finds), in one pass. seen: see `inspection.scan`."""
+        """(keys of the finished trials, what `check` finds), in one pass. seen: see `finished_trials.scan`."""
         return finished_trials.scan(self.storage, seen)
 
     def signature(self, key: str) -> bytes:
-        """Of a trial and what is in its folder now, see `index.signature`; empty where that cannot be told."""
+        """The signature of a trial and its files, see `trial_index.signature`; empty if they cannot be listed."""
         from benchmark.results.trial_index import signature
 
         try:
@@ -286,12 +272,7 @@ class Store(Records):
 
         Returns where it is now, with the reason.
         """
-        source = place(name) if KEY.fullmatch(name) else name
-        stamp, last = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"), source.rsplit("/", 1)[-1]
-        target = f"set_aside/{stamp}-{last[:100]}"
-        self.storage.write(f"{target}/reason.txt", printable(f"{source}\n{reason}\n").encode())
-        self.storage.move(source, f"{target}/{last}")  # or another run has just set it aside
-        return target
+        return set_aside(self.storage, place(name) if KEY.fullmatch(name) else name, reason)
 
     def get_blob(self, sha256: str, target: Path) -> None:
         """As `Records.get_blob`; a file that is damaged is set aside, so that the next run sends it again."""
@@ -310,7 +291,3 @@ class Store(Records):
 
 def _odd(kept: "Kept") -> bool:
     return bool(odd_rows(kept.rows) or odd_provenance(kept.made))
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()

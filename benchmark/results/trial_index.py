@@ -1,4 +1,4 @@
-"""What a resume and a page read of many finished trials, in one file. Derived from the trials, and never the truth.
+"""The index of finished trials: their numbers in one file, for fast resumes and pages. Derived, never the truth.
 
     index/<hash of its content>.parquet
 
@@ -33,7 +33,7 @@ WHOLE = tuple(SCHEMA.names)
 
 
 class Kept(NamedTuple):
-    """A finished trial without its artifacts.
+    """The numbers of a finished trial, without its artifacts.
 
     rows: dicts of `schema.MEASURE`. made: columns of `schema.PROVENANCE`. files: what it wrote, from its mark.
     """
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
 
 
 def signature(key: str, there: Tree) -> bytes:
-    """Of a trial and the files in its folder: 16 bytes that another execution of it does not have."""
+    """16 bytes for a trial and the files in its folder, which another execution of the trial does not have."""
     seen = [
         (name, leaf.bytes, leaf.modified, leaf.odd) if isinstance(leaf, Leaf) else (name, -1, 0.0, "folder")
         for name, leaf in sorted(there.items())
@@ -92,7 +92,7 @@ class Index:
 
 
 def file_name(content: bytes) -> str:
-    """The name under which an index file of this content lies."""
+    """The name of an index file with this content."""
     return f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
 
 

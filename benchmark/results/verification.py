@@ -1,4 +1,4 @@
-"""`bench verify`: is every bit in a results folder the one that was written? Looks, changes nothing.
+"""`bench verify`: checks whether every byte of a results folder is the one that was written. Changes nothing.
 
 A resume reads as little as it can, and a page what it shows. Here every file is hashed, in pieces, against what its
 mark or its name says, marks and records against their own checksums, and numbers against the raw output that they
@@ -47,7 +47,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Look:
-    """What was looked at, and what is wrong with it.
+    """How much was checked, and what is wrong with it.
 
     num_rederived: trials with numbers that were derived again from raw output. num_older: marks and records of a
     version without checksums, of which some text may be wrong unnoticed.
@@ -65,7 +65,7 @@ class Look:
 
 
 def verify(store: Store) -> Iterator[Look]:
-    """Looks at all that is in the store, a part at a time. Raises OSError where the store itself does not answer."""
+    """Checks all that is in the store, a part at a time. Raises OSError where the store itself does not answer."""
     storage = store.storage
     for kind in KINDS:
         found = _visible(storage, kind)

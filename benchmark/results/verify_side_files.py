@@ -1,4 +1,4 @@
-"""What a file in a results folder must be, whose bytes no trial's mark vouches for: the mark itself, and all records.
+"""Checks, for `bench verify`, the files that no trial's mark has the hash of: the marks themselves and all records.
 
 A check says what is wrong, empty if nothing is, and whether the file is of a version that wrote no checksum. Of such a
 one it knows what its text must look like, and what else in the folder says the same. Checks raise OSError.
@@ -32,7 +32,7 @@ _OF_THE_FILE = (errno.EIO, errno.ELOOP, errno.EINVAL)
 
 
 def unreadable(storage: Storage, error: OSError) -> str:
-    """What is wrong with a file that cannot be read. Raises the error where that lies not with the file."""
+    """What is wrong with a file that cannot be read. Raises the error where the fault is not the file's."""
     if isinstance(error, FileNotFoundError):
         return "missing"
     local = isinstance(storage.root, Path)  # in a bucket any error may be that of an hour

@@ -1,5 +1,6 @@
-"""A trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
+"""Encodes a trial's outcome as the bytes of its files: Parquet and safetensors, never a pickle."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -9,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.reading.plausible_values import MOST_ROWS, MOST_TABLE_BYTES, MOST_TABLE_ROWS, odd_rows
+from benchmark.results.finished_trials import MOST_MARK_BYTES
 from benchmark.schema import MEASURE, ROWS, SCHEMA_VERSION
+from benchmark.storage.checksum import seal
 from benchmark.trials.trial import Outcome, Row, Trial
 
 ROWS_FILE, TENSORS_FILE = "rows.parquet", "tensors.safetensors"
@@ -18,7 +21,7 @@ _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 
 def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name -> content. Raises ValueError for a row or a name that must not be stored."""
+    """The files of a trial: name -> content. Raises ValueError for a row or a name that must not be stored."""
     files = {ROWS_FILE: parquet(_readable(rows_table(trial, outcome.rows, provenance)))}
     if outcome.tensors:
         from safetensors.torch import save
@@ -33,6 +36,24 @@ def encode(trial: Trial, outcome: Outcome, provenance: Mapping[str, Any]) -> dic
             raise ValueError(f"table {name!r} has {size}; allowed: at most {MOST_TABLE_ROWS} and {MOST_TABLE_BYTES}")
         files[f"{name}.parquet"] = parquet(table)
     return files
+
+
+def mark(trial: Trial, files: Mapping[str, bytes], hashes: Mapping[str, str], provenance: Mapping[str, Any]) -> bytes:
+    """The content of `trial.json`, which says what was computed, which files it has and where it was made.
+
+    files, hashes: name -> content, and its sha256. Raises ValueError if it gets too long for a reader.
+    """
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "key": trial.key,
+        "trial": trial.to_json(),
+        "files": {name: {"bytes": len(files[name]), "sha256": hashes[name]} for name in files},
+        "provenance": dict(provenance),
+    }
+    written = seal(json.dumps(content, indent=1, allow_nan=False).encode())
+    if len(written) > MOST_MARK_BYTES:
+        raise ValueError(f"the trial's settings have {len(written)} bytes; allowed: at most {MOST_MARK_BYTES}")
+    return written
 
 
 def _readable(rows: pa.Table) -> pa.Table:

@@ -1,1 +1,1 @@
-"""What runs next, and where: a plan's missing trials on an executor, also beside other drivers."""
+"""Runs the trials of a plan that have no result yet: what comes next, where, and beside which other drivers."""

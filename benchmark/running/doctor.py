@@ -1,4 +1,4 @@
-"""What a run on this machine will use, and why."""
+"""`bench doctor`: what a run on this machine would use, and why."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ from benchmark.storage import is_url, open_storage
 
 
 def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
-    """(what, finding) a line each."""
+    """What was found out, as pairs such as ("device", "cpu: ..."), a line each."""
     import torch
 
     from benchmark import neighbors

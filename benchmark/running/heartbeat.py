@@ -1,4 +1,4 @@
-"""Which drivers live and what they run, for `bench status` and for leases: a file a driver, renewed while it lives."""
+"""Shows that a driver is alive and what it runs, in a file it keeps renewing; read by `bench status` and by leases."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[0-9a-f]{12}-[0-9]{1,10}")
 
 @cache
 def machine() -> str:
-    """A name for what has process ids of its own: a machine since it was started, or a container on it.
+    """A name for this machine since it was started, or for a container on it: whatever has process ids of its own.
 
     Hashed: host names are not for the results.
     """
@@ -42,7 +42,7 @@ def machine() -> str:
 
 
 def driver() -> str:
-    """The name of this process among all that drive runs on a store."""
+    """The name of this process among all drivers on a store."""
     return f"{machine()}-{os.getpid()}"
 
 
@@ -88,7 +88,7 @@ class Heartbeat:
     _over: threading.Event = field(default_factory=threading.Event, init=False)
 
     def beat(self, trials: Sequence[str]) -> None:
-        """Say what runs; written at most every two seconds. trials: labels for people."""
+        """Write what runs, at most every two seconds. trials: labels for people."""
         self._trials = trials
         if time.monotonic() - self._last >= _PERIOD_S:
             self._last = time.monotonic()

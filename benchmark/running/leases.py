@@ -1,4 +1,4 @@
-"""Several drivers on one store do no work twice: a worker leases a trial before it computes it.
+"""Leases, so that several drivers on one results folder do no work twice: a worker leases a trial before computing it.
 
 leases/<key>.json names the driver. A lease holds as long as that driver renews its file in `running/`, so that
 renewing costs a write a driver, not a trial; one whose driver is gone may be taken over. It only saves work: should two
@@ -20,7 +20,7 @@ _NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Leases:
-    """The leases of a driver, by its name; an empty name asks for none."""
+    """The leases of one driver, by its name. With an empty name every trial may be computed, without a lease."""
 
     storage: Storage
     driver: str

@@ -1,4 +1,4 @@
-"""Plan x Store x Executor: what is missing is computed, what fails is kept apart, nothing is lost."""
+"""Runs a plan on an executor: computes the trials that the store lacks, and records those that fail."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check, held
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.executors import ExecutorFactory
 from benchmark.running.heartbeat import Heartbeat, clear_dead, driver
@@ -33,7 +33,7 @@ def run(
 ) -> Report:
     """Compute the trials of `plan` that `store` lacks.
 
-    rerun: "missing"; "failed", only trials with a recorded failure and what hangs on them; "all".
+    rerun: "missing"; "failed", only trials with a recorded failure and those that depend on them; "all".
     Raises ValueError if the results folder cannot be written, StoreFull when its disk is full;
     what was finished before is kept.
     """
@@ -65,7 +65,7 @@ def run(
 
 
 def select(plan: "Plan", done: Collection[str], failures: Collection[str], rerun: Rerun) -> set[str]:
-    """Keys to compute."""
+    """The keys of the trials to compute."""
     if rerun == "all":
         return {node.key for node in plan.nodes}
     if rerun == "missing":

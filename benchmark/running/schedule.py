@@ -1,30 +1,29 @@
-"""What a run does next: which trials are ready, which run, and what comes of those that end."""
+"""Decides what a run does next: which trials are ready, which start, and what follows when one ends."""
 
 import contextlib
 import heapq
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
-from benchmark.running.executors import Executor, Finished, Loss, Room
+from benchmark.running.executors import Executor, Finished
 from benchmark.running.heartbeat import Heartbeat
+from benchmark.running.retries import Retries
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Node, Plan
 
 EventKind = Literal["problem", "begun", "started", "finished", "failed", "retried", "skipped", "waiting", "elsewhere"]
 LOOK_AGAIN_S = 3.0
-"""How long a trial is left alone that another driver runs."""
-RETRIES: Mapping[Loss, int] = {"worker": 2, "exit": 0, "node": 20, "memory": 4, "gpu_memory": 1}
-"""How often a trial is tried again after each kind of loss. A machine's end says nothing about the trial."""
+"""Seconds until a trial that another driver runs is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,6 @@ def priorities(plan: "Plan") -> dict[str, float]:
     return dict(below)
 
 
-def batch_sizes(stage: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, int]]:
-    """Every batch size among a stage's settings, with its place, such as ("attack.batch_size", 250)."""
-    for name, value in stage.items():
-        if name == "batch_size":
-            yield place + name, value
-        elif isinstance(value, Mapping):
-            yield from batch_sizes(value, f"{place}{name}.")
-
-
 class Schedule:
     """The state of one run: what is done, ready, running; decides what comes next."""
 
@@ -113,8 +103,7 @@ class Schedule:
         self._left = set(todo)
         self._ready: dict[str, list[tuple[tuple[float, int], str]]] = defaultdict(list)  # a heap a stage
         self._running: set[str] = set()
-        self._attempts: Counter[str] = Counter()
-        self._losses: Counter[tuple[str, Loss]] = Counter()
+        self._retries = Retries()
         self._healed: set[str] = set()
         self._elsewhere: dict[str, float] = {}  # key -> when to look again
         self._failed: set[str] = set()
@@ -168,11 +157,7 @@ class Schedule:
         return False
 
     def _submit(self, key: str, executor: Executor) -> None:
-        room = Room(
-            whole_gpu=self._losses[key, "gpu_memory"] > 0,
-            times_threads=2 ** self._losses[key, "memory"],
-        )
-        self._attempts[key] += 1
+        room = self._retries.begin(key)
         self._running.add(key)
         self._since[key] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         executor.submit(self._nodes[key].trial, room)
@@ -203,7 +188,7 @@ class Schedule:
         key = finished.key
         self._running.discard(key)
         if finished.elsewhere == "running":
-            self._attempts[key] -= 1
+            self._retries.take_back(key)
             self._elsewhere[key] = time.monotonic() + LOOK_AGAIN_S
             self._tell("elsewhere", key)
         elif finished.elsewhere == "done":
@@ -221,8 +206,7 @@ class Schedule:
             self._elsewhere.clear()
         elif finished.corrupt in self._nodes and key not in self._healed:
             self._heal(key, finished.corrupt)
-        elif finished.loss and self._losses[key, finished.loss] < RETRIES[finished.loss]:
-            self._losses[key, finished.loss] += 1
+        elif self._retries.again(finished):
             self._tell("retried", key, finished.error)
             self._release(key)
         else:
@@ -255,30 +239,17 @@ class Schedule:
         self._release(key)
 
     def _fail(self, key: str, finished: Finished) -> None:
-        if finished.loss == "gpu_memory":
-            finished = replace(finished, error=f"{finished.error.rstrip()}\n{self._too_large(key)}")
-        elif finished.loss in ("worker", "exit"):
-            finished = replace(finished, error=f"{finished.error.rstrip()}\n{self._process_lost(key, finished)}")
-        self._store.write_failure(self._nodes[key], finished.error, self._attempts[key])
+        error = self._retries.explain(finished, self._label(key), self._nodes[key].trial.stage)
+        self._store.write_failure(self._nodes[key], error, self._retries.attempts(key))
         self._left.discard(key)
         self._failed.add(key)
-        self._tell("failed", key, finished.error, finished.wall_s)
+        self._tell("failed", key, error, finished.wall_s)
         below = list(self._children[key])
         while below:
             child = below.pop()
             if child in self._left and child not in self._running:
                 self._skip(child, f"not run: {self._label(key)} failed")
                 below += self._children[child]
-
-    def _too_large(self, key: str) -> str:
-        sizes = [f"{name} (now {size})" for name, size in batch_sizes(self._nodes[key].trial.stage)]
-        lower = f"lower {' or '.join(sizes)}, or " if sizes else ""
-        return f"{self._label(key)} ran out of GPU memory, with a GPU of its own: {lower}use a GPU with more memory"
-
-    def _process_lost(self, key: str, finished: Finished) -> str:
-        times = self._losses[key, finished.loss] + 1
-        what = f"lost its process {times} times" if finished.loss == "worker" else "ended its process"
-        return f"{self._label(key)} {what}: {' '.join(finished.error.split())}"
 
     def _skip(self, key: str, message: str) -> None:
         self._left.discard(key)

@@ -1,4 +1,4 @@
-"""What the driver puts where workers find it, so that each machine gets it once and no trial waits for it."""
+"""Puts the data set and the user's files into the store, so that each machine of a run fetches them once."""
 
 import contextlib
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ class Blobs(Protocol):
 
 
 def send(store: Blobs, data_set: Dataset, images: ImageData, files: Iterable[tuple[str, str]], joined: bool) -> str:
-    """sha256 of the decoded data set in the store; "" where every machine has it by itself.
+    """Put the data set and files into the store; returns the decoded data set's sha256, or "" if no machine needs it.
 
     files: (sha256, path) of the files that trials name. joined: the workers are on other machines than this.
     Raises ValueError for a file that has changed since it was planned with, OSError.

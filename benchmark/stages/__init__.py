@@ -1,1 +1,1 @@
-"""The steps of the benchmark. Each reads its parents' artifacts and returns rows and artifacts."""
+"""The steps of the benchmark, one file each: a stage reads its parents' output and returns rows and artifacts."""

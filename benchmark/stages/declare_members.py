@@ -1,4 +1,4 @@
-"""Who is in and who is out of a model that was trained elsewhere."""
+"""Stage `declare_members`: the pools of a model that was trained elsewhere."""
 
 import torch
 from pydantic import Field

@@ -6,22 +6,16 @@ import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from benchmark import registry
-from benchmark.evasion.attack import Evasion, checked
-from benchmark.evasion.norms import NORMS
+from benchmark.evasion.attack import Evasion
 from benchmark.models.classifier import Classifier
-from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
 from benchmark.stages.predict import accuracy, difference
 from benchmark.stages.shared.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
-from benchmark.stages.shared.outputs import finite
+from benchmark.stages.shared.judged_attack import evaded
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
-
-_TOLERANCE = 1e-5
-"""Rounding of x + delta - x in float32."""
 
 
 class Evade(Stage):
@@ -58,28 +52,14 @@ class Evade(Stage):
     def _attack(
         self, context: Context, model: Classifier, images: Tensor, labels: Tensor, pool: str
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Attack in batches, then judge the result anew: the attack's own word is not taken."""
+        """(outcome of every image by name, mean loss after each step)."""
         attack = cast(Evasion, self.attack)
-        name, generator = registry.titled("evasion", attack), context.generator(pool)
+        name, generator = registry.name_of("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
-        for pixels, classes in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
-            x, y = to_float(pixels.to(context.device)), classes.to(context.device)
-            found = checked(attack.perturb(model, x, y, generator), x, name)
-            if not bool(found.images.isfinite().all()):
-                raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
-            distance = NORMS[attack.norm].size(found.images - x)
-            if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
-                largest = float(distance.max())
-                raise ValueError(
-                    f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
-                )
-            with torch.no_grad():
-                clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
-            robust = clean & (logits.argmax(1) == y)
-            loss = functional.cross_entropy(logits.float(), y, reduction="none")
-            parts.append(tuple(t.cpu() for t in (clean, robust, distance, loss)))
-            curves.append(found.loss * len(x) / len(images))
+        for batch in evaded(attack, name, model, images, labels, generator, self.batch_size, context.device):
+            parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss)))
+            curves.append(batch.curve * len(batch.images) / len(images))
         names = ("clean", "robust", "distance", "loss")
         joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
         return joined, _sum_padded(curves)
@@ -97,10 +77,6 @@ class Evade(Stage):
             rows.append(accuracy("robust_accuracy_members", of_members))
             rows.append(difference("robust_generalization_gap", of_members, robust))
         return rows
-
-
-def _in_box(images: Tensor) -> bool:
-    return bool((images >= 0).all()) and bool((images <= 1).all())
 
 
 def sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from benchmark.trials.trial import Context, Outcome, Stage
 SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
 
 
-class Neighbours(Stage):
+class FindNeighbors(Stage):
     """Inputs: pools, target, inversion, evaluator, evaluator_robust, embed, embed_robust.
 
     Spaces: `target`, the attacked model's features as they are (the paper's); `evaluator` and

@@ -1,4 +1,4 @@
-"""Take a model that was trained elsewhere, if it is as good on clean images as it should be."""
+"""Stage `import`: takes a model that was trained elsewhere, if its clean accuracy is what its user declares."""
 
 from typing import Annotated, cast
 

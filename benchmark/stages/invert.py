@@ -2,12 +2,11 @@
 
 from typing import cast
 
-import torch
-
 from benchmark import registry
-from benchmark.inversion.attack import Inversion, Victim, checked, counted
+from benchmark.inversion.attack import Inversion, Victim
 from benchmark.registry import InversionField
-from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.stages.shared.inputs import input_info, load_data, load_model, replica_of
+from benchmark.stages.shared.judged_attack import inverted
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
@@ -39,17 +38,12 @@ class Invert(Stage):
         shape = (info.channels, info.height, info.width)
         victim = Victim(model, shape, info.num_classes, context.device, **known, prior=prior)
         attack = cast(Inversion, self.attack)
-        with counted(model) as passes:
-            made = attack.reconstruct(victim, context.generator("invert"))
-        targets = attack.targets(info.num_classes)
-        count = attack.samples_per_class * info.num_classes
-        images = checked(made, targets, shape, count, registry.titled("inversion", attack))
-        confidence = apply(model, images, context.device).softmax(1).gather(1, targets[:, None])[:, 0]
-        n = len(targets)
+        found = inverted(attack, registry.name_of("inversion", attack), victim, context.generator("invert"))
+        passes, confidence, n = found.passes, found.confidence, len(found.targets)
         rows = [
             Row(metric="target_confidence", value=float(confidence.double().mean()), n=n),
             Row(metric="passes_per_sample", value=passes.backward / n, n=n, note=attack.remark(model) or None),
             Row(metric="forward_passes_per_sample", value=(passes.forward - passes.backward) / n, n=n),
         ]
-        tensors: dict[str, torch.Tensor] = {"images": images, "targets": targets, "confidence": confidence}
+        tensors = {"images": found.images, "targets": found.targets, "confidence": confidence}
         return Outcome(rows=rows, tensors=tensors)

@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmark.data.images import ImageData
 from benchmark.data.members.pools import Pools
 from benchmark.memorization import invertibility, train_specificity
+from benchmark.metrics import measured_by
 from benchmark.stages.find_neighbors import SPACES, whitened
 from benchmark.stages.shared import example_images
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
@@ -19,7 +20,7 @@ EVALUATORS = ("evaluator", "evaluator_robust")
 
 
 class Leakage(Stage):
-    """Inputs: as `Neighbours`, and neighbours. Metrics of METRICS sections 2 and 3, for one replica.
+    """Inputs: as `FindNeighbors`, and neighbours (its trial). What a replica's reconstructions show.
 
     Writes the table `samples` (one value a reconstruction and metric) and those of `pictures`.
     shown_neighbours: nearest members that the pictures keep of each reconstruction.
@@ -53,7 +54,7 @@ class Leakage(Stage):
         return Outcome(rows=[*samples.rows(context.trial.key), *rows], tables=tables)
 
     def rederived(self, context: Context) -> list[Row]:
-        """All of them, from the value of every reconstruction and its nearest neighbours."""
+        """All of them, from the value of every reconstruction and its nearest neighbors."""
         pools = Pools(context.tensors("pools"), context.trial.inputs["pools"])
         members, near = pools.members(replica_of(context, "target")), context.tensors("neighbours")
         rows = rows_of(context.own_table("samples"), context.trial.key)
@@ -73,21 +74,24 @@ def _judge(context: Context, space: str, data: ImageData, pools: Pools, members:
         samples.add(space, "evaluator_top5_accuracy", top5)
     whitener, private = whitened(context, space)
     features = whitener(apply(evaluator.features, made["images"], context.device))
-    gallery = private[torch.searchsorted(pools.private, members)]
-    distance = invertibility.knn_distance(features, targets, gallery, data.classes(members))
+    gallery, labels = private[torch.searchsorted(pools.private, members)], data.classes(members)
+    distance = invertibility.knn_distance(features, targets, gallery, labels)
     samples.add(space, "knn_distance", distance)
     for target in targets.unique().tolist():
         own = features[targets == target]
         if len(own) > 1 and bool((own.norm(dim=1) > 0).all()):
             samples.add_class(space, "diversity", target, invertibility.diversity(own))
             samples.add_class(space, "vendi_score", target, invertibility.vendi_score(own))
+        for metric in measured_by("leakage"):
+            if metric.of_features and len(own) > 1:
+                samples.add_class(space, metric.metric, target, metric.load()(own, gallery[labels == target]))
     return right
 
 
 def _specificity(
     space: str, near: dict[str, Tensor], data: ImageData, members: Tensor, samples: Samples
 ) -> Iterator[Row]:
-    """Add a space's nearest neighbours; yields the rows that belong to no single reconstruction."""
+    """Add a space's nearest neighbors; yields the rows that belong to no single reconstruction."""
     s_in, s_out = near[f"{space}_in_cosines"][:, 0], near[f"{space}_out_cosines"][:, 0]
     samples.add(space, "cosine_nn_in", s_in)
     samples.add(space, "cosine_nn_out", s_out)

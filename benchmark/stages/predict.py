@@ -1,4 +1,4 @@
-"""What a model says of clean images: accuracy, generalization gap, and every private image's loss."""
+"""Stage `predict`: a model's accuracy on clean images, its generalization gap, and every private image's loss."""
 
 import torch
 from torch.nn import functional

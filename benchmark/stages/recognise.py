@@ -1,4 +1,4 @@
-"""What the judges see in reconstructions, and nothing of members: the objective of `bench tune`."""
+"""Stage `recognise`: whether the judges recognise reconstructions, without members; what `bench tune` raises."""
 
 from benchmark.stages.measure_leakage import EVALUATORS
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model

@@ -1,4 +1,4 @@
-"""The pools of a search: other halves than any reported replica's, and test images that no reported attack saw."""
+"""Stage `tuning_pools`: pools for a search, with other halves and test images than any reported replica's."""
 
 import torch
 from pydantic import Field

@@ -1,4 +1,4 @@
-"""Order among models: ranks with ties, and the Pareto front."""
+"""Orders models: ranks with ties, and the Pareto front."""
 
 from collections.abc import Sequence
 

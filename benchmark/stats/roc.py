@@ -1,4 +1,4 @@
-"""ROC measures of membership scores. Everywhere: higher = more likely a member; `score > threshold` says member."""
+"""ROC measures of membership scores. Everywhere a higher score means member: `score > threshold` says member."""
 
 import math
 from collections.abc import Sequence

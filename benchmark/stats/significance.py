@@ -1,4 +1,4 @@
-"""Tests against the null that members and non-members are exchangeable, and their correction."""
+"""Tests of the null hypothesis that members and non-members are exchangeable, and corrections for many tests."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a results folder lie: a local or NFS folder, or a bucket behind a URL.
+"""Where the bytes of a results folder are: a local or NFS folder, or a bucket behind a URL.
 
 Names are relative, with `/`, such as `plans/ab.json`; nothing outside the store has a name. All errors are OSError
 (FileNotFoundError, TooLarge and StoreFull among them) with one line in `strerror`.

@@ -1,4 +1,4 @@
-"""Results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
+"""Keeps results in a bucket behind a URL: one PUT a file, the mark of a trial last. The only file that imports obstore.
 
 Tested against S3; `gs://` and `az://` go the same way, untested.
 """
@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import S3Store, from_url
 
 from benchmark.reading.json_and_parquet import parse
-from benchmark.reading.text import shown
 from benchmark.storage import MARK, MOST_BYTES, Leaf, TooLarge, Tree, Version
+from benchmark.storage.bucket_addresses import check_addresses, proxies
+from benchmark.storage.bucket_errors import line, may_pass
 from benchmark.storage.patience import persist
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ _CHUNK = 8 * 2**20
 _CLIENT = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
 _BRISK: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 """Of one call. `patience` makes it again, and says so; at the beginning of a run the user waits for an answer."""
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_ADDRESSES = (*_PROXIES, *map(str.lower, _PROXIES), "AWS_PROXY_URL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-_STATUS = re.compile(r"status(?: code)?:? (\d{3})")
-_LOST = re.compile(
-    r"error sending request|connection|timed? ?out|response body|end of file|reset by peer|dns error", re.I
-)
 _HASHED = re.compile(r"[0-9a-f]{16}\.[A-Za-z0-9_]+\.[a-z]+")
 
 
@@ -60,15 +54,15 @@ class Bucket:
     def prepare(self) -> None:
         probe = f".probe.{uuid.uuid4().hex}.tmp"
         try:
-            _told(lambda: obstore.put(self._store, probe, b"\0", use_multipart=False), for_s=0.0)
+            _asked(lambda: obstore.put(self._store, probe, b"\0", use_multipart=False), for_s=0.0)
         except OSError as error:
-            proxies = "".join(f" and {name}={os.environ[name]!r}" for name in _ADDRESSES[:-3] if os.environ.get(name))
-            allowed = f"an existing bucket that you may write to, see AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID{proxies}"
+            also = "".join(f" and {proxy}" for proxy in proxies())
+            allowed = f"an existing bucket that you may write to, see AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID{also}"
             raise ValueError(
                 f"results: {self.root!r} cannot be written ({error.strerror}); allowed: {allowed}"
             ) from error
         with contextlib.suppress(OSError):  # who may write need not be allowed to delete
-            _told(lambda: obstore.delete(self._store, probe), for_s=0.0)
+            _asked(lambda: obstore.delete(self._store, probe), for_s=0.0)
 
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return self._get(name, most)[0]
@@ -83,14 +77,14 @@ class Bucket:
                 found.update(chunk)
             return found.hexdigest()
 
-        return _told(fetch)
+        return _asked(fetch)
 
     def verified(self, name: str, sha256: str, most: int) -> bytes | None:
         content = self.read(name, most)
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
     def write(self, name: str, content: bytes) -> None:
-        _told(lambda: obstore.put(self._store, _checked(name), content))
+        _asked(lambda: obstore.put(self._store, _checked(name), content))
 
     def create(self, name: str, content: bytes) -> bool:
         return self._put_if(name, content, "create")
@@ -103,27 +97,27 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            _told(lambda: obstore.delete(self._store, _checked(name)))
+            _asked(lambda: obstore.delete(self._store, _checked(name)))
 
     def move(self, name: str, target: str) -> bool:
-        """Not at once: all is copied before anything is removed."""
+        """Copies all, then removes the source: not atomic."""
         source, goal = _checked(name), _checked(target)
         files = [meta["path"] for meta in self._list(source)]
         if not files:
             with contextlib.suppress(FileNotFoundError):
-                files = [_told(lambda: obstore.head(self._store, source))["path"]]
+                files = [_asked(lambda: obstore.head(self._store, source))["path"]]
         for file in files:
             to = goal + file.removeprefix(source)
             with contextlib.suppress(FileNotFoundError):  # another run has just moved it
-                _told(lambda file=file, to=to: obstore.copy(self._store, file, to))  # type: ignore[misc]
+                _asked(lambda file=file, to=to: obstore.copy(self._store, file, to))  # type: ignore[misc]
         if files:
-            _told(lambda: obstore.delete(self._store, files))
+            _asked(lambda: obstore.delete(self._store, files))
         return bool(files)
 
     def tree(self, name: str, depth: int) -> Tree:
         found: Tree = {}
         if depth == 1:
-            listing = _told(lambda: obstore.list_with_delimiter(self._store, _checked(name)))
+            listing = _asked(lambda: obstore.list_with_delimiter(self._store, _checked(name)))
             found |= {prefix.rstrip("/").rsplit("/", 1)[-1]: {} for prefix in listing["common_prefixes"]}
             return found | {meta["path"].rsplit("/", 1)[-1]: _leaf(meta) for meta in listing["objects"]}
         for meta in self._list(_checked(name)):
@@ -138,7 +132,7 @@ class Bucket:
         return found
 
     def file_name(self, name: str, sha256: str) -> str:
-        """Named by content: two executions of a trial never overwrite each other's files, only the mark."""
+        """A name made of the content: two executions of a trial never overwrite each other's files, only the mark."""
         return f"{sha256[:16]}.{name}"
 
     def commit(self, folder: str, files: Mapping[str, bytes], mark: str) -> None:
@@ -153,7 +147,7 @@ class Bucket:
         raise OSError(errno.EIO, f"{self.root}: the files of {folder} do not stay")
 
     def hidden(self, name: str) -> bool:
-        """Of a writer that has put no mark yet, or of an execution that another one replaced."""
+        """Whether it is a file of a writer that has put no mark yet, or of an execution that was replaced."""
         return name.startswith(".") or bool(_HASHED.fullmatch(name))
 
     def clear_stale(self, older_than_s: float) -> None:
@@ -177,7 +171,7 @@ class Bucket:
                     self.remove(f"{folder}/{key}/{name}")
 
     def upload(self, path: Path, name: str) -> None:
-        _told(lambda: obstore.put(self._store, _checked(name), path, chunk_size=_CHUNK))
+        _asked(lambda: obstore.put(self._store, _checked(name), path, chunk_size=_CHUNK))
 
     def download(self, name: str, target: Path) -> None:
         def fetch() -> None:
@@ -185,7 +179,7 @@ class Bucket:
                 for chunk in obstore.get(self._store, _checked(name)).stream(min_chunk_size=_CHUNK):
                     file.write(chunk)
 
-        _told(fetch)
+        _asked(fetch)
 
     def _get(self, name: str, most: int) -> tuple[bytes, Version]:
         def fetch() -> tuple[bytes, Version]:
@@ -194,11 +188,11 @@ class Bucket:
                 raise TooLarge(name, found.meta["size"], most)
             return bytes(found.bytes()), str(found.meta["e_tag"])
 
-        return _told(fetch)
+        return _asked(fetch)
 
     def _put_if(self, name: str, content: bytes, mode: Any) -> bool:
         try:
-            _told(lambda: obstore.put(self._store, _checked(name), content, mode=mode))
+            _asked(lambda: obstore.put(self._store, _checked(name), content, mode=mode))
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -208,16 +202,13 @@ class Bucket:
         return True
 
     def _list(self, folder: str) -> list[Any]:
-        """Whole: a listing that breaks off is made again from its beginning."""
-        return _told(lambda: [meta for chunk in obstore.list(self._store, folder, chunk_size=1000) for meta in chunk])
+        """All files in a folder; a listing that breaks off is made again from its beginning."""
+        return _asked(lambda: [meta for chunk in obstore.list(self._store, folder, chunk_size=1000) for meta in chunk])
 
 
 def _client(url: str) -> "ObjectStore":
     """A client of obstore. S3: from AWS_*, else from boto3's chain (profiles, roles) if boto3 is there."""
-    for name in _ADDRESSES:
-        if (value := os.environ.get(name)) and not _is_address(value):
-            allowed = "http://HOST:PORT, or no such variable"
-            raise ValueError(f"results: {name}={shown(value)} is no address; allowed: {allowed}")
+    check_addresses()
     options: Any = {**_CLIENT, "allow_http": True}
     try:
         if not url.startswith("s3://"):
@@ -230,7 +221,7 @@ def _client(url: str) -> "ObjectStore":
             url, config=config, client_options=options, retry_config=_BRISK, credential_provider=provider
         )
     except BaseError as error:
-        raise ValueError(f"results: {url!r} cannot be used ({_line(error)})") from error
+        raise ValueError(f"results: {url!r} cannot be used ({line(error)})") from error
 
 
 def _boto3_chain(url: str) -> Any:
@@ -245,53 +236,27 @@ def _boto3_chain(url: str) -> Any:
         raise ValueError(f"results: {url!r}: no credentials were found ({error}); allowed: {allowed}") from error
 
 
-def _is_address(value: str) -> bool:
-    """Would obstore take this for a host? It panics on what it does not."""
-    try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    return bool(re.fullmatch(r"[A-Za-z0-9._:-]+", host)) and port != 0 and not re.search(r"\s", value)
-
-
 def _passing(error: BaseException) -> str:
-    """What is wrong, where it may pass: no answer, one that breaks off, an overloaded or broken server."""
-    if not isinstance(error, GenericError):
-        return ""
-    text = str(error).split("\n\n")[0]
-    if status := _STATUS.search(text):
-        return _line(error) if int(status[1]) >= 500 or int(status[1]) in (408, 429) else ""
-    return _line(error) if _LOST.search(text) else ""
+    """What is wrong, where it may pass by itself; else empty."""
+    return line(error) if isinstance(error, GenericError) and may_pass(str(error)) else ""
 
 
-def _told(call: Callable[[], T], for_s: float | None = None) -> T:
+def _asked(call: Callable[[], T], for_s: float | None = None) -> T:
     """The call, made again while the store does not answer, with obstore's errors as OSError in one line."""
     try:
         return persist(call, _passing, for_s)
     except (AlreadyExistsError, PreconditionError) as error:
-        raise FileExistsError(errno.EEXIST, _line(error)) from error
+        raise FileExistsError(errno.EEXIST, line(error)) from error
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise OSError(errno.EIO, _line(error)) from error
+            raise OSError(errno.EIO, line(error)) from error
         raise FileNotFoundError(errno.ENOENT, "not there") from error
     except BaseError as error:
-        raise OSError(errno.EIO, _line(error)) from error
+        raise OSError(errno.EIO, line(error)) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of obstore's Rust, and no Exception
             raise
-        raise OSError(errno.EIO, f"obstore panics: {_line(error)}") from error
-
-
-def _line(error: BaseException) -> str:
-    """The gist of one of obstore's messages, which are pages long and name the request."""
-    text = str(error)
-    code, message = (re.search(f"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))
-    if code:
-        return f"{code[1]}: {message[1]}" if message and message[1] else code[1]
-    return re.sub(r"Error performing \S+ (\S+?)(\?\S*)? in .*? - ", r"\1: ", " ".join(text.split("\n\n")[0].split()))[
-        :300
-    ]
+        raise OSError(errno.EIO, f"obstore panics: {line(error)}") from error
 
 
 def _checked(name: str) -> str:

@@ -1,4 +1,4 @@
-"""JSON that carries a checksum of itself, so that whoever reads it notices a flipped bit.
+"""Adds a checksum to JSON files of the results folder, so that whoever reads one notices a flipped bit.
 
 The last member of the object is `checksum`, the sha256 of all bytes before it. What was written before there were
 checksums has none, and is whole as far as anybody can tell.
@@ -12,7 +12,7 @@ NAME = "checksum"
 
 
 def seal(content: bytes) -> bytes:
-    """The JSON object with its checksum. content: of an object that is not empty."""
+    """The JSON object with its checksum added. content: of an object that is not empty."""
     body = content.rstrip()
     assert body.endswith(b"}"), body[-20:]
     body = body[:-1].rstrip()

@@ -1,4 +1,4 @@
-"""Results in a local or NFS folder: written beside, forced to disk, renamed into place."""
+"""Keeps results in a local or NFS folder: each file is written beside, forced to disk and renamed into place."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ _LOCK_S = 60.0
 
 
 class Folder:
-    """Every name is checked on its way down: a link in the results folder leads nowhere."""
+    """Results in a folder. No name leads out of it: links in the results folder are never followed."""
 
     parallel = 1
 

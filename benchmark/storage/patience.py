@@ -1,4 +1,4 @@
-"""A store that does not answer for a while ends no run: the call is made again for some minutes, and that is said."""
+"""Repeats a call to a store that does not answer, for some minutes and with a message, instead of ending the run."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ _silent = False
 
 
 def persist(call: Callable[[], T], passing: Callable[[BaseException], str], for_s: float | None = None) -> T:
-    """The call, again and again while it raises what may pass; then what it raised last.
+    """Make the call again and again while it raises what may pass; then raise what it raised last.
 
     passing: what is wrong, in a line, for an error that may pass; empty for one that will not. Calls that are made
     again have to be such as may be made twice. for_s: `FOR_S` if it is None.
@@ -43,7 +43,7 @@ def persist(call: Callable[[], T], passing: Callable[[BaseException], str], for_
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """In this block no call is made again: at the beginning of a command the user waits for an answer."""
+    """In this block every call is made once: at the beginning of a command the user waits for an answer."""
     global FOR_S
     before, FOR_S = FOR_S, 0.0
     try:

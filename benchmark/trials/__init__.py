@@ -1,1 +1,1 @@
-"""What a trial is, what it keeps of itself while it trains, and where and with what it was made."""
+"""What a trial is, the progress that its training saves, and the record of where it was computed."""

@@ -1,4 +1,4 @@
-"""Where and with what a number was made. None of it is in a trial's identity."""
+"""Records where and with what a trial was computed: machine, device, versions, commit. None of it is in its key."""
 
 import functools
 import hashlib

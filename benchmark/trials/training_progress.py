@@ -1,4 +1,4 @@
-"""What a training keeps of itself after an epoch, so that a lost machine costs at most the epochs since."""
+"""Saves the state of a training after an epoch, so that a lost machine costs at most the epochs since."""
 
 import contextlib
 import hashlib

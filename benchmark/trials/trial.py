@@ -1,4 +1,4 @@
-"""One trial: a stage with its settings and inputs -> rows + artifacts. Knows no executor."""
+"""`Trial`, its key, and `Stage`: a stage with settings, a seed and inputs gives rows and artifacts."""
 
 import functools
 import hashlib

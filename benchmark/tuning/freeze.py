@@ -1,4 +1,4 @@
-"""Writes a suite whose attacks have the settings that a search found."""
+"""Writes the suite in which each attack has the settings that a search found best."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def _named_files(suite: Suite) -> Iterator[str]:
 
 
 def freeze(out: Path, source: Path, session: Session, results: Sequence[Tuned]) -> Suite:
-    """Write the suite of the session with the settings found. Returns it as it is read back."""
+    """Write the suite with the settings found. Returns it as it is read back."""
     suite, text = load_suite(str(source))
     label = session.label
     tuned = {name: dict(models) for name, models in suite.tuned.items() if name != label}

@@ -1,4 +1,4 @@
-"""How well a setting does: the trials of an evaluation, and the score that they give."""
+"""Scores one choice of settings: the trials that evaluate it, and the number that the search raises."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ class Score:
 
     @property
     def merit(self) -> float:
-        """What a search raises."""
+        """The number that a search raises."""
         return self.value + _TIE * self.tie
 
 
 class Failed(Exception):
-    """An evaluation gave no score. fatal: none other would, either."""
+    """An evaluation gave no score. fatal: no other evaluation would give one, either."""
 
     def __init__(self, reason: str, fatal: bool = False) -> None:
         self.fatal = fatal
@@ -65,7 +65,7 @@ class Evaluation:
                 raise Failed(reason, fatal=finished.full or bool(finished.corrupt or finished.loss))
 
     def score(self, store: Store) -> Score:
-        """Raises Failed where the rate is undefined."""
+        """The score of an evaluation. Raises Failed where the rate is undefined."""
         rows: list[dict[str, Any]] = store.rows(self.trials[-1].key).to_pylist()
         rates = [row for row in rows if row["metric"] in (RECOGNISED, FOOLED)]
         undefined = next((row for row in rates if row["value"] is None), None)

@@ -1,4 +1,4 @@
-"""Ray Tune drives the search: a trial is a candidate, ASHA stops the poor ones after their first rung.
+"""Runs a search with Ray Tune: a Tune trial is a candidate, and ASHA stops the poor ones after their first rung.
 
 Tune keeps no state of ours. Whatever was evaluated is a trial in the store, and the suggestions follow from the seed,
 so the same command finds its way again after a kill, without unpickling anything.

@@ -1,4 +1,4 @@
-"""Random search with early stops and a budget that is spent to the last pass: the same for every model.
+"""Decides what a random search evaluates next: the same budget for every model, with poor candidates stopped early.
 
 Pure bookkeeping: what is evaluated next, what it costs, what was best. Who evaluates, and who stops, is outside.
 """
@@ -51,7 +51,7 @@ class Candidate:
 
 @dataclass
 class Search:
-    """What each model has had of its budget.
+    """How much of its budget each model has spent.
 
     sizes: of the rungs. budget: a model's, in samples (a class) or images. allowed: whether the attack takes the
     settings; others are drawn again.
@@ -98,7 +98,7 @@ class Search:
         candidate.merits[rung], candidate.error = merit, error
 
     def goes_on(self, candidate: Candidate) -> bool:
-        """Whether there is a next rung that can be paid for."""
+        """Whether the candidate has a next rung that the budget can pay."""
         following = len(candidate.merits)
         going = not candidate.error and not candidate.stopped
         return going and following < len(self.sizes) and self.can_pay(candidate.model, following)
@@ -107,7 +107,7 @@ class Search:
         self._busy.discard(candidate.model)
 
     def best(self, model: str) -> Candidate:
-        """Of those that were evaluated whole; the first of equals, so that the suite's own settings win a tie."""
+        """The best of those evaluated in full; the first of equals, so that the suite's own settings win a tie."""
         whole = [c for c in self.candidates[model] if len(c.merits) == len(self.sizes) and not c.error]
         if not whole:
             reason = self.candidates[model][0].error

@@ -1,4 +1,4 @@
-"""One call of `bench tune`, from a suite to the settings that each of its models is attacked with."""
+"""One call of `bench tune`: from a suite to the settings with which each of its models is attacked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from benchmark.tuning.unreported_models import lay
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came out for a model. untuned, tuned: on the confirming target, with starts that the search never saw.
+    """What the search found for a model. untuned, tuned: on the confirming target, from starts the search never saw.
 
     settings: empty where the suite's own did as well there. evaluations: how many of each size.
     """
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def unit(self) -> str:
-        """What a budget counts."""
+        """What the budget is counted in."""
         return "samples a class" if isinstance(self.attack, Inversion) else "images"
 
     @property
@@ -74,7 +74,7 @@ class Session:
 
     @property
     def external(self) -> list[str]:
-        """Models that are searched on themselves, since nobody could train a second one."""
+        """Models that are searched on themselves, since nobody else could train a second one."""
         return [model for model, targets in self.ground.targets.items() if len(targets) == 1]
 
     @property

@@ -1,4 +1,4 @@
-"""What a search attacks and who judges it: models that no table reports, and the trials that make them."""
+"""The models that a search attacks and the judges of it, none of which any table reports, and their trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class _Builder:
 
 
 def lay(suite: Suite, plan: Plan, attack: Evasion | Inversion, seed: int) -> Ground:
-    """The models to search on.
+    """The models to search on, with their plan.
 
     plan: of the suite. seed: any but the suite's. Nothing but the cut into auxiliary, private and test images is a
     trial of the suite's own plan.

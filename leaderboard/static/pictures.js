@@ -81,7 +81,7 @@
     }));
   }
 
-  function neighbour(all, [key, cosine], c, what, closer) {
+  function neighbor(all, [key, cosine], c, what, closer) {
     const found = all.alone.pictures[key];
     const wrong = found.class !== c.id;
     const caption = [make("span", closer ? { class: "closer" } : {}, decimal(cosine)),
@@ -103,8 +103,8 @@
         const gap = members.length && others.length ? members[0][1] - others[0][1] : 0;
         if (members.length && others.length) { known += 1; closer += gap > 0 ? 1 : 0; }
         return make("li", { class: "near" }, figure(all.suite.images[shot.image], `${c.name}, reconstruction ${shot.number + 1}`, `#${shot.number + 1} `, verdict(shot)),
-          ...members.map((item, at) => neighbour(all, item, c, `nearest member ${at + 1}`, at === 0 && gap > 0)),
-          make("div", { class: "control" }, ...others.map((item) => neighbour(all, item, c, "nearest non-member", gap < 0))));
+          ...members.map((item, at) => neighbor(all, item, c, `nearest member ${at + 1}`, at === 0 && gap > 0)),
+          make("div", { class: "control" }, ...others.map((item) => neighbor(all, item, c, "nearest non-member", gap < 0))));
       });
       return make("section", { class: "class" }, make("h4", {}, make("bdi", {}, c.name)), make("ol", { class: "rows" }, ...rows));
     });

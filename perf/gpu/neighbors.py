@@ -1,4 +1,4 @@
-"""Exact nearest neighbours as the benchmark searches them, beside one matrix product and top-k of torch."""
+"""Exact nearest neighbors as the benchmark searches them, beside one matrix product and top-k of torch."""
 
 import time
 from typing import Any

@@ -11,8 +11,8 @@ import pytest
 from board import PROVENANCE, Board, share
 
 from benchmark import schema
-from benchmark.aggregation import over_replicas
-from benchmark.aggregation.over_replicas import control_rows
+from benchmark.aggregation import intervals_over_replicas
+from benchmark.aggregation.intervals_over_replicas import control_rows
 from benchmark.aggregation.page_tables import summarise
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import Store
@@ -209,13 +209,16 @@ def tables(site: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in site.glob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_rows_that_were_aggregated_before_are_not_computed_again_and_are_the_same(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(site.parent / "results")
     computed: list[str] = []
-    rows = over_replicas.model_rows
-    monkeypatch.setattr(over_replicas, "model_rows", lambda found, model: computed.append(model) or rows(found, model))
+    rows = intervals_over_replicas.model_rows
+    monkeypatch.setattr(
+        intervals_over_replicas, "model_rows", lambda found, model: computed.append(model) or rows(found, model)
+    )
     shutil.rmtree(store.root / "index")
     summarise(store, tmp_path / "fresh")
     assert computed == MODELS and tables(tmp_path / "fresh")["results.parquet"]

@@ -94,6 +94,7 @@ def test_a_mistake_in_the_call(
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = bench("run", command.TINY, "--device", "cuda:0", "--results", tmp_path / "results")  # hides all GPUs
     assert refusal(done) == "--device: 'cuda:0' is not here; torch sees 0 GPUs; allowed: auto, cpu"
@@ -163,6 +164,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     pipe = subprocess.run(
         ["bash", "-c", f"{command.BENCH} list | head -c 10"], capture_output=True, text=True, check=True

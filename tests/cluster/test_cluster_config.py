@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.cluster import config
-from benchmark.running.executors import ray as ray_executor
+from benchmark.cluster import config as checker
+from benchmark.running.executors import ray_start
 from benchmark.spec import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -43,11 +43,11 @@ def test_shipped_files_pass_rays_own_check_and_ours(name: str, tmp_path: Path) -
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     validate_config(prepare_config(shipped(name)))
-    config.check(shipped(name), filled=False)
+    checker.check(shipped(name), filled=False)
     with pytest.raises(SpecError, match="EDIT' was not filled in"):
-        config.check(shipped(name))
+        checker.check(shipped(name))
     (tmp_path / name).write_text(yaml.safe_dump(filled(name)))
-    assert config.load_cluster(tmp_path / name) == filled(name)
+    assert checker.load_cluster(tmp_path / name) == filled(name)
 
 
 def test_aws_takes_what_the_nodes_are_started_with() -> None:
@@ -56,7 +56,7 @@ def test_aws_takes_what_the_nodes_are_started_with() -> None:
     from botocore.validate import ParamValidator
 
     model = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances")
-    allowed = set(config._NODE_REQUIRED) | set(config._NODE_OPTIONAL)
+    allowed = set(checker._NODE_REQUIRED) | set(checker._NODE_OPTIONAL)
     assert allowed - {"SubnetIds"} <= set(model.input_shape.members)
     for node in shipped("cluster.yaml")["available_node_types"].values():
         given = {**node["node_config"], "MinCount": 1, "MaxCount": 1}
@@ -70,17 +70,17 @@ def test_versions_are_the_pins() -> None:
     for name in FILES:
         installs = [command for command in shipped(name)["setup_commands"] if "pip install" in command]
         assert len(installs) == 1 and "-c constraints.txt" in installs[0]
-        assert config._RAY.findall(installs[0]) == [pin[1]]
+        assert checker._RAY.findall(installs[0]) == [pin[1]]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_lost_node_is_noticed_as_fast_as_by_rays_that_we_start(name: str) -> None:
     setup = " ".join(shipped(name)["setup_commands"])
-    for variable, value in ray_executor._OWN_CLUSTER.items():
+    for variable, value in ray_start.OWN_CLUSTER.items():
         if "health_check" in variable:
             assert f"{variable}={value} " in setup
-            assert int(value) <= config.HEALTH_CHECK[variable]
-    most = config.HEALTH_CHECK
+            assert int(value) <= checker.HEALTH_CHECK[variable]
+    most = checker.HEALTH_CHECK
     period, timeout, failures = (
         most[f"RAY_health_check_{key}"] for key in ("period_ms", "timeout_ms", "failure_threshold")
     )
@@ -233,7 +233,7 @@ def test_what_is_refused(name: str, edit: Callable[[dict[str, Any]], None], mess
     edit(config)
     (tmp_path / name).write_text(yaml.safe_dump(config))
     with pytest.raises(SpecError) as refused:
-        config.load_cluster(tmp_path / name)
+        checker.load_cluster(tmp_path / name)
     assert message in str(refused.value) and "\n" not in str(refused.value)
     assert str(refused.value).startswith(f"{tmp_path / name}: ")
 
@@ -246,4 +246,4 @@ def test_what_is_no_cluster_file(text: str | None, message: str, tmp_path: Path)
     if text is not None:
         file.write_text(text)
     with pytest.raises(SpecError, match=message):
-        config.load_cluster(file)
+        checker.load_cluster(file)

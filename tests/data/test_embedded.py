@@ -42,6 +42,7 @@ def test_its_pixels_have_about_the_published_moments() -> None:
     assert abs(float(pixels.std()) - images.std[0]) < 0.005
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_shipped_file_again(
     original: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

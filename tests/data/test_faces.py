@@ -80,6 +80,7 @@ def test_scikit_learn_reads_the_same_faces(tmp_path: Path) -> None:
     assert all((published == image).all((1, 2)).any() for image in third)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [np.float64, lambda x: (x / 255).astype(np.float32)])
 def test_olivetti_as_floats(tmp_path: Path, scale) -> None:
     faces = write_olivetti(tmp_path)

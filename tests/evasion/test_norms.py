@@ -1,3 +1,6 @@
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -107,3 +110,41 @@ def test_norms_that_use_the_batch_are_not_folded() -> None:
         layers = list(model)
         with folded(model):
             assert list(model) == layers
+
+
+class Twice(nn.Sequential):
+    """Its layers are not applied one after the other."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self[0](x)
+        result: torch.Tensor = first + self[1](first)
+        return result
+
+
+def _weight_normed() -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):  # its old form, in which a hook computes the weight
+        return nn.utils.weight_norm(nn.Conv2d(1, 2, 3)).requires_grad_(False)
+
+
+def _hooked_norm() -> nn.Module:
+    norm = nn.BatchNorm2d(2)
+    norm.register_forward_hook(lambda _, __, result: 2 * result)
+    return norm
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Twice(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+        lambda: nn.Sequential(_weight_normed(), nn.BatchNorm2d(2)),
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), _hooked_norm()),
+    ],
+    ids=["own forward", "hook on the weight", "hook on the result"],
+)
+def test_what_is_more_than_layers_in_a_row_is_not_folded(make: Callable[[], nn.Sequential]) -> None:
+    model, x = make().eval(), torch.rand(2, 1, 8, 8)
+    model[1].running_var.fill_(0.3)
+    with torch.no_grad():
+        plain = model(x)
+        with folded(model):
+            assert torch.equal(model(x), plain)

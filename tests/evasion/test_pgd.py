@@ -67,7 +67,7 @@ def test_restarts_see_only_images_that_stand() -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_an_image_does_not_depend_on_its_neighbours(norm: str) -> None:
+def test_an_image_does_not_depend_on_its_neighbors(norm: str) -> None:
     """Other images at the other places fall at other times: this one's result stays, up to rounding."""
     network, x, y = trained()
     epsilon = 0.01 if norm == "linf" else 0.1

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from tests.board import Board, share
 
 from benchmark import schema
 from benchmark.aggregation.page_tables import summarise
 from benchmark.results.compaction import compact
-from benchmark.results.seen_whole import SIZE
+from benchmark.results.scan_cache import SIZE
 from benchmark.running.heartbeat import driver
 from benchmark.stages.shared.samples import SCHEMA
 from benchmark.trials.trial import Row
+from tests.helpers.board import Board, share
 
 MODELS = ("plain", "hardened")
 SAMPLES = pa.Table.from_pylist(

@@ -41,6 +41,7 @@ def prior(images: Tensor) -> float:
         return float(torch.stack(losses).sum())
 
 
+@pytest.mark.slow
 def test_the_prior_brings_the_statistics_near_those_of_the_members() -> None:
     without, with_it = (
         prior(run(DeepInversion(batch_norm=w, steps=60, samples_per_class=PER_CLASS))) for w in (0.0, 1.0)

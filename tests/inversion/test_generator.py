@@ -64,6 +64,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_it_learns_the_colour_of_each_class() -> None:
     sampler, _ = coloured()
     labels = torch.arange(40) % 2
@@ -85,6 +86,7 @@ def test_augmentations_move_and_cut_and_gradients_pass() -> None:
     assert gradient.sum() == out.sum(), "every pixel is copied once or lost"
 
 
+@pytest.mark.slow
 def test_training_that_breaks_is_an_error() -> None:
     images, labels = noise((1, 16, 16))
     with pytest.raises(FloatingPointError, match="try a smaller lr"):
@@ -179,6 +181,7 @@ def test_the_loss_by_hand() -> None:
     torch.testing.assert_close(entropy, -logits.log_softmax(1)[[0, 1], y] + torch.tensor([0.2, 0.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "candidates"), [(200, 4), (200, 1), (61, 5), (7, 2), (0, 4)])
 def test_the_budget_is_exact(steps: int, candidates: int) -> None:
     attack = ATTACK.model_copy(update={"steps": steps, "candidates": candidates, "batch_size": 16})

@@ -69,6 +69,7 @@ def test_every_attack_is_in_the_table() -> None:
     assert {s["method"] for s in SETTINGS} == set(registry.INVERSION)
 
 
+@pytest.mark.slow
 @CASES
 def test_it_makes_so_many_images_of_every_class(case: Inversion) -> None:
     made = run(case)

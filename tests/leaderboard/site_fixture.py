@@ -238,7 +238,7 @@ def gallery(samples: int) -> list[dict[str, Any]]:
     ]
 
 
-def neighbours(samples: int) -> list[dict[str, Any]]:
+def neighbors(samples: int) -> list[dict[str, Any]]:
     """Five members of each reconstruction, the second of another class, and one non-member."""
     rows = []
     for labels in attacked():
@@ -352,7 +352,7 @@ def write(site: Path, *, samples: int = 2) -> Path:
         "suites": (schema.SUITES, suites()),
         "status": (schema.STATUS, status()),
         "gallery": (schema.GALLERY, gallery(samples)),
-        "neighbours": (schema.NEIGHBOURS, neighbours(samples)),
+        "neighbours": (schema.NEIGHBORS, neighbors(samples)),
         "exposed": (schema.EXPOSED, exposed()),
         "class_means": (schema.CLASS_MEANS, class_means()),
         "pictures": (schema.PICTURES, pictures()),

@@ -84,7 +84,7 @@ def test_text_never_covers_a_picture_and_hostile_text_stays_in_its_line():
     assert draw(Sheet([])).width > 0
 
 
-def test_neighbours_of_a_sheet_are_those_of_the_tables(tables):
+def test_neighbors_of_a_sheet_are_those_of_the_tables(tables):
     (suite,) = [found for found in load(tables) if found.name == SUITE]
     view = next(v for v in suite.views if (v.model, v.method, v.replica) == ("small_resnet", "gradient", 1))
     sheet = contact_sheets.nearest(view, "evaluator", 4)

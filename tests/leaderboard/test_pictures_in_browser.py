@@ -80,7 +80,7 @@ def test_selectors_change_what_is_shown_and_the_link_keeps_it(shown):
     assert part(foolish, "nearest").inner_html() == before["nearest"]
 
 
-def test_neighbours_stand_in_order_with_their_cosines(shown):
+def test_neighbors_stand_in_order_with_their_cosines(shown):
     page = shown("small_resnet_pgd_at", "class=4&space=evaluator")
     rows = part(page, "nearest").locator("li.near")
     assert rows.count() == 2

@@ -112,6 +112,7 @@ def stop(folder: Path, *arguments: str | Path, prepare: Callable[[], None] | Non
     return process.returncode, output, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swallowing", ["except BaseException: pass", "finally: print('cleared')"])
 def test_a_module_that_is_loading_cannot_swallow_it(tmp_path: Path, swallowing: str) -> None:
     mine = tmp_path / "mine.py"
@@ -128,6 +129,7 @@ def ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+@pytest.mark.slow
 def test_where_it_is_to_be_ignored_it_is(tmp_path: Path) -> None:
     """As for a job that a script puts into the background."""
     mine = tmp_path / "mine.py"

@@ -40,7 +40,7 @@ def test_distance_ratio_on_copies_of_non_members_is_empty_with_a_reason() -> Non
     assert distance_ratio(torch.ones(2), torch.tensor([0.5, 0.5])) == (0.0, None)
 
 
-def test_neighbour_purity_by_hand() -> None:
+def test_neighbor_purity_by_hand() -> None:
     labels = torch.tensor([[1, 1, 2, 1], [0, 3, 3, 3], [2, 2, 2, 2]])
     assert neighbour_purity_at_k(labels, torch.tensor([1, 0, 2])).tolist() == [0.75, 0.25, 1.0]
 

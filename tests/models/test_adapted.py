@@ -39,6 +39,7 @@ def build(library: str, name: str, info: InputInfo, seed: int = 0) -> Classifier
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("library", "name", "width"), NAMES)
 def test_a_network_by_name_takes_grey_images_and_gives_features(library: str, name: str, width: int) -> None:
     before = torch.get_rng_state()

@@ -42,7 +42,7 @@ def architecture(name: str) -> Architecture:
     return found
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # tests of one architecture run one after the other: `scope="module"`
 def made(name: str, info: InputInfo = GREY_28, seed: int = 0) -> Classifier:
     """A shared model in eval mode; a test that changes it asks `fresh` for one of its own."""
     return fresh(name, info, seed)
@@ -62,7 +62,7 @@ def test_every_architecture_is_held_to_its_size() -> None:
     assert TRAINED == sorted(EXPECTED)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", TRAINED, scope="module")
 def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
     colour_10 = InputInfo(3, 32, 32, 10, COLOUR_32.mean, COLOUR_32.std)
     full = registry.parse("architecture", name)
@@ -72,8 +72,9 @@ def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
     assert found == list(EXPECTED[name][1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("info", [GREY_28, COLOUR_32], ids=["1x28x28", "3x32x32"])
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", TRAINED, scope="module")
 def test_logits_are_the_head_on_the_features(name: str, info: InputInfo) -> None:
     model, x = made(name, info), images(info)
     with torch.no_grad():
@@ -84,7 +85,7 @@ def test_logits_are_the_head_on_the_features(name: str, info: InputInfo) -> None
     assert logits.std() > 0 and torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", TRAINED, scope="module")
 def test_normalisation_is_inside(name: str) -> None:
     """The same layers on images that were normalised by hand give the same logits."""
     model, x = made(name, COLOUR_32), images(COLOUR_32)
@@ -95,7 +96,8 @@ def test_normalisation_is_inside(name: str) -> None:
         assert not torch.allclose(model.head(model.body(x)), plain, rtol=1e-2)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED, scope="module")
 def test_weights_come_from_the_generator_alone(name: str) -> None:
     before = torch.get_rng_state()
     first, again, other = made(name), fresh(name), fresh(name, seed=1)
@@ -104,7 +106,8 @@ def test_weights_come_from_the_generator_alone(name: str) -> None:
     assert not torch.equal(first.head.weight, other.head.weight)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED, scope="module")
 def test_weights_survive_safetensors(name: str) -> None:
     model, x = fresh(name, COLOUR_32), images(COLOUR_32)
     model.train()(x)  # moves the running statistics of batch norm off their start

@@ -157,6 +157,7 @@ def moved(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_robustbenchs_names_give_the_same_logits(name: str, tmp_path: Path) -> None:
     settings, make = FAMILIES[name]
@@ -188,6 +189,7 @@ def test_a_normalising_model_is_recognised(tmp_path: Path) -> None:
     assert normalisation_in(theirs.state_dict()) is None
 
 
+@pytest.mark.slow
 def test_our_own_weights_come_back(tmp_path: Path) -> None:
     first = moved(ours("resnet18"))
     save_file({k: v.contiguous() for k, v in first.state_dict().items()}, tmp_path / "w.safetensors")

@@ -21,12 +21,14 @@ def sections(folder: Path, *more: str) -> tuple[int, dict[str, dict[str, object]
     return done.returncode, {section["name"]: section for section in found}
 
 
+@pytest.mark.slow
 def test_results_are_written_after_a_section(tmp_path: Path) -> None:
     code, found = sections(tmp_path, "--only", "neighbors")
     assert code == 0 and not found["neighbors"]["problem"]
     assert "share of equal ids 1.000000" in (tmp_path / "gpu.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
     code, found = sections(tmp_path, "--only", "speed", "neighbors", "--minutes", "0.02")
     assert code == 1

@@ -7,7 +7,7 @@ import command
 import pytest
 
 from benchmark import registry
-from benchmark.aggregation import over_replicas
+from benchmark.aggregation import intervals_over_replicas
 from benchmark.aggregation.suite_results import Done
 from benchmark.memorization.controls import CONTROLS
 from benchmark.models.classifier import InputInfo
@@ -186,7 +186,7 @@ class _Results:
 def test_the_stronger_of_two_variants_decides_whether_gradients_are_masked(backwards: bool) -> None:
     def suspected(epsilon: float, **attacks: tuple[int, float]) -> bool:
         given = dict(reversed(attacks.items())) if backwards else attacks
-        (row,) = over_replicas._masking(_Results(given, epsilon), "m")  # type: ignore[arg-type]
+        (row,) = intervals_over_replicas._masking(_Results(given, epsilon), "m")  # type: ignore[arg-type]
         return bool(row["value"])
 
     assert not suspected(0.5, pgd=(20, 0.5), more=(100, 0.0)), "100 steps reach every image"

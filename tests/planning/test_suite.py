@@ -106,7 +106,7 @@ def test_a_file_that_is_no_suite_is_named(tmp_path: Path, text: bytes, said: str
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_met_with_its_neighbours(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_met_with_its_neighbors(tmp_path: Path) -> None:
     command.write(tmp_path, command.tiny(), "tiny.yaml")
     with pytest.raises(SpecError, match=r"no suite file .*tinny.yaml' \(did you mean '.*/tiny.yaml'\?\); allowed"):
         load_suite(str(tmp_path / "tinny.yaml"))

@@ -165,6 +165,7 @@ def test_the_command_says_what_it_did(board: Board, tmp_path: Path) -> None:
     assert "no suite was run in" in command.refusal(command.call("compact", "--results", tmp_path / "nothing"))
 
 
+@pytest.mark.slow
 def test_in_a_bucket_it_is_the_same(s3_url: str) -> None:
     board = Board(s3_url, ["one", "two"])
     for model in ("one", "two"):

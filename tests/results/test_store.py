@@ -20,6 +20,7 @@ from benchmark import schema
 from benchmark.machine.durable_files import StoreFull
 from benchmark.results.finished_trials import Problem
 from benchmark.results.store import CorruptArtifact, Store
+from benchmark.storage import Storage
 from benchmark.trials.trial import Outcome, Row
 
 
@@ -186,6 +187,21 @@ def test_a_flipped_bit_is_never_read(store: Store, key: str, name: str) -> None:
     assert store.verify(key).startswith(name)
 
 
+def test_a_trial_that_is_replaced_while_it_is_read_is_read_again(
+    store: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the hash of a file and its opening another process may put the same trial in place."""
+    verified, opened = type(store.storage).verified, list[str]()
+
+    def gone_once(storage: Storage, name: str, sha256: str, most: int) -> Path | bytes | None:
+        opened.append(name)
+        return store.folder(key) / "replaced" if len(opened) == 1 else verified(storage, name, sha256, most)
+
+    monkeypatch.setattr(type(store.storage), "verified", gone_once)
+    assert store.table(key, "scores").equals(TABLE)
+    assert len(opened) == 2
+
+
 def test_a_trial_that_is_not_there_cannot_be_read(store: Store) -> None:
     for read in (store.trial, store.rows, store.tensors, store.provenance):
         with pytest.raises(CorruptArtifact, match=r"trial\.json"):
@@ -218,6 +234,7 @@ def test_only_old_leftovers_of_killed_runs_are_cleared(store: Store, key: str) -
     assert not old.exists() and young.exists() and store.has(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_killed_while_writing_leaves_no_result(store: Store, step: int) -> None:
     process = multiprocessing.get_context("spawn").Process(target=killed_at, args=(str(store.root), step))
@@ -230,6 +247,7 @@ def test_killed_while_writing_leaves_no_result(store: Store, step: int) -> None:
     assert store.has(trial().key)
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_one_trial(store: Store) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=write_often, args=(str(store.root), who)) for who in (0, 1)]

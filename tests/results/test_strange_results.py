@@ -251,6 +251,7 @@ def _in_a_bucket(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("s3_url"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [_in_a_folder, _in_a_bucket])
 def test_folders_and_buckets_alike(
     place: Callable[[pytest.FixtureRequest], str], request: pytest.FixtureRequest

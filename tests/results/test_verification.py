@@ -270,6 +270,7 @@ def test_a_trial_that_is_put_in_place_meanwhile_is_looked_at_again(
     assert not damaged_names(board.store)
 
 
+@pytest.mark.slow
 def test_in_a_bucket_it_is_the_same(s3_url: str) -> None:
     board = Board(s3_url, ["one", "two"])
     for model in ("one", "two"):

@@ -94,6 +94,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path, tiny_run: Ru
         assert found == undisturbed[key]
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_run_began() -> None:
     """While modules are still being loaded."""
     with subprocess.Popen([command.BENCH, "doctor"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:

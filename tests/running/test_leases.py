@@ -110,6 +110,7 @@ def test_a_worker_leaves_alone_what_runs_elsewhere_or_is_done(tmp_path: Path) ->
     assert list((tmp_path / "leases").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_what_another_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.running.schedule.LOOK_AGAIN_S", 0.2)
     store, plan = Store(tmp_path), toy.diamonds(1)

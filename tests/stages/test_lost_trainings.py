@@ -47,6 +47,7 @@ def one_worker(settings: Settings) -> Executor:
     return LocalExecutor(settings, slots=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kills"), [("dying_standard", 1), ("dying_pgd_at", 2)])
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path, method: str, kills: int) -> None:
     notes = tmp_path / "notes"

@@ -1,4 +1,4 @@
-"""Inversion, neighbours, leakage rows and controls of the tiny run, against brute force in float64."""
+"""Inversion, neighbors, leakage rows and controls of the tiny run, against brute force in float64."""
 
 import io
 from typing import Any
@@ -9,6 +9,10 @@ import pytest
 import torch
 from finished import Finished, in_one_go, pixels
 from PIL import Image
+
+from benchmark import metrics, registry
+from benchmark.metrics import Join, Metric
+from benchmark.trials.trial import Context, Settings, Stage
 
 Array = npt.NDArray[np.float64]
 PLACES = [("softmax", 0), ("hardened", 1)]
@@ -37,7 +41,7 @@ def cosines(first: Array, second: Array) -> Array:
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(("model", "replica"), PLACES)
-def test_neighbours_are_those_of_brute_force(finished: Finished, model: str, replica: int, space: str) -> None:
+def test_neighbors_are_those_of_brute_force(finished: Finished, model: str, replica: int, space: str) -> None:
     made = finished.tensors("invert", model, replica, "gradient")["images"]
     found = finished.tensors("neighbours", model, replica, "gradient")
     queries = features(finished, space, model, replica, made)
@@ -140,7 +144,7 @@ def test_pictures_are_those_of_the_images_they_name(finished: Finished) -> None:
 
 
 @pytest.mark.parametrize(("model", "replica"), PLACES)
-def test_shown_neighbours_and_exposure_by_brute_force(finished: Finished, model: str, replica: int) -> None:
+def test_shown_neighbors_and_exposure_by_brute_force(finished: Finished, model: str, replica: int) -> None:
     place = finished.key("leakage", model, replica, "gradient")
     near = finished.store.table(place, "neighbours").to_pylist()
     exposed = finished.store.table(place, "exposed").to_pylist()
@@ -179,3 +183,31 @@ def test_controls_of_the_measure(finished: Finished, replica: int) -> None:
     memoriser = finished.rows("leakage", "memoriser", replica, "gradient")
     assert memoriser["pixel", "in_rate"]["value"] >= 0.9
     assert memoriser["evaluator", "in_rate"]["value"] >= 0.9
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
+def test_a_metric_of_features_is_one_entry(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Metric(
+        "frechet", "Frechet", metrics.INVERTIBILITY, "distance", "leakage", Join.SAMPLES, function="my_metrics:frechet"
+    )
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, entry))
+    trial = finished.store.trial(finished.key("leakage", "softmax", 0, "gradient"))
+    stage = registry.parse("stage", dict(trial.stage))
+    assert isinstance(stage, Stage)
+    outcome = stage.run(Context(trial, finished.store, Settings(results="")))
+    made = finished.tensors("invert", "softmax", 0, "gradient")
+    members = finished.pools.members(0)
+    labels = finished.images.labels[members].numpy()
+    for space in ("evaluator", "evaluator_robust"):
+        queries = features(finished, space, "softmax", 0, made["images"])
+        gallery = features(finished, space, "softmax", 0, pixels(finished.images.images[members]))
+        expected = []
+        for target in range(3):
+            a, b = queries[made["targets"].numpy() == target], gallery[labels == target]
+            expected.append(((a.mean(0) - b.mean(0)) ** 2).sum() + ((a.std(0) - b.std(0)) ** 2).sum())
+        (row,) = [row for row in outcome.rows if (row["metric"], row.get("space")) == ("frechet", space)]
+        assert row["value"] == pytest.approx(np.mean(expected), rel=2e-3) and row["n"] == 3
+        assert row["low"] is not None and row["high"] is not None and row["low"] < row["value"] < row["high"]
+    before = [row["value"] for row in finished.rows("leakage", "softmax", 0, "gradient").values()]
+    others = [row["value"] for row in outcome.rows if row["metric"] != "frechet"]
+    assert others == pytest.approx(before, rel=1e-5), "nothing else is measured otherwise"

@@ -146,7 +146,7 @@ def test_best_threshold_beats_every_other(digits: int, shift: float) -> None:
     assert best == pytest.approx(max(balanced_accuracy(scores, is_member, t) for t in [*scores, -100.0]))
 
 
-def test_best_threshold_lies_half_way_and_survives_neighbouring_floats() -> None:
+def test_best_threshold_lies_half_way_and_survives_neighboring_floats() -> None:
     assert best_threshold([0.0, 1.0, 4.0, 6.0], [False, False, True, True]) == 2.5
     one_up = np.nextafter(1.0, 2.0)
     two_up = np.nextafter(one_up, 2.0)  # half-way rounds to the lower of the first pair, the upper of the second

@@ -94,6 +94,7 @@ def line(s3_url: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     line.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "what"), [("refused", "write"), ("busy", "read"), ("many", "tree"), ("cut", "read"), ("cut", "create")]
 )
@@ -119,6 +120,7 @@ def test_calls_wait_until_it_answers_again(
     assert said[0].endswith("): trying again for up to 5 min")
 
 
+@pytest.mark.slow
 def test_a_run_outlives_an_outage(s3_url: str, line: Line) -> None:
     store, plan = Store(s3_url), toy.diamonds(2)
 

@@ -72,6 +72,7 @@ def test_swap_only_what_was_seen(storage: Storage) -> None:
     assert storage.tree("leases", 1) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["create", "swap"])
 def test_of_many_processes_one_wins(storage: Storage, place: str, what: str) -> None:
     storage.write("leases/old.json", b"old")
@@ -180,6 +181,7 @@ def test_damage_is_never_read(store: Store, name: str) -> None:
     assert problem.key == trial().key and problem.reason.startswith(f"{name}: truncated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_a_writer_killed_before_its_mark_leaves_what_was_there(store: Store, place: str, again: bool) -> None:
     store.writable()
@@ -200,6 +202,7 @@ def test_a_writer_killed_before_its_mark_leaves_what_was_there(store: Store, pla
     assert store.has(trial().key) == again and store.check() == []
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_one_trial(store: Store, place: str) -> None:
     store.writable()
     writers = [SPAWN.Process(target=storage_writers.write_often, args=(place, who)) for who in (0, 1)]

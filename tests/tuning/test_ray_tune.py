@@ -79,7 +79,7 @@ def test_it_finds_the_best_stops_the_poor_and_pays_alike(settings: Settings, tmp
             for c in candidates
         )
         best = search.best(model)
-        assert abs(math.log(best.settings["aim"] / BEST)) < math.log(2), "its neighbourhood, of 4 decades"
+        assert abs(math.log(best.settings["aim"] / BEST)) < math.log(2), "its neighborhood, of 4 decades"
         assert best.merits[1] == max(c.merits[0] for c in candidates[: best.index + 1])
         stopped = [c for c in candidates if len(c.merits) == 1]
         assert len(candidates) > 1.5 * BUDGET / SIZES[1], "early stops pay for more candidates than whole evaluations"

@@ -1,1 +1,1 @@
-"""How data sets lie on disk: files, folders, arrays, tables, labels; no data set is here."""
+"""Readers of the formats in which data sets lie on disk: files, folders, arrays, tables, labels."""

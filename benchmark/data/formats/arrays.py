@@ -1,4 +1,4 @@
-"""Arrays of images and labels, checked, as an `ImageData`."""
+"""Checks arrays of images and labels, and makes an `ImageData` of them."""
 
 from pathlib import Path
 

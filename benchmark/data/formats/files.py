@@ -1,4 +1,4 @@
-"""Where the files of a data set are: found on this machine, or fetched by the library that knows how."""
+"""Finds the files of a data set on this machine, or downloads them with the library that knows how."""
 
 import contextlib
 import io

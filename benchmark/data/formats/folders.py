@@ -1,4 +1,4 @@
-"""Which folders of an image folder are parts and classes, and which files in them are pictures."""
+"""Decides which folders of an image folder are splits and classes, and which files in them are pictures."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""IDX files of the MNIST family, read by torchvision's own readers."""
+"""Reads the IDX files of the MNIST family, with torchvision's own readers."""
 
 import gzip
 import math

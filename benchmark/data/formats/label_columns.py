@@ -1,4 +1,4 @@
-"""The labels of a data set that lies in several files, each of which may number its classes in its own way."""
+"""Joins the labels of a data set in several files, each of which may number its classes in its own way."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Training, test and validation parts by the names that people give them: folders, files, arrays, cells."""
+"""Recognises training, test and validation parts by the names that people give to folders, files, arrays and cells."""
 
 import re
 from collections.abc import Iterable

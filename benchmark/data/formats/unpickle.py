@@ -1,4 +1,4 @@
-"""Pickles of strangers: numpy arrays in plain containers, and nothing else.
+"""Reads pickles from unknown sources safely: numpy arrays in plain containers, and nothing else.
 
 A pickle is a program. These readers give it stand-ins for numpy's classes, which check what is to become an array
 (numpy itself trusts a pickle, and can be crashed by one), and refuse whatever else it asks for.

@@ -1,4 +1,4 @@
-"""Pools of a model that was trained elsewhere: its declared members against images that it never saw."""
+"""Members and non-members of a model that was trained elsewhere, from the list of members that its user declares."""
 
 import torch
 from torch import Generator, Tensor
@@ -8,13 +8,13 @@ from benchmark.data.members.duplicates import near_duplicate_groups
 from benchmark.data.members.pools import draw, proportional
 
 SMALLEST = 2
-"""Images of a class in each gallery: with one, its mean and its nearest neighbour are the same image."""
+"""Images of a class in each gallery: with one, its mean and its nearest neighbor are the same image."""
 
 
 def declared_pools(
     data: ImageData, pools: dict[str, Tensor], members: Tensor, duplicate_cosine: float | None, generator: Generator
 ) -> dict[str, Tensor]:
-    """The pools of a suite, cut anew for a model with declared members.
+    """The pools of a suite, cut again for a model with declared members.
 
     pools: of `make_pools`. members: (M,) ids of training images. duplicate_cosine: as in `PoolsSpec`.
 

@@ -1,4 +1,4 @@
-"""Near-duplicate images: which ones show the same thing."""
+"""Finds near-duplicate images, so that no two of them are on different sides of a split."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from benchmark.neighbors import cosine_knn
 
 _SKETCH_WIDTH = 64
 _FETCH = 16
-"""Neighbours asked for at first; images with more near-duplicates are asked again."""
+"""Neighbors asked for at first; images with more near-duplicates are asked again."""
 _ROUNDING = 1e-5
 """More than the rounding error of a bound in float32."""
 _BLOCK = 1 << 12

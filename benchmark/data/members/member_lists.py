@@ -1,4 +1,4 @@
-"""Lists of training images, as users write them. A member that is read wrongly makes every number wrong: no guesses."""
+"""Reads the list of members in a user's file. It guesses nothing: a wrong list makes every number wrong."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Who is in and who is out: auxiliary, private and test images, and the halves that replicas train on."""
+"""Cuts a data set into auxiliary, private and test pools, and the private pool into members and non-members."""
 
 import math
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What runs trials. Executors pass keys and settings; the store carries the data."""
+"""Executors run trials side by side: in local processes, or on Ray. They pass keys; the data is in the store."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,13 +35,13 @@ class Finished:
 
     wall_s: seconds of the trial's own work. gpu_s: the part of it that held a GPU.
     error: traceback or reason, empty if it went well.
-    loss: why it may be tried again, see `schedule.RETRIES`, else empty.
+    loss: why it may be tried again, see `running/retries.py`, else empty.
     corrupt: key of the parent whose artifact could not be read, else empty.
     full: the disk of the store is full; `error` is the line for the user.
     elsewhere: another driver runs it now, or has just finished it; it was not computed, and nothing went wrong.
     host: the machine it ran on, as in the rows' provenance; empty where nobody knows.
     made: what else of the provenance is for the bill and for people (`REPORTED`); empty if it did not go well.
-    signature: of the trial's folder as it was written, see `index.signature`; empty if unknown.
+    signature: of the trial's folder as it was written, see `results/trial_index.py`; empty if unknown.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Trials in worker processes of this machine. Needs no Ray."""
+"""Runs trials in worker processes of this machine: `--executor local`. Needs no Ray."""
 
 import contextlib
 import importlib
@@ -27,7 +27,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 def num_slots(settings: Settings) -> int:
-    """Trials that this machine's processor has room for side by side."""
+    """How many trials this machine's processor can run side by side."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only; it knows about taskset and cpusets
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, cores // settings.threads)

@@ -1,4 +1,4 @@
-"""How busy a trial's GPU was and how much memory it took: sampled beside the trial, empty where nobody answers."""
+"""Measures how busy a trial's GPU was and how much memory it took, beside the trial; empty where that is unknown."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Usage:
-    """Columns of `schema.PROVENANCE`. None: not measured.
+    """What was measured, as columns of `schema.PROVENANCE`. None: not measured.
 
     gpu_utilisation: mean share of the time, in [0, 1], in which the GPU computed, whoever let it.
     gpu_memory_bytes: most of the GPU's memory that was in use, by whomever. host_memory_bytes: most that this

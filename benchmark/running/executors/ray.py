@@ -1,50 +1,24 @@
-"""Trials as Ray tasks, on this machine or a cluster. The only module that imports ray."""
+"""Runs trials as Ray tasks, on this machine or on a cluster: `--executor ray`, the default of `bench run`."""
 
 import contextlib
 import itertools
-import logging
 import os
 import secrets
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import yaml
 
 from benchmark.machine.devices import num_gpus
 from benchmark.machine.interrupts import held
 from benchmark.planning.gpu_shares import gpus_of
 from benchmark.running.executors import USUAL, Finished, Loss, Room, ray_places
-from benchmark.running.executors.local import gpu_ids, num_slots, preload
-from benchmark.running.executors.ray_folder import ADVICE, RayFolder
+from benchmark.running.executors.local import preload
+from benchmark.running.executors.ray_folder import RayFolder
+from benchmark.running.executors.ray_start import ALWAYS, OWN_CLUSTER, join, may_grow_gpus, start
 from benchmark.trials.trial import Settings, Trial
 
-ALWAYS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # it would print of trials that Ctrl-C gave up; the others are looked at
-    # Workers see every GPU and pick the one they were given: a process that serves another GPU
-    # next could not change its CUDA_VISIBLE_DEVICES any more once CUDA has started.
-    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
-}
-"""For drivers and nodes, in every cluster."""
-LOST_NODES = {
-    "RAY_health_check_initial_delay_ms": "0",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-}
-"""For the head of a cluster: a silent node is given up in under 5 s; with Ray's own settings it takes 12 to 16 s."""
-_OWN_CLUSTER = {
-    **LOST_NODES,
-    "RAY_AUTH_MODE": "disabled",  # it listens on loopback; a token would be left in the home folder
-    # Ray's agents look for the server of a killed driver this long before they leave; 60 by default.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
-}
-_OBJECT_STORE_BYTES = 150 * 2**20  # tasks pass keys; Ray's own floor is 75 MiB
 _GROWTH = 16
-_CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
 _LOOK_S = 1.0
 _NODE_LOSS_S = 6.0
 """A machine that goes down may end its workers some seconds before, or after, it is given up itself."""
@@ -59,7 +33,7 @@ class _Submitted:
 
 
 class RayExecutor:
-    """Plain Ray tasks. Lost workers are reported, not retried here: `run` counts the attempts.
+    """Plain Ray tasks. Lost workers are reported, not retried here: see `running/retries.py`.
 
     address: the cluster to join ("auto", "host:6379", "ray://host:10001"); None starts Ray on
     this machine. slots: trials side by side on this machine, 0 for as many as it has room for.
@@ -71,7 +45,7 @@ class RayExecutor:
     def __init__(self, settings: Settings, slots: int = 0, address: str | None = None) -> None:
         os.environ.update(ALWAYS)  # read when ray is imported and by the processes it starts
         if address is None:
-            os.environ.update(_OWN_CLUSTER)
+            os.environ.update(OWN_CLUSTER)
         import ray
 
         self._ray: Any = ray
@@ -79,9 +53,9 @@ class RayExecutor:
         self._owned = not self._ray.is_initialized()
         self._folder: RayFolder | None = None
         if self._owned and address is not None:
-            _join(self._ray, address)
+            join(self._ray, address)
         elif self._owned:
-            self._folder = _start(self._ray, settings, slots)
+            self._folder = start(self._ray, settings, slots)
         self._shares = dict(settings.gpus)
         self._resources: dict[str, float] = {}
         self._smallest, self._nodes_lost_at, self._looked_at = 1, -_NODE_LOSS_S, -_LOOK_S
@@ -167,7 +141,7 @@ class RayExecutor:
     def _uses_gpus(self) -> bool:
         kind = self._settings.device.partition(":")[0]
         if kind == "auto":
-            return self._resources.get("GPU", 0.0) > 0 or (self._joined and _may_grow_gpus())
+            return self._resources.get("GPU", 0.0) > 0 or (self._joined and may_grow_gpus())
         return kind == "cuda"
 
     def _hold(self, submitted: _Submitted, sign: int) -> None:
@@ -238,56 +212,6 @@ class RayExecutor:
                 continue
             self._suspects.remove((at, report))
         return found
-
-
-_QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-
-
-def _join(ray: Any, address: str) -> None:
-    with held():
-        ray.init(address=address, runtime_env={"env_vars": ALWAYS}, job_config=_job(ray), **_QUIET)
-
-
-def _start(ray: Any, settings: Settings, slots: int) -> RayFolder:
-    """Start Ray on this machine, in a folder of its own. Raises ValueError, in one line, where it does not start."""
-    folder = RayFolder.make()
-    cpus, gpus = (slots or num_slots(settings)) * settings.threads, len(gpu_ids(settings))
-    own = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    try:
-        with held():  # "local": never one that happens to run here
-            ray.init(num_cpus=cpus, num_gpus=gpus, _temp_dir=str(folder.path), job_config=_job(ray), **own, **_QUIET)
-    except Exception as error:  # of many kinds, where a disk is full, a port is closed, a limit is reached
-        with contextlib.suppress(Exception):
-            ray.shutdown()
-        folder.remove()
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"Ray does not start on this machine ({reason}), in {str(folder.path)!r}; {ADVICE}") from error
-    return folder
-
-
-def _job(ray: Any) -> Any:
-    """Workers look for modules where the driver does: Ray would put the current folder first, whatever it holds."""
-    job = ray.job_config.JobConfig()
-    job._client_job = True  # as Ray's own server of remote drivers has it
-    return job
-
-
-def _may_grow_gpus() -> bool:
-    """Can the cluster's autoscaler add nodes that have GPUs?
-
-    The newer autoscaler says so to all drivers. The older one tells nobody: `ray up` leaves the cluster's file on the
-    head, where drivers run. Where neither is known, `--device cuda` says it.
-    """
-    from ray._private.state import state
-
-    with contextlib.suppress(Exception):  # not a public call: another Ray may not have it
-        if (state.get_max_resources_from_cluster_config() or {}).get("GPU", 0) > 0:
-            return True
-    try:
-        kinds = yaml.safe_load(_CLUSTER_FILE.expanduser().read_text())["available_node_types"].values()
-        return any(kind.get("max_workers", 1) and kind["resources"].get("GPU", 0) > 0 for kind in kinds)
-    except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError):
-        return False
 
 
 def _task(trial: Trial, settings: Settings, name: str) -> Finished:

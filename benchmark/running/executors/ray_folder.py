@@ -1,4 +1,4 @@
-"""Where Ray on this machine keeps its sockets and logs: a folder of the driver's own, which goes with it."""
+"""The folder in which Ray on this machine keeps its sockets and logs: made for one driver, removed with it."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Which machine of a cluster runs a trial: its worker says so in Ray's own key-value store before it begins.
+"""Records which machine of a cluster runs a trial, so that its trials are known when the machine is lost.
 
 A machine whose cable is pulled closes no connection. Ray gives it up in seconds, and yet its driver waits for the
 trials that are there until it is back, or for seven minutes. So the executor looks who was there. (Pings of the
@@ -13,7 +13,7 @@ _NAMESPACE = b"robust-or-private"
 
 @contextlib.contextmanager
 def here(name: str) -> Iterator[None]:
-    """In a worker: what is called `name` runs on this node in this block."""
+    """In a worker: records that the attempt called `name` runs on this node, for as long as this block lasts."""
     import ray
     from ray.experimental.internal_kv import _internal_kv_put
 
@@ -25,7 +25,7 @@ def here(name: str) -> Iterator[None]:
 
 
 def where(name: str) -> str:
-    """The node that runs what is called `name`; "" if it has not begun, or has ended."""
+    """The node that runs the attempt called `name`; "" if it has not begun, or has ended."""
     from ray.experimental.internal_kv import _internal_kv_get
 
     found = _internal_kv_get(name.encode(), namespace=_NAMESPACE)

@@ -1,4 +1,4 @@
-"""One trial in a worker process: run it, write it to the store, report in a few bytes."""
+"""Runs one trial in a worker process: leases it, computes it, writes it to the store, and reports in a few bytes."""
 
 import contextlib
 import sys
@@ -92,7 +92,7 @@ def synchronize(device: str) -> None:
 
 
 def give_memory_back(device: str) -> None:
-    """Idle workers must leave the memory to those that share the GPU, also after a trial that failed."""
+    """Free cached GPU memory, which idle workers must leave to those that share the GPU, also after a failed trial."""
     if device not in ("cpu", "auto"):
         import torch
 

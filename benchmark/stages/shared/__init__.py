@@ -1,1 +1,1 @@
-"""What several stages do alike; no stage is here."""
+"""Helpers that several stages use."""

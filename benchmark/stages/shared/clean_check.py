@@ -1,4 +1,4 @@
-"""Is a given model read as it was meant? Its clean accuracy says so, before any attack is run on it."""
+"""Checks the clean accuracy of a model that was trained elsewhere, which shows if its images are normalised wrongly."""
 
 import contextlib
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def check_clean_accuracy(
     device: torch.device,
     generator: Generator,
 ) -> Tensor:
-    """(N,) bool: what the model has right, as it normalises now.
+    """Check the accuracy on clean images. Returns (N,) bool: which images the model has right.
 
     images: (N, C, H, W) uint8 and labels: (N,), clean. declared: its accuracy on such images. generator: draws the
     half of them on which an order of the classes is guessed; the other half judges the guess.

@@ -1,4 +1,4 @@
-"""What the page shows of one attacked replica: reconstructions, their nearest images, the most exposed images.
+"""Tables of pictures for the page: reconstructions, their nearest images, and the images exposed most often.
 
 Every picture is written once: the other tables name it by its id. Columns are those of `benchmark.schema`, less
 the labels of the trial, which it does not know.
@@ -42,13 +42,13 @@ def tables(
     kept = {"in": num_members, "out": NUM_NON_MEMBERS}
     numbers: dict[int, Iterator[int]] = defaultdict(itertools.count)
     places = [(target, next(numbers[target])) for target in made["targets"].tolist()]
-    neighbours, exposed = _neighbours(near, places, kept), _exposed(near, sides)
+    neighbors, exposed = _neighbors(near, places, kept), _exposed(near, sides)
     rows = {
         "gallery": _gallery(data, made, places, judged),
-        "neighbours": neighbours,
+        "neighbours": neighbors,
         "exposed": exposed,
         "class_means": _class_means(data, made["targets"], sides["in"]),
-        "pictures": _pictures(data, sorted({row["image_id"] for row in (*neighbours, *exposed)})),
+        "pictures": _pictures(data, sorted({row["image_id"] for row in (*neighbors, *exposed)})),
     }
     return {name: pa.Table.from_pylist(found, schema=schema.unlabelled(name)) for name, found in rows.items()}
 
@@ -68,7 +68,7 @@ def _gallery(data: ImageData, made: Tensors, places: Sequence[tuple[int, int]], 
     ]
 
 
-def _neighbours(near: Tensors, places: Sequence[tuple[int, int]], kept: Mapping[str, int]) -> Rows:
+def _neighbors(near: Tensors, places: Sequence[tuple[int, int]], kept: Mapping[str, int]) -> Rows:
     rows: Rows = []
     for space, (side, num) in itertools.product(SHOWN_SPACES, kept.items()):
         ids, cosines = (near[f"{space}_{side}_{what}"][:, :num].tolist() for what in ("ids", "cosines"))

@@ -1,4 +1,4 @@
-"""What the stages share: the data, the pools and the models of their parents."""
+"""Loads what a stage needs from its parents: the data, the pools and the models."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Can a network be measured? Its logits must be of one image each, and the same each time."""
+"""Checks that a network can be measured: the logits of an image depend on that image alone, and repeat."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.metrics import METRICS, Join
 from benchmark.stats import Interval, hierarchical_bootstrap, rate_interval
 from benchmark.trials.trial import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RATES = frozenset(["evaluator_accuracy", "evaluator_top5_accuracy", "in_rate"])
+RATES = frozenset(m.metric for m in METRICS if m.join in (Join.SAMPLE_RATE, Join.SMALLER_SPACE))
 """Metrics whose values are 0, 0.5 or 1: their interval is never of zero width."""
 
 _LARGEST, _MOST_PLACES, _MOST_EMPTY = 1e100, 1_000, 10_000
@@ -63,7 +64,7 @@ class Samples:
         return pa.Table.from_pylist(self._records, schema=SCHEMA)
 
     def rows(self, key: str) -> list[Row]:
-        """As `rows_of`."""
+        """The rows that `rows_of` makes of them."""
         return rows_of(self.table(), key)
 
 

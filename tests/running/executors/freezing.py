@@ -16,7 +16,8 @@ from typing import Any
 from benchmark import registry
 from benchmark.planning.plan import Node, Plan
 from benchmark.results.store import Store
-from benchmark.running.executors.ray import ALWAYS, LOST_NODES, RayExecutor
+from benchmark.running.executors.ray import RayExecutor
+from benchmark.running.executors.ray_start import ALWAYS, LOST_NODES
 from benchmark.running.run import run
 from benchmark.running.schedule import Event
 from benchmark.trials.trial import Settings, Trial

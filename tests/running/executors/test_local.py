@@ -25,6 +25,7 @@ def drain(executor: LocalExecutor, count: int) -> dict[str, Finished]:
     return finished
 
 
+@pytest.mark.slow
 def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pool for all of it, since each worker loads torch. In a folder whose modules are nobody's business."""
     (tmp_path / "current").mkdir()
@@ -49,11 +50,11 @@ def test_workers_give_the_rows_of_this_process_and_leave(tmp_path: Path, monkeyp
             pids.append(int(values[1]))
         assert set(threads) == {1} and len(set(pids)) <= 2 and os.getpid() not in pids
 
-        # A killed worker costs its own trial, not its neighbour's, and is replaced.
+        # A killed worker costs its own trial, not its neighbor's, and is replaced.
         deadly = toy.node("dietimes", folder=str(tmp_path / "deaths"), times=1)
-        neighbour = toy.node("add", value=5.0, seconds=0.5)
+        neighbor = toy.node("add", value=5.0, seconds=0.5)
         events: list[Event] = []
-        plan = toy.plan(deadly, neighbour)
+        plan = toy.plan(deadly, neighbor)
         report = run(plan, there, lambda settings: toy.Kept(executor), toy.settings(there), on_event=events.append)
         assert report.num_executed == 2
         ((key, message),) = [(e.node.key, e.message) for e in events if e.kind == "retried" and e.node]

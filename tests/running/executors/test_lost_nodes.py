@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import ray
 
-from benchmark.running.executors import Finished
+from benchmark.running.executors import Finished, ray_start
 from benchmark.running.executors import ray as executor_module
-from benchmark.running.executors.ray import LOST_NODES, RayExecutor, _Submitted
+from benchmark.running.executors.ray import RayExecutor, _Submitted
+from benchmark.running.executors.ray_start import LOST_NODES
 from benchmark.trials.trial import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -96,11 +97,11 @@ def test_the_file_on_the_head_says_what_may_be_added(
 ) -> None:
     """The older autoscaler tells drivers nothing."""
     file = tmp_path / "ray_bootstrap_config.yaml"
-    monkeypatch.setattr(executor_module, "_CLUSTER_FILE", file)
+    monkeypatch.setattr(ray_start, "_CLUSTER_FILE", file)
     monkeypatch.setattr(ray._private.state.state, "get_max_resources_from_cluster_config", lambda: None)
-    assert not executor_module._may_grow_gpus()
+    assert not ray_start.may_grow_gpus()
     file.write_text(json.dumps({"available_node_types": kinds}))
-    assert executor_module._may_grow_gpus() is grows
+    assert ray_start.may_grow_gpus() is grows
 
 
 def joined() -> RayExecutor:

@@ -68,10 +68,10 @@ def test_processes_are_used_again_with_the_threads_declared(executor: RayExecuto
 
 def test_a_killed_worker_is_tried_again(executor: RayExecutor, store: Store, tmp_path: Path) -> None:
     deadly = toy.node("dietimes", folder=str(tmp_path), times=2)
-    neighbour = toy.node("add", value=5.0, seconds=0.3)
+    neighbor = toy.node("add", value=5.0, seconds=0.3)
     bad = toy.node("fail", until=str(tmp_path / "never"))
     events: list[Event] = []
-    plan = toy.plan(deadly, neighbour, bad)
+    plan = toy.plan(deadly, neighbor, bad)
     report = run(plan, store, lambda settings: toy.Kept(executor), toy.settings(store), on_event=events.append)
     assert (report.num_executed, report.num_failed) == (2, 1)
     retried = [event.message for event in events if event.kind == "retried"]

@@ -12,8 +12,7 @@ import pytest
 import toy
 
 from benchmark.results.store import Store
-from benchmark.running.executors import ray as ray_executor
-from benchmark.running.executors import ray_folder
+from benchmark.running.executors import ray_folder, ray_start
 from benchmark.running.executors.ray_folder import RayFolder
 
 
@@ -104,5 +103,5 @@ def test_where_ray_does_not_start_is_a_line(base: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ValueError, match=r"^Ray does not start on this machine \(.*No space left on device\), in "):
-        ray_executor._start(ray, toy.settings(Store("r")), 1)
+        ray_start.start(ray, toy.settings(Store("r")), 1)
     assert list(base.iterdir()) == []

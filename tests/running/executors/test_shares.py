@@ -10,7 +10,7 @@ import benchmark.running.executors.ray as ray_executor
 from benchmark import registry
 from benchmark.planning.plan import Node
 from benchmark.results.store import Store
-from benchmark.running.executors import Finished, Room, local
+from benchmark.running.executors import Finished, Room, local, ray_start
 from benchmark.running.executors.local import LocalExecutor
 from benchmark.running.executors.ray import RayExecutor
 from benchmark.trials.trial import Settings, Trial
@@ -39,7 +39,7 @@ def most_at_once(store: Store, nodes: list[Node]) -> int:
 @pytest.mark.ray
 def test_as_many_overlap_as_the_gpu_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU that is only declared: Ray reserves it all the same."""
-    monkeypatch.setattr(ray_executor, "gpu_ids", lambda settings: [0])
+    monkeypatch.setattr(ray_start, "gpu_ids", lambda settings: [0])
     monkeypatch.setattr(ray_executor, "preload", lambda: None)
     store = Store(tmp_path / "results")
     shares = (("span", 0.5), ("sleep", 0.0))

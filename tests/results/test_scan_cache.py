@@ -9,9 +9,9 @@ import toy
 from looking import DAMAGES, damaged, reads
 
 from benchmark.planning.plan import Plan
-from benchmark.results import seen_whole
+from benchmark.results import scan_cache
 from benchmark.results.compaction import compact
-from benchmark.results.seen_whole import Seen
+from benchmark.results.scan_cache import Seen
 from benchmark.results.store import Store
 from benchmark.running.run import run
 from benchmark.running.schedule import Event
@@ -22,7 +22,7 @@ KEYS = {node.key for node in PLAN.nodes}
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_whole, "MANY", 3)
+    monkeypatch.setattr(scan_cache, "MANY", 3)
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -61,6 +61,7 @@ def files(store: Store) -> list[str]:
     return sorted(name for name in store.storage.tree("index", 1) if name.endswith(".seen"))
 
 
+@pytest.mark.slow
 def test_after_a_kill_all_but_the_last_few_stay_closed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Killed):
         start(store, kill_after=8)
@@ -72,6 +73,7 @@ def test_after_a_kill_all_but_the_last_few_stay_closed(store: Store, monkeypatch
     assert done == KEYS and len(looked) < 3
 
 
+@pytest.mark.slow
 def test_files_become_one_at_the_next_run_and_none_with_the_index(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ def test_files_become_one_at_the_next_run_and_none_with_the_index(
     assert files(store) == [] and opened(store, monkeypatch) == (KEYS, set())
 
 
+@pytest.mark.slow
 def test_what_a_run_had_to_look_at_the_next_need_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     start(store)
     for name in files(store):
@@ -113,6 +116,7 @@ def test_a_copy_with_other_times_is_looked_at(tmp_path: Path, monkeypatch: pytes
     assert opened(store, monkeypatch) == (KEYS, KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\0" * 48])
 def test_a_damaged_file_is_a_problem_in_one_line_and_nothing_else(store: Store, content: bytes) -> None:
     start(store)

@@ -1,4 +1,4 @@
-"""What a run does with a trial whose process, machine or memory was lost; and that neither kind of trial starves."""
+"""What a run does with a trial whose process, machine or memory was lost."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import toy
 from benchmark.planning.plan import Plan
 from benchmark.results.store import Store
 from benchmark.running.executors import USUAL, Finished, Loss, Room
+from benchmark.running.retries import RETRIES, batch_sizes
 from benchmark.running.run import run
-from benchmark.running.schedule import RETRIES, Event, Report, batch_sizes
+from benchmark.running.schedule import Event, Report
 from benchmark.trials.trial import Settings, Trial
 
 
@@ -77,27 +78,3 @@ def test_who_does_not_fit_on_a_whole_gpu_is_told_what_to_lower(tmp_path: Path) -
     )
     stage = {"method": "evade", "batch_size": 9, "attack": {"batch_size": 250, "prior": {"batch_size": 64}}}
     assert dict(batch_sizes(stage)) == {"batch_size": 9, "attack.batch_size": 250, "attack.prior.batch_size": 64}
-
-
-class TwoKinds(toy.Inline):
-    """Room for one trial of each stage; nothing else waits."""
-
-    def wants(self, trial: Trial) -> bool:
-        return all(trial.stage["method"] != other.stage["method"] for other in self._queue)
-
-
-def test_a_kind_that_is_full_does_not_hold_up_the_other(tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
-    urgent = [toy.node("add", seed=seed, cost=100.0 - seed) for seed in range(4)]
-    other = [toy.node("worker", seed=seed, cost=1.0) for seed in range(4)]
-    used: list[TwoKinds] = []
-
-    def start(settings: Settings) -> TwoKinds:
-        used.append(TwoKinds(settings))
-        return used[-1]
-
-    report = run(toy.plan(*other, *urgent), store, start, toy.settings(store))
-    assert report.num_done == 8
-    started = used[0].started
-    assert started[:2] == [urgent[0].key, other[0].key]
-    assert [key for key in started if key in {node.key for node in urgent}] == [node.key for node in urgent]

@@ -107,6 +107,7 @@ NAMED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", NAMED, ids=lambda value: value if isinstance(value, str) else str(value.values()))
 def test_rounding_stays_far_below_the_tolerance(named: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fresh weights, and with the batch norm of a network that has seen images."""

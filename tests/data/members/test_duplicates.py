@@ -51,8 +51,8 @@ def test_planted_copies_are_found_and_nothing_else() -> None:
 def test_a_chain_is_one_group_though_its_ends_differ() -> None:
     angle = torch.arange(5) * torch.pi / 10
     images = torch.stack([100 * angle.cos(), 100 * angle.sin()], dim=1).round().to(torch.uint8)[:, None, None]
-    neighbour, next_but_one = torch.cos(angle[1]), torch.cos(angle[2])
-    threshold = float(neighbour + next_but_one) / 2
+    neighbor, next_but_one = torch.cos(angle[1]), torch.cos(angle[2])
+    threshold = float(neighbor + next_but_one) / 2
     assert near_duplicate_groups(images, torch.zeros(1, 1, 2), threshold).tolist() == [0] * 5
 
 

@@ -1,4 +1,4 @@
-"""Trials that a run has seen whole, so that the next one need not look at them again, even if this one is killed.
+"""Caches which trials a scan of the results folder found complete, so that the next run need not look at each again.
 
     index/<hash of its content>.seen: signatures of trials, 16 bytes each
 
@@ -12,14 +12,14 @@ import re
 from benchmark.storage import Storage
 
 SIZE = 16
-"""Bytes of a signature, see `index.signature`."""
+"""Bytes of a signature, see `trial_index.signature`."""
 MANY = 1_000
 """Signatures in a file: what a killed run has to look at again takes a third of a second."""
 _FILE = re.compile(r"[0-9a-f]{16}\.seen")
 
 
 class Seen:
-    """What runs have seen in a store. problems: name and reason of files that say nothing."""
+    """The trials that runs have found complete. problems: name and reason of files that cannot be read."""
 
     def __init__(self, storage: Storage) -> None:
         self.problems: list[tuple[str, str]] = []
@@ -42,19 +42,19 @@ class Seen:
                 self.problems.append((f"index/{name}", "damaged: its content is not the one that was written"))
 
     def holds(self, one: bytes) -> bool:
-        """Was this trial seen whole, as it is now?"""
+        """Was this trial found complete, with the files that it has now?"""
         if one in self._before:
             self._holding.add(one)
             return True
         return False
 
     def add(self, one: bytes) -> None:
-        """A trial is whole now."""
+        """Remember that a trial is complete now."""
         if len(one) == SIZE:
             self._new.add(one)
 
     def gather(self) -> None:
-        """After a look at the whole store: one file of what holds, in place of those there were. Raises OSError."""
+        """Replace the files by a single one, of the trials that are still unchanged. Raises OSError."""
         if len(self._names) > 1 or len(self._new) >= MANY:
             self._new |= self._holding
             old, self._names = self._names, []
@@ -63,12 +63,12 @@ class Seen:
                 self._storage.remove(f"index/{name}")
 
     def keep(self) -> None:
-        """Write what is new, where it is much. Raises OSError."""
+        """Write what was added, once it is much. Raises OSError."""
         if len(self._new) >= MANY:
             self._write()
 
     def forget(self) -> None:
-        """Remove the files, once the index says more."""
+        """Remove the files; the index, once it is written, holds more."""
         for name in self._names:
             self._storage.remove(f"index/{name}")
 

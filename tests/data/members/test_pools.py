@@ -314,6 +314,7 @@ def stage(fingerprint: str) -> Trial:
     return Trial(stage=registry.dump("stage", spec), seed=0)
 
 
+@pytest.mark.slow
 def test_the_stage_writes_the_pools(real: tuple[ImageData, dict[str, Tensor]]) -> None:
     data, _ = real
     trial = stage(data.fingerprint)

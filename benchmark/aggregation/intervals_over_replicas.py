@@ -1,16 +1,18 @@
-"""A model's numbers over all its replicas, each with its interval. The unit is the trained model."""
+"""Joins the replicas of a model: each number over all of them, with its interval. The unit is the trained model."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmark import stats
+from benchmark.aggregation import intervals_over_samples
+from benchmark.aggregation.intervals_over_samples import seed_of
 from benchmark.aggregation.suite_results import Done, SuiteResults, counted
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
-from benchmark.stages.shared.samples import mean_interval, mean_row
+from benchmark.metrics import STAGES, Join, measured_by
+from benchmark.stages.shared.samples import mean_interval
 from benchmark.stats import Interval
 from benchmark.trials.trial import Row
 
@@ -19,20 +21,20 @@ HUGE_LINF = 0.5
 
 
 def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
-    """Every number of a model over its replicas, as rows with a `stage`."""
-    yield from _accuracy(results.of(model, "predict"), "predict", "", results.name)
-    for method in results.methods(model, "evade"):
-        yield from _accuracy(results.of(model, "evade", method), "evade", method, results.name)
-    yield from _masking(results, model)
+    """Every number of a model over its replicas, as rows with a `stage`: those that `METRICS` declares, and others."""
+    for stage in STAGES:
+        for method in results.methods(model, stage):
+            for row in _joined(results, model, stage, method):
+                yield {**row, "stage": stage, "method": method}
+        if stage == "evade":
+            yield from _masking(results, model)
+            yield from _imported(results, model)
+
+
+def _imported(results: SuiteResults, model: str) -> Iterator[Row]:
     if results.of(model, "import"):
         note = "1 replica: its intervals say nothing of other trainings"
         yield Row(stage="import", method="", space="", metric="num_replicas", value=1.0, n=1, note=note)
-    for method in results.methods(model, "leakage"):
-        for row in _leakage(results, model, method):
-            yield {**row, "stage": "leakage", "method": method}
-    for method in results.methods(model, "infer_membership"):
-        for row in _membership(results, model, method):
-            yield {**row, "stage": "infer_membership", "method": method}
 
 
 def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
@@ -58,45 +60,36 @@ def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
     return rows
 
 
-def _accuracy(trials: Mapping[int, Done], stage: str, method: str, seed: str) -> Iterator[Row]:
-    """Rates of images that all replicas share, and the gaps between them."""
-    if not trials:
-        return
-    counts: dict[str, list[tuple[int, int]]] = {}
-    for done in trials.values():
-        for row in done.rows:
-            if row["metric"].endswith(("accuracy", "accuracy_members")) and (pair := counted(row)):
-                counts.setdefault(row["metric"], []).append(pair)
-    place = {"stage": stage, "method": method}
-    for metric, pairs in counts.items():
-        hits, sizes = zip(*pairs, strict=True)
-        yield _row(metric, stats.replicated_rate(hits, max(sizes), _seed(seed, stage, method, metric)), place)
-    for gap, inside, outside in (
-        ("generalization_gap", "member_accuracy", "clean_accuracy"),
-        ("robust_generalization_gap", "robust_accuracy_members", "robust_accuracy"),
-    ):
-        if inside in counts and len(counts[inside]) == len(counts.get(outside, ())):
-            (k_in, n_in), (k_out, n_out) = (tuple(zip(*counts[m], strict=True)) for m in (inside, outside))
-            difference = stats.replicated_difference(k_in, n_in, k_out, n_out, _seed(seed, stage, method, gap))
-            yield _row(gap, difference, place)
+def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Iterator[Row]:
+    """One stage's metrics under one attack, each as its entry says."""
+    metrics, trials = measured_by(stage), results.of(model, stage, method)
+    if any(metric.join in intervals_over_samples.JOINS for metric in metrics):
+        yield from intervals_over_samples.rows(results, model, method, metrics)
+    for metric in metrics:
+        seed = seed_of(results.name, stage, method, metric.metric)
+        match metric.join:
+            case Join.SHARED_IMAGES:
+                if pairs := _counts(trials, metric.metric):
+                    hits, sizes = zip(*pairs, strict=True)
+                    yield _row(metric.metric, stats.replicated_rate(hits, max(sizes), seed), {})
+            case Join.DIFFERENCE:
+                inside, outside = (_counts(trials, name) for name in metric.of)
+                if inside and len(inside) == len(outside):
+                    (k_in, n_in), (k_out, n_out) = (tuple(zip(*pairs, strict=True)) for pairs in (inside, outside))
+                    yield _row(metric.metric, stats.replicated_difference(k_in, n_in, k_out, n_out, seed), {})
+            case Join.SCORES:
+                scored = [results.scores(done.key) for done in trials.values()]
+                yield _row(metric.metric, metric.load()(scored), {})
+            case Join.MEMBERS_FOUND:
+                yield from _members_found(trials, metric.metric, seed_of(results.name, model, metric.metric))
+            case Join.MEAN:
+                yield from _mean_of_replicas(trials, metric.metric)
 
 
-def _leakage(results: SuiteResults, model: str, method: str) -> Iterator[Row]:
-    accuracy: dict[str, Row] = {}
-    for (space, metric), values in results.cubes(model, method):
-        row = mean_row(space, metric, values, f"{results.name}/{model}/{method}/{space}/{metric}")
-        yield row
-        if metric == "evaluator_accuracy":
-            accuracy[space] = row
-        if metric == "in_rate" and np.isfinite(values).any():
-            p = stats.swap_test(values, _seed(results.name, model, method, space))
-            note = "swapping IN and OUT of each (replica, class); replicas are few"
-            yield Row(space=space, metric="in_rate_p_value", value=p, n=int(np.isfinite(values).sum()), note=note)
-    if len(accuracy) == 2:
-        smaller = min(accuracy, key=lambda space: accuracy[space]["value"] or 0.0)
-        yield {**accuracy[smaller], "space": "", "note": f"smaller of the two evaluators: {smaller}"}
-    for scalar in ("exposure_gini", "exposure_effective_number", "distance_ratio"):
-        yield from _mean_of_replicas(results.of(model, "leakage", method), scalar)
+def _counts(trials: Mapping[int, Done], metric: str) -> list[tuple[int, int]]:
+    """(hits, units) of a rate in each replica that has it."""
+    rows = [row for done in trials.values() for row in done.rows if row["metric"] == metric]
+    return [pair for row in rows if (pair := counted(row))]
 
 
 def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
@@ -110,22 +103,17 @@ def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
         yield Row(space=space, metric=metric, value=float(np.mean(found)), n=len(found))
 
 
-def _membership(results: SuiteResults, model: str, method: str) -> Iterator[Row]:
-    trials = results.of(model, "infer_membership", method)
-    scored = [results.scores(done.key) for done in trials.values()]
-    yield _row("membership_auc", stats.replicated_auc(scored), {})
-    yield from _mean_of_replicas(trials, "membership_balanced_accuracy")
-    for metric in ("tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr"):
-        rows = [row for done in trials.values() if (row := done.row(metric)) is not None]
-        empty = next((row for row in rows if row["value"] is None), None)
-        if empty is not None:
-            yield Row(metric=metric, value=None, n=empty["n"], note=empty["note"])
-            continue
-        pairs = [pair for row in rows if (pair := counted(row))]
-        if pairs:
-            least = min(n for _, n in pairs)
-            hits = [min(k, least) for k, _ in pairs]
-            yield _row(metric, stats.replicated_rate(hits, least, _seed(results.name, model, metric)), {})
+def _members_found(trials: Mapping[int, Done], metric: str, seed: int) -> Iterator[Row]:
+    """Mean of the rates of found members; empty, with the reason, where one replica's is."""
+    rows = [row for done in trials.values() if (row := done.row(metric)) is not None]
+    empty = next((row for row in rows if row["value"] is None), None)
+    if empty is not None:
+        yield Row(metric=metric, value=None, n=empty["n"], note=empty["note"])
+        return
+    pairs = [pair for row in rows if (pair := counted(row))]
+    if pairs:
+        least = min(n for _, n in pairs)
+        yield _row(metric, stats.replicated_rate([min(k, least) for k, _ in pairs], least, seed), {})
 
 
 def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
@@ -166,7 +154,3 @@ def _same_ball(one: AttackAccuracy, other: AttackAccuracy) -> bool:
 def _row(metric: str, interval: Interval, place: Mapping[str, Any]) -> Row:
     row = Row(metric=metric, value=interval.value, low=interval.low, high=interval.high, n=interval.n)
     return {**row, **place}  # type: ignore[typeddict-item]
-
-
-def _seed(*parts: str) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(parts).encode()).digest()[:4], "big")

@@ -1,0 +1,205 @@
+"""Every metric, declared once. Columns, their intervals, aggregation, the page and the docs' table follow from here.
+
+A new metric is one entry of `METRICS`, and a function where nothing computes it yet. Its values come from
+
+- rows of that name, or values of that name in the table of samples, that a stage writes already: the entry is all;
+- values that finished trials keep: the function is called when results are summed up, and no trial runs again;
+- features of reconstructions and members (no `of`): the stage `leakage` calls it; raise the VERSION of that stage.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+ROBUSTNESS, INVERTIBILITY = "Robustness", "Invertibility"
+TRAIN_SPECIFICITY, MEMBERSHIP = "Train-specificity", "Membership"
+CONSTRUCTS = (ROBUSTNESS, INVERTIBILITY, TRAIN_SPECIFICITY, MEMBERSHIP)
+"""In the order of the page. A metric belongs to one."""
+
+
+class Join(Enum):
+    """How the replicas of a model give one number: (how, which 95% interval it gets; "" for none)."""
+
+    SHARED_IMAGES = (
+        "mean of rates on images that all replicas share",
+        "bootstrap over replicas, and Clopper-Pearson at the distinct images: the wider",
+    )
+    DIFFERENCE = (
+        "difference of two such rates, replica by replica",
+        "bootstrap over replicas, and Newcombe's at the distinct images: the wider",
+    )
+    SAMPLES = ("mean over reconstructions", "nested bootstrap over replicas, classes, samples")
+    SAMPLE_RATE = (
+        "mean over reconstructions, each 0, 0.5 or 1",
+        "nested bootstrap over replicas, classes, samples, and Clopper-Pearson: the wider",
+    )
+    SMALLER_SPACE = (
+        "as a rate over reconstructions in each of two spaces, then the smaller",
+        "that of the smaller: nested bootstrap, and Clopper-Pearson",
+    )
+    SCORES = ("a function of the membership scores of all replicas", "the function's own")
+    MEMBERS_FOUND = (
+        "mean of rates of members, at the smallest number of members; empty where one replica's is",
+        "bootstrap over replicas, and Clopper-Pearson: the wider",
+    )
+    SWAP_TEST = ("a p-value: IN and OUT are swapped in each (replica, class)", "")
+    MEAN = ("mean of one number a replica", "")
+    NONE = ("not joined: each replica by itself", "")
+
+    def __init__(self, how: str, interval: str) -> None:
+        self.how, self.interval = how, interval
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric, or one feature space or attack of it.
+
+    name: the column of the leaderboard, unless `column` is False: then it is in results.parquet alone.
+    title, short: heading on the page; in the terminal's table, "" where it is not in it. meaning: one line.
+    stage: whose trials give it. metric: what they call it, where that is not `name`. space: of the column, "" where
+    the metric has none. method: label of the attack of the column; "": the suite's primary one.
+    unit: "%" (a share, shown times 100) or "" (as it is). better: "up", "down", or "" where neither end is better.
+    null: its value if nothing leaks. interval: the leaderboard has its `_low` and `_high`.
+    shown: on the page without being chosen. context: on the page after its construct's other metrics.
+    of: the metrics that it is computed from. function: what computes it, as "module:function":
+
+    - SCORES: gets [(scores (N,), is_member (N,) bool), ...] of the replicas, returns a `stats.Interval`.
+    - SAMPLES and SAMPLE_RATE: gets, for each space, the values of each of `of`, (replicas, classes, samples) with NaN
+      for none, and returns its own in that shape. Where `of` is empty it gets, for each replica, class and
+      evaluator, the features of the reconstructions (n, K), n > 1, and of the members (m, K), and returns a float.
+    """
+
+    name: str
+    title: str
+    construct: str
+    meaning: str
+    stage: str
+    join: Join
+    unit: str = ""
+    better: str = ""
+    null: float | None = None
+    interval: bool = False
+    metric: str = ""
+    space: str = ""
+    method: str = ""
+    column: bool = True
+    shown: bool = False
+    context: bool = False
+    short: str = ""
+    of: tuple[str, ...] = ()
+    function: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metric", self.metric or self.name)
+
+    @property
+    def ranked(self) -> bool:
+        """Without an interval nobody knows who is ahead."""
+        return bool(self.better) and self.interval
+
+    @property
+    def of_features(self) -> bool:
+        return bool(self.function) and not self.of and self.join in (Join.SAMPLES, Join.SAMPLE_RATE)
+
+    def load(self) -> Callable[..., Any]:
+        """The function that `function` names."""
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return found
+
+
+# In the order of the leaderboard's columns.
+METRICS: tuple[Metric, ...] = (
+    Metric("clean_accuracy", "clean accuracy", ROBUSTNESS, "share of test images classified right", "predict",
+           Join.SHARED_IMAGES, "%", "up", interval=True, shown=True, short="clean"),
+    Metric("robust_accuracy", "robust accuracy", ROBUSTNESS,
+           "share of test images that stay right under the primary evasion attack", "evade",
+           Join.SHARED_IMAGES, "%", "up", interval=True, shown=True, short="robust"),
+    Metric("attack_success_rate", "attack success", ROBUSTNESS, "share of the images classified right that it fools",
+           "evade", Join.NONE, "%", "down", column=False),
+    Metric("mean_distance", "mean distance", ROBUSTNESS, "mean norm of what the attack added, pixel units", "evade",
+           Join.NONE, column=False),
+    Metric("member_accuracy", "member accuracy", MEMBERSHIP, "share of members classified right", "predict",
+           Join.SHARED_IMAGES, "%", column=False, context=True),
+    Metric("non_member_accuracy", "non-member accuracy", MEMBERSHIP, "share of non-members classified right",
+           "predict", Join.SHARED_IMAGES, "%", column=False, context=True),
+    Metric("robust_accuracy_members", "robust member accuracy", MEMBERSHIP,
+           "share of members that stay right under the attack", "evade",
+           Join.SHARED_IMAGES, "%", column=False, context=True),
+    Metric("generalization_gap", "general. gap", MEMBERSHIP, "accuracy on members minus accuracy on test images",
+           "predict", Join.DIFFERENCE, "%", "down", 0.0, interval=True, shown=True, context=True,
+           of=("member_accuracy", "clean_accuracy")),
+    Metric("robust_generalization_gap", "robust general. gap", MEMBERSHIP,
+           "robust accuracy on members minus on test images", "evade",
+           Join.DIFFERENCE, "%", "down", 0.0, interval=True, context=True,
+           of=("robust_accuracy_members", "robust_accuracy")),
+    Metric("evaluator_accuracy", "evaluator accuracy", INVERTIBILITY,
+           "share of reconstructions that independent evaluators recognise; smaller of two", "leakage",
+           Join.SMALLER_SPACE, "%", "down", interval=True, shown=True, short="recognised"),
+    Metric("evaluator_top5_accuracy", "evaluator top-5 accuracy", INVERTIBILITY,
+           "share with the target among an evaluator's five likeliest; of more than 10 classes", "leakage",
+           Join.SAMPLE_RATE, "%", "down", column=False),
+    Metric("target_confidence", "target confidence", INVERTIBILITY,
+           "mean probability the attacked model gives the target class", "leakage", Join.SAMPLES, "%"),
+    Metric("diversity", "diversity", INVERTIBILITY,
+           "mean pairwise cosine distance among the samples of a class, evaluator features", "leakage",
+           Join.SAMPLES, space="evaluator"),
+    Metric("vendi_score", "Vendi score", INVERTIBILITY,
+           "effective number of different samples of a class, evaluator features", "leakage",
+           Join.SAMPLES, space="evaluator", column=False),
+    Metric("knn_distance", "kNN distance", INVERTIBILITY,
+           "distance to the nearest member of the class, evaluator features", "leakage",
+           Join.SAMPLES, better="up", interval=True, space="evaluator"),
+    Metric("class_mean_correlation", "class-mean correlation", INVERTIBILITY,
+           "mean Pearson correlation with the mean member of the class, pixels", "leakage",
+           Join.SAMPLES, interval=True, space="pixel"),
+    Metric("cosine_nn_in", "cosine to member", TRAIN_SPECIFICITY, "mean largest cosine to members, target features",
+           "leakage", Join.SAMPLES, space="target", context=True),
+    Metric("cosine_nn_out", "cosine to non-member", TRAIN_SPECIFICITY,
+           "mean largest cosine to non-members, target features", "leakage",
+           Join.SAMPLES, space="target", context=True),
+    Metric("neighbour_purity_at_k", "neighbour purity", TRAIN_SPECIFICITY,
+           "share of the k nearest members with the target label, target features", "leakage",
+           Join.SAMPLES, "%", space="target", context=True),
+    Metric("in_rate", "IN rate", TRAIN_SPECIFICITY,
+           "P(nearest member is closer than nearest non-member), evaluator features; null 0.5", "leakage",
+           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, space="evaluator", shown=True, short="in rate"),
+    Metric("in_rate_target", "IN rate, target", TRAIN_SPECIFICITY, "the same in target features", "leakage",
+           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, metric="in_rate", space="target", shown=True),
+    Metric("in_rate_pixel", "IN rate, pixels", TRAIN_SPECIFICITY, "the same in mean-centred pixels", "leakage",
+           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, metric="in_rate", space="pixel"),
+    Metric("in_rate_p_value", "p-value of the IN rate", TRAIN_SPECIFICITY,
+           "how rare an in_rate so far from 0.5 is without a leak", "leakage", Join.SWAP_TEST, column=False,
+           of=("in_rate",)),
+    Metric("memorization_gap", "memorization gap", TRAIN_SPECIFICITY,
+           "mean cosine to the nearest member minus to the nearest non-member", "leakage",
+           Join.SAMPLES, "", "down", 0.0, column=False),
+    Metric("exposure_gini", "exposure Gini", TRAIN_SPECIFICITY,
+           "how unevenly reconstructions point at members: 0 even, 1 all at one", "leakage",
+           Join.MEAN, space="evaluator", context=True),
+    Metric("exposure_effective_number", "exposed members", TRAIN_SPECIFICITY,
+           "as many members, evenly exposed, would be as uneven", "leakage", Join.MEAN, column=False, context=True),
+    Metric("distance_ratio", "distance ratio", TRAIN_SPECIFICITY,
+           "distance to the nearest member over that to the nearest non-member", "leakage",
+           Join.MEAN, "", "up", 1.0, column=False, context=True),
+    Metric("membership_auc", "membership AUC", MEMBERSHIP,
+           "area under the ROC curve of the primary membership attack; null 0.5", "infer_membership",
+           Join.SCORES, "", "down", 0.5, interval=True, shown=True, short="membership AUC",
+           function="benchmark.stats:replicated_auc"),
+    Metric("membership_balanced_accuracy", "balanced accuracy", MEMBERSHIP,
+           "mean of the rates of members and non-members told right, at the other replicas' threshold",
+           "infer_membership", Join.MEAN, "%", "down", 0.5, column=False),
+    Metric("tpr_at_1pct_fpr", "TPR at 1% FPR", MEMBERSHIP, "members found at 1% false alarms", "infer_membership",
+           Join.MEMBERS_FOUND, "%", "down", 0.01, interval=True, shown=True),
+    Metric("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", MEMBERSHIP, "members found at 0.1% false alarms",
+           "infer_membership", Join.MEMBERS_FOUND, "%", "down", 0.001, interval=True),
+)  # fmt: skip
+LEADERBOARD_METRICS = tuple(metric for metric in METRICS if metric.column)
+STAGES = tuple(dict.fromkeys(metric.stage for metric in METRICS))
+
+
+def measured_by(stage: str) -> tuple[Metric, ...]:
+    """What a stage's trials are joined to: one entry a metric, whatever its spaces, in the order of `METRICS`."""
+    return tuple({metric.metric: metric for metric in METRICS if metric.stage == stage}.values())

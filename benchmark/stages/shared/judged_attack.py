@@ -1,0 +1,98 @@
+"""Run an attack and judge its result anew: the attack's own word is not taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.evasion.attack import Evasion
+from benchmark.evasion.attack import checked as checked_evasion
+from benchmark.evasion.norms import NORMS
+from benchmark.inversion.attack import Inversion, Passes, Victim, counted
+from benchmark.inversion.attack import checked as checked_inversion
+from benchmark.regimes.regime import to_float
+from benchmark.stages.shared.inputs import apply
+from benchmark.stages.shared.outputs import finite
+
+_TOLERANCE = 1e-5
+"""Rounding of x + delta - x in float32."""
+
+
+@dataclass(frozen=True)
+class Evaded:
+    """A batch of N images under attack, on the model's device.
+
+    images: (N, C, H, W) in the ball and in [0, 1]. clean, robust: (N,) bool, right before the attack, and also under
+    it. distance, loss: (N,) of the perturbed images. curve: (steps,) mean loss on the way, on the CPU.
+    """
+
+    images: Tensor
+    clean: Tensor
+    robust: Tensor
+    distance: Tensor
+    loss: Tensor
+    curve: Tensor
+
+
+def evaded(
+    attack: Evasion,
+    name: str,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[Evaded]:
+    """Attack in batches.
+
+    name: of the attack, for messages. model: in eval mode, on `device`. images: (N, C, H, W), uint8 or float in
+    [0, 1]. labels: (N,). Raises FloatingPointError for results or logits that are NaN or infinite, ValueError for
+    what is no batch of such images, and for images outside the ball or [0, 1].
+    """
+    method = f"evasion {name!r}"
+    for pixels, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        x, y = pixels.to(device), classes.to(device)
+        x = to_float(x) if x.dtype == torch.uint8 else x.contiguous(memory_format=torch.channels_last)
+        found = checked_evasion(attack.perturb(model, x, y, generator), x, method)
+        if not bool(found.images.isfinite().all()):
+            raise FloatingPointError(f"{method}: images hold NaN; are the network's gradients numbers?")
+        distance = NORMS[attack.norm].size(found.images - x)
+        if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
+            largest, allowed = float(distance.max()), f"{attack.epsilon:.6g}"
+            raise ValueError(f"{method} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {allowed}")
+        with torch.no_grad():
+            clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
+        robust = clean & (logits.argmax(1) == y)
+        loss = functional.cross_entropy(logits.float(), y, reduction="none")
+        yield Evaded(found.images, clean, robust, distance, loss, found.loss)
+
+
+def _in_box(images: Tensor) -> bool:
+    return bool((images >= 0).all()) and bool((images <= 1).all())
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """images: (N, C, H, W) in [0, 1], targets: (N,), confidence: (N,) softmax of the target; passes: what it cost."""
+
+    images: Tensor
+    targets: Tensor
+    confidence: Tensor
+    passes: Passes
+
+
+def inverted(attack: Inversion, name: str, victim: Victim, generator: torch.Generator) -> Inverted:
+    """Make images of every class, and see how sure the model is of them.
+
+    name: of the attack, for messages. Raises FloatingPointError if the images or the logits are NaN or infinite,
+    SpecError if they are no such images.
+    """
+    with counted(victim.model) as passes:
+        made = attack.reconstruct(victim, generator)
+    targets, count = attack.targets(victim.num_classes), attack.samples_per_class * victim.num_classes
+    images = checked_inversion(made, targets, victim.shape, count, f"inversion {name!r}")
+    confidence = apply(victim.model, images, victim.device).softmax(1).gather(1, targets[:, None])[:, 0]
+    return Inverted(images, targets, confidence, passes)

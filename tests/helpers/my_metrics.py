@@ -1,0 +1,27 @@
+"""Functions that entries of `METRICS` name in tests."""
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from benchmark.stats import Interval
+
+Cube = npt.NDArray[np.float64]
+
+
+def share_above(gap: Cube) -> Cube:
+    """Of a memorization_gap: 1 where it is above 0.1."""
+    return np.where(np.isnan(gap), np.nan, gap > 0.1)
+
+
+def frechet(found: Tensor, members: Tensor) -> float:
+    """Frechet distance of two Gaussians with diagonal covariance: (n, K) and (m, K)."""
+    mean = (found.mean(0) - members.mean(0)).square().sum()
+    spread = (found.std(0, correction=0) - members.std(0, correction=0)).square().sum()
+    return float(mean + spread)
+
+
+def highest(replicas: list[tuple[Cube, npt.NDArray[np.bool_]]]) -> Interval:
+    """How often the highest score is a member's."""
+    hits = [bool(members[scores.argmax()]) for scores, members in replicas]
+    return Interval(float(np.mean(hits)), 0.0, 1.0, len(hits))
