@@ -3,22 +3,15 @@
 The values are import paths, so that `bench --help` loads none of them.
 """
 
-import functools
-import hashlib
 import importlib
 import json
-import linecache
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
 from benchmark.reading.text import shown
 from benchmark.spec import Spec, SpecError, suggest
-from benchmark.user_files import users_code
+from benchmark.user_files import include
 
 DATA = {
     "fashion_mnist_13k": "benchmark.data.embedded:FashionMNIST13k",
@@ -55,6 +48,7 @@ ARCHITECTURE = {
 REGIME = {
     "standard": "benchmark.regimes.standard:Standard",
     "pgd_at": "benchmark.regimes.pgd_at:PGDAdversarialTraining",
+    "trades": "benchmark.regimes.trades:TRADES",
     "memorise": "benchmark.regimes.memorise:Memorise",
     "untrained": "benchmark.regimes.untrained:Untrained",
 }
@@ -102,10 +96,6 @@ KINDS: dict[str, dict[str, str]] = {
     "membership": MEMBERSHIP,
     "stage": STAGE,
 }
-_INCLUDED: dict[str, "Source"] = {}
-"""Module name of an included file -> the file."""
-
-
 _BASES = {
     "data": "benchmark.data.images:Dataset",
     "architecture": "benchmark.models.classifier:Architecture",
@@ -113,7 +103,7 @@ _BASES = {
     "evasion": "benchmark.evasion.attack:Evasion",
     "inversion": "benchmark.inversion.attack:Inversion",
     "prior": "benchmark.inversion.prior:Prior",
-    "membership": "benchmark.spec:Spec",
+    "membership": "benchmark.membership.attack:MembershipAttack",
     "stage": "benchmark.trials.trial:Stage",
 }
 """What a method of each kind is a subclass of."""
@@ -134,88 +124,21 @@ def _load(path: str) -> type[Spec]:
 
 
 def register(kind: str, name: str, method: type[Spec]) -> None:
-    """Add a user's method; for files given with `--include`."""
+    """Add a user's method; for files given with `--include`.
+
+    Raises SpecError for what is no class of its kind, or does not define every method that the kind asks for.
+    """
     if kind not in KINDS:
         raise SpecError(f"unknown kind {kind!r}{suggest(kind, KINDS)}")
     base = _load(_BASES[kind])
     if not isinstance(method, type) or not issubclass(method, base) or "." in method.__qualname__:
         raise SpecError(f"{kind} {name!r} is {method!r}; allowed: a subclass of {base.__name__} at the top of its file")
+    if missing := sorted(getattr(method, "__abstractmethods__", ())):
+        wanted = ", ".join(missing)
+        raise SpecError(f"{kind} {name!r}: {method.__name__} does not define {wanted}; allowed: a class that does")
     path = f"{method.__module__}:{method.__qualname__}"
     if KINDS[kind].setdefault(name, path) != path:
         raise SpecError(f"{kind} {name!r} is taken by {KINDS[kind][name]}")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The text of a file of the user's, as it travels to other machines. path: where it was, for messages."""
-
-    path: str
-    text: bytes
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """Of the text: it is part of the identity of its methods."""
-        return hashlib.sha256(self.text).hexdigest()
-
-
-def source(path: str) -> Source:
-    """The file as it was included in this process, else as it is now. Raises SpecError if it is no Python file."""
-    file = Path(path).resolve()
-    for known in reversed(_INCLUDED.values()):  # what was planned with counts, whatever the file has become
-        if known.path == str(file):
-            return known
-    return _read(path)
-
-
-def _read(path: str) -> Source:
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise SpecError(f"--include: no file {path!r}")
-    if file.suffix != ".py":
-        raise SpecError(f"--include: {path!r} is not a Python file")
-    return Source(str(file), file.read_bytes())
-
-
-def include(file: str | Source) -> None:
-    """Import the user's file, so that it can call `register`. Runs the user's code.
-
-    file: its path, or its text, whose path need not exist here. Raises SpecError, with the file and the line, for
-    whatever it raises, and KeyboardInterrupt, with both, for Ctrl-C.
-    """
-    given = _read(file) if isinstance(file, str) else file
-    name = f"bench_include_{given.sha256[:16]}"
-    if name in sys.modules:
-        return
-    module = ModuleType(name)
-    module.__file__ = given.path
-    lines = given.text.decode(errors="replace").splitlines(keepends=True)
-    linecache.cache[given.path] = (len(given.text), None, lines, given.path)  # so that tracebacks show it anywhere
-    sys.modules[name], _INCLUDED[name] = module, given
-    try:
-        with users_code.running(f"--include: {(file if isinstance(file, str) else given.path)!r}", given.path):
-            exec(compile(given.text, given.path, "exec", dont_inherit=True), module.__dict__)
-    except BaseException:  # the next import must not take it for a done one
-        sys.modules.pop(name, None)
-        _INCLUDED.pop(name, None)
-        raise
-
-
-def included() -> dict[str, ModuleType]:
-    """Name of each included file, without .py, -> its module."""
-    return {Path(str(sys.modules[name].__file__)).stem: sys.modules[name] for name in _INCLUDED}
-
-
-def included_file(spec: Spec) -> str:
-    """The user's file that decides what a method does; "" for a method that the benchmark brings."""
-    return _INCLUDED[spec.origin].path if spec.origin in _INCLUDED else ""
-
-
-def blame(error: BaseException) -> str:
-    """What an error is, if it came up in a file of the user's: "'mine.py' line 3: KeyError: 'x'"; else ""."""
-    for given in _INCLUDED.values():
-        if where := users_code.line(error, given.path):
-            return f"{given.path!r}{where}: {users_code.described(error)}"
-    return ""
 
 
 def parse(kind: str, value: Any) -> Spec:
@@ -236,11 +159,16 @@ def name_of(kind: str, spec: Spec) -> str:
     return next(name for name, known in KINDS[kind].items() if known == path)
 
 
+def titled(kind: str, spec: Spec) -> str:
+    """How messages name a method: "evasion 'pgd'"."""
+    return f"{kind} {name_of(kind, spec)!r}"
+
+
 def dump(kind: str, spec: Spec) -> dict[str, Any]:
     """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
     identity = {"method": name_of(kind, spec), "version": spec.VERSION, **spec.model_dump(mode="json")}
-    if spec.origin in _INCLUDED:
-        identity["source_sha256"] = _INCLUDED[spec.origin].sha256
+    if found := include.source_of(spec):
+        identity["source_sha256"] = found.sha256
     return identity
 
 

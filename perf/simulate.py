@@ -34,6 +34,7 @@ from benchmark.running.run import run
 from benchmark.running.schedule import Event, Report
 from benchmark.trials.provenance import versions
 from benchmark.trials.trial import Settings, Trial
+from benchmark.user_files import include
 from perf.simulated_cluster import PATIENT
 
 SLEEPING = str(Path(__file__).with_name("sleeping.py"))
@@ -43,7 +44,7 @@ _GROUP = 10
 
 def sleeping_plan(count: int, seconds: float) -> Plan:
     """`count` trials that sleep between half and one and a half times `seconds`."""
-    registry.include(SLEEPING)
+    include.load(SLEEPING)
     nodes: list[Node] = []
     for index in range(count):
         place, first = index % _GROUP, index - index % _GROUP

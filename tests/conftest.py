@@ -18,6 +18,7 @@ from side_by_side import (  # noqa: F401 - hooks of pytest
 )
 
 from benchmark import registry
+from benchmark.user_files import include
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +70,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
     for kind, names in registry.KINDS.items():
         monkeypatch.setitem(registry.KINDS, kind, dict(names))
-    monkeypatch.setattr(registry, "_INCLUDED", dict(registry._INCLUDED))
+    monkeypatch.setattr(include, "_INCLUDED", dict(include._INCLUDED))
     known = set(sys.modules)
     yield
     for name in [name for name in sys.modules if name.startswith("bench_include_") and name not in known]:

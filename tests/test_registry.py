@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.spec import Spec, SpecError
-from benchmark.user_files import users_code
+from benchmark.user_files import include, users_code
 
 EVERY = [
     (kind, name)
@@ -57,10 +57,10 @@ def test_unknown_methods_are_met_with_the_nearest() -> None:
             registry.parse("evasion", value)
 
 
-def include(folder: Path, text: str, name: str = "mine.py") -> None:
+def written_and_loaded(folder: Path, text: str, name: str = "mine.py") -> None:
     path = folder / name
     path.write_text(text)
-    registry.include(str(path))
+    include.load(str(path))
 
 
 MINE = """
@@ -70,14 +70,17 @@ from benchmark.registry import register
 class Mine(Evasion):
     'Does nothing.'
 
+    def perturb(self, model, images, labels, generator):
+        raise NotImplementedError
+
 register("evasion", "mine", Mine)
 """
 
 
 @pytest.mark.usefixtures("registered")
 def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None:
-    include(tmp_path, MINE)
-    include(tmp_path, MINE)  # twice is once
+    written_and_loaded(tmp_path, MINE)
+    written_and_loaded(tmp_path, MINE)  # twice is once
     before = registry.dump("evasion", registry.parse("evasion", {"method": "mine", "epsilon": 1}))
     assert len(before["source_sha256"]) == 64
     assert registry.parse("evasion", before).model_dump() == {"norm": "linf", "epsilon": 1.0}
@@ -90,10 +93,10 @@ def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None
         ("x = (", " line 1: SyntaxError: '(' was never closed"),
         ("\n\n1 / 0", " line 3: ZeroDivisionError: division by zero"),
         ("import nothing_of_the_kind", " line 1: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
-        (MINE.replace('"mine"', '"pgd"'), " line 8: evasion 'pgd' is taken by benchmark.evasion.pgd:PGD"),
+        (MINE.replace('"mine"', '"pgd"'), " line 11: evasion 'pgd' is taken by benchmark.evasion.pgd:PGD"),
         (
             MINE.replace('"evasion"', '"evasoin"'),
-            " line 8: unknown kind 'evasoin' (did you mean 'evasion'?)",
+            " line 11: unknown kind 'evasoin' (did you mean 'evasion'?)",
         ),
         (MINE.replace("(Evasion)", ""), "allowed: a subclass of Evasion at the top of its file"),
         (MINE.replace(", Mine)", ", 3)"), "evasion 'mine' is 3; allowed: a subclass of Evasion"),
@@ -113,7 +116,7 @@ def test_an_included_method_carries_the_hash_of_its_file(tmp_path: Path) -> None
 def test_a_broken_file_is_refused_each_time(tmp_path: Path, text: str, said: str) -> None:
     for _ in range(2):  # the failed import is not taken for a done one
         with pytest.raises(SpecError) as error:
-            include(tmp_path, text)
+            written_and_loaded(tmp_path, text)
         assert str(error.value).startswith(f"--include: {str(tmp_path / 'mine.py')!r}") and said in str(error.value)
 
 
@@ -129,6 +132,9 @@ import sys
 
 class Leaving(Evasion):
     'Ends whoever asks for its passes.'
+
+    def perturb(self, model, images, labels, generator):
+        raise NotImplementedError
 
     @property
     def passes(self):
@@ -148,7 +154,7 @@ def test_what_a_method_raises_while_the_plan_is_made_is_one_line(tmp_path: Path)
         attack = {"method": path.stem, "epsilon": 0.5}
         suite = command.write(tmp_path, command.tiny(("evasion", [attack])), f"{path.stem}.yaml")
         line = command.refusal(command.call("plan", suite, "--include", path, "--results", tmp_path / "r"))
-        assert line == f"--include: {str(path)!r} line 13: {said}"
+        assert line == f"--include: {str(path)!r} line 16: {said}"
 
 
 @pytest.mark.usefixtures("registered")
@@ -170,7 +176,7 @@ def test_a_file_that_does_not_return_is_not_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(users_code, "SAY_AFTER_S", 0.1)
-    include(tmp_path, "import time\n\ntime.sleep(0.3)")
+    written_and_loaded(tmp_path, "import time\n\ntime.sleep(0.3)")
     said = [
         f"bench: --include: {str(tmp_path / 'mine.py')!r} line 3 still runs after {s} s; Ctrl-C ends it"
         for s in (0.1, 0.2)
@@ -182,34 +188,34 @@ def test_a_file_that_does_not_return_is_not_silent(
 def test_a_text_is_included_where_there_is_no_such_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
-    travelling = registry.source(str(file))
-    registry.include(str(file))
+    travelling = include.source(str(file))
+    include.load(str(file))
     digest = registry.dump("evasion", registry.parse("evasion", {"method": "mine", "epsilon": 1}))["source_sha256"]
     file.write_text("1 / 0")
-    assert registry.source(str(file)) == travelling, "the text that the plan was made with"
+    assert include.source(str(file)) == travelling, "the text that the plan was made with"
     file.unlink()
-    name = list(registry._INCLUDED)[-1]
-    del registry._INCLUDED[name], sys.modules[name], registry.KINDS["evasion"]["mine"]  # as in another process
-    registry.include(travelling)
+    name = list(include._INCLUDED)[-1]
+    del include._INCLUDED[name], sys.modules[name], registry.KINDS["evasion"]["mine"]  # as in another process
+    include.load(travelling)
     spec = registry.parse("evasion", {"method": "mine", "epsilon": 1})
     assert registry.dump("evasion", spec)["source_sha256"] == digest
-    assert "mine" in registry.included()
+    assert "mine" in include.modules()
 
 
 @pytest.mark.usefixtures("registered")
 def test_tracebacks_show_a_text_whose_file_is_elsewhere() -> None:
     text = b"# -*- coding: latin-1 -*-\ndef broken():\n    raise RuntimeError('caf\xe9')\n"
-    registry.include(registry.Source("/nowhere/mine.py", text))
+    include.load(include.Source("/nowhere/mine.py", text))
     with pytest.raises(RuntimeError, match="café") as error:
-        registry.included()["mine"].broken()
+        include.modules()["mine"].broken()
     assert "raise RuntimeError" in "".join(traceback.format_exception(error.value))
     with pytest.raises(SpecError, match=r"^--include: '/nowhere/yours.py' line 1: ZeroDivisionError"):
-        registry.include(registry.Source("/nowhere/yours.py", b"1 / 0"))
+        include.load(include.Source("/nowhere/yours.py", b"1 / 0"))
 
 
 @pytest.mark.usefixtures("registered")
 def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--include: no file"):
-        registry.include(str(tmp_path))
+        include.load(str(tmp_path))
     with pytest.raises(SpecError, match="is not a Python file"):
-        include(tmp_path, "x = 1", "mine.txt")
+        written_and_loaded(tmp_path, "x = 1", "mine.txt")

@@ -87,8 +87,8 @@ class Commands(click.Group):
 
 def _in_users_code(error: BaseException) -> str:
     """What went wrong in a method of the user's, such as in one of its properties; "" if it was elsewhere."""
-    registry = sys.modules.get("benchmark.registry")  # not loaded: nothing of the user's was run
-    return f"--include: {found}" if registry and (found := registry.blame(error)) else ""
+    include = sys.modules.get("benchmark.user_files.include")  # not loaded: nothing of the user's was run
+    return f"--include: {found}" if include and (found := include.blame(error)) else ""
 
 
 def folder(context: click.Context, parameter: click.Parameter, value: str) -> str:

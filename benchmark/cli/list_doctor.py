@@ -9,11 +9,11 @@ from benchmark.cli.common import data_option, include_option, results_option, te
 @include_option
 def list_methods(include: tuple[str, ...]) -> None:
     """List every registered method with its source."""
-    from benchmark import registry
     from benchmark.live import methods
+    from benchmark.user_files.include import load
 
     for file in include:
-        registry.include(file)
+        load(file)
     terminal().print(methods())
 
 

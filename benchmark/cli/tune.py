@@ -53,7 +53,6 @@ def tune(suite: str, **options: Any) -> None:
     Nothing that SUITE reports is attacked: the models are trained anew, with another seed and other members. The same
     command goes on where it was stopped.
     """
-    from benchmark import registry
     from benchmark.planning.check import check_address, check_device, prepare
     from benchmark.planning.gpu_shares import check_gpus, gpu_shares
     from benchmark.results.store import Store
@@ -61,6 +60,7 @@ def tune(suite: str, **options: Any) -> None:
     from benchmark.trials.trial import Settings
     from benchmark.tuning.freeze import check_place
     from benchmark.tuning.session import Session, choose
+    from benchmark.user_files.include import source
 
     check_gpus(options["gpus_per_trial"], options["device"])
     prepared = prepare(suite, options["data_root"], options["include"])
@@ -80,7 +80,7 @@ def tune(suite: str, **options: Any) -> None:
         data_root=options["data_root"],
         device=options["device"],
         threads=prepared.suite.threads,
-        include=tuple(registry.source(path) for path in options["include"]),
+        include=tuple(source(path) for path in options["include"]),
         files=prepared.files,
         decoded=send(
             store, *prepared.data(options["data_root"]), prepared.files, joined=options["address"] is not None

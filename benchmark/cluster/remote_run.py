@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark import registry
 from benchmark.cluster import detached
 from benchmark.cluster.config import ENVIRONMENT, load_cluster
 from benchmark.planning.suite import ExternalModel, Suite, load_suite
 from benchmark.spec import SpecError
+from benchmark.user_files import include
 
 _NO_CONNECTION = 255  # what ssh itself exits with
 _TRIES, _PAUSE_S = 40, 3.0
@@ -163,15 +163,15 @@ def compose(file: str, suite_file: str, options: Mapping[str, Any]) -> Call:
     Raises SpecError for what cannot be meant for a cluster.
     """
     config = load_cluster(file)
-    for include in options["include"]:
-        registry.include(include)
+    for path in options["include"]:
+        include.load(path)
     suite, _ = load_suite(suite_file)
     results = _shared(options["results"], config)
     given, there = _given(suite, Path(suite_file))
     arguments = [f"given/{there}", "--address", "auto", "--results", results, "--site", "site"]
-    for index, include in enumerate(options["include"]):
-        name = f"include/{index}/{Path(include).name}"
-        given[name] = Path(include)
+    for index, path in enumerate(options["include"]):
+        name = f"include/{index}/{Path(path).name}"
+        given[name] = Path(path)
         arguments += ["--include", f"given/{name}"]
     for name in ("rerun", "device", "slots", "data_root", "gpus_per_trial"):
         if options.get(name) is not None:

@@ -5,9 +5,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from benchmark import registry
 from benchmark.data import cache
 from benchmark.data.images import Dataset, ImageData
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files import include
+from benchmark.user_files.returned import described
 
 __all__ = ["SLOW_S", "Dataset", "ImageData", "load", "planned"]
 
@@ -25,7 +28,15 @@ def load(spec: Spec, root: str | None) -> ImageData:
     """
     assert isinstance(spec, Dataset), f"{type(spec).__name__} is not a data set"
     begin = time.monotonic()
-    images = spec.load(Path(root) if root is not None else None)
+    try:
+        images: object = spec.load(Path(root) if root is not None else None)
+    except SpecError as error:
+        if not include.path_of(spec):
+            raise
+        raise SpecError(f"{registry.titled('data', spec)}: {error}") from error
+    if not isinstance(images, ImageData):
+        name = registry.titled("data", spec)
+        raise SpecError(f"{name}: load returned {described(images)}; allowed: an ImageData")
     return replace(images, read_s=time.monotonic() - begin)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -10,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files.returned import check_tensor, described
 
 DownloadField = Annotated[bool, Field(exclude=True)]
 """Whether a data set that is not there is fetched. Where images come from changes no number: it is in no key."""
@@ -39,15 +41,21 @@ class ImageData:
     read_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for images, labels in ((self.images, self.labels), (self.test_images, self.test_labels)):
-            assert images.dtype == torch.uint8
-            assert images.ndim == 4
-            assert images.shape[1:] == self.images.shape[1:]
-            assert labels.dtype == torch.int64
-            assert labels.shape == (len(images),)
-            assert len(labels) > 0
-            assert 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names)
-        assert len(self.mean) == len(self.std) == self.images.shape[1]
+        """Raises SpecError, in one line: the field, what it is, what is allowed."""
+        for part in ("", "test_"):
+            images, labels = getattr(self, f"{part}images"), getattr(self, f"{part}labels")
+            if not isinstance(images, Tensor) or images.ndim != 4 or images.dtype != torch.uint8 or not len(images):
+                raise SpecError(f"{part}images: {described(images)}; allowed: uint8 of (N, C, H, W), N at least 1")
+            if images.shape[1:] != self.images.shape[1:]:
+                raise SpecError(f"{part}images: {described(images)}; allowed: of the shape of images")
+            check_tensor(labels, f"{part}labels", (len(images),), torch.int64)
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= len(self.class_names):
+                allowed = f"0 to {len(self.class_names) - 1}, a class name each"
+                raise SpecError(f"{part}labels: from {low} to {high}; allowed: {allowed}")
+        if not len(self.mean) == len(self.std) == self.images.shape[1]:
+            given = f"{len(self.mean)} and {len(self.std)} numbers"
+            raise SpecError(f"mean, std: {given}; allowed: one a channel, {self.images.shape[1]}")
 
     def pixels(self, ids: Tensor) -> Tensor:
         """(N,) ids -> their images (N, C, H, W) uint8."""
@@ -96,9 +104,9 @@ class Dataset(Spec):
         """
         return []
 
+    @abstractmethod
     def load(self, root: Path | None) -> ImageData:
         """Read it. root: the folder to look in first, if the user named one.
 
         Raises ValueError, in one line: which files were looked for, where, and how to get them.
         """
-        raise NotImplementedError

@@ -1,6 +1,7 @@
 """What every evasion attack is, and the one place where input gradients are taken."""
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.search_space import Space
-from benchmark.spec import Fraction, Spec
+from benchmark.spec import Fraction, Spec, SpecError
+from benchmark.user_files.returned import check_tensor, described
 
 Kind = Literal["one_step", "iterated", "black_box"]
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""Logits (N, K) and labels (N,) -> the loss of each image, (N,)."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class Evasion(Spec):
         check_length(self.norm, self.epsilon)
         return self
 
+    @abstractmethod
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         """Attack a batch.
 
         images: (N, C, H, W) in [0, 1]. labels: (N,) true classes. The model is in eval mode.
         Images that are misclassified already come back unchanged.
         """
-        raise NotImplementedError
 
     @property
     def passes(self) -> int:
@@ -58,6 +62,17 @@ class Evasion(Spec):
     def search_space(self) -> Space:
         """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}
+
+
+def checked(found: object, images: Tensor, method: str) -> Perturbed:
+    """What `perturb` returned for these images. method: "evasion 'mine'". Raises SpecError if it may not."""
+    if not isinstance(found, Perturbed):
+        raise SpecError(f"{method}: perturb returned {described(found)}; allowed: Perturbed(images, loss)")
+    check_tensor(found.images, f"{method}: perturb returned images", images.shape, images.dtype)
+    loss: object = found.loss
+    if not isinstance(loss, Tensor) or loss.ndim != 1 or not loss.is_floating_point() or loss.device.type != "cpu":
+        raise SpecError(f"{method}: perturb returned a loss: {described(loss)}; allowed: float of (steps,), on the CPU")
+    return found
 
 
 @contextmanager
@@ -125,10 +140,17 @@ def _hooked(layer: nn.Module) -> bool:
     return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
-def input_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient (N, C, H, W) of each image's cross-entropy, the logits (N, K) and the losses (N,)."""
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N,)."""
+    return functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def input_gradient(
+    model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, losses: Losses = cross_entropies
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient (N, C, H, W) of each image's loss, the logits (N, K) and the losses (N,)."""
     x = x.detach().requires_grad_(True)
     logits = model(x)
-    losses = functional.cross_entropy(logits.float(), labels, reduction="none")
-    (gradient,) = torch.autograd.grad(losses.sum(), x)
-    return gradient, logits.detach(), losses.detach()
+    found = losses(logits, labels)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    return gradient, logits.detach(), found.detach()

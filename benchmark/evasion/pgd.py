@@ -8,7 +8,16 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.evasion.attack import Evasion, Perturbed, channels_last, folded, frozen, input_gradient
+from benchmark.evasion.attack import (
+    Evasion,
+    Losses,
+    Perturbed,
+    channels_last,
+    cross_entropies,
+    folded,
+    frozen,
+    input_gradient,
+)
 from benchmark.evasion.norms import LARGEST_L2, NORMS, check_length
 from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
@@ -32,6 +41,13 @@ class PGD(Evasion):
     def _steps_in_pixel_units(self) -> Self:
         check_length(self.norm, self.step_size, "step_size")
         return self
+
+    def follow(self, gradient: Tensor, followed: Tensor | None) -> Tensor:
+        """What the next step goes along, (N, C, H, W): here the gradient; an attack with a memory gives another.
+
+        followed: what this gave for the same images one step before; None at the first step of a restart.
+        """
+        return gradient
 
     @property
     def passes(self) -> int:
@@ -68,12 +84,13 @@ class PGD(Evasion):
         x = (clean + start[ids]).clamp_(0, 1) if self.random_start else clean
         stands = torch.ones_like(y, dtype=torch.bool)
         last = torch.zeros(len(images), device=images.device)
-        curve = []
+        curve, followed = [], None
         for step in range(self.steps + 1):
             if not bool(stands.any()):
                 break
             # Each batch size costs oneDNN and cuDNN new kernels: the fallen leave by the sixteenth, not one by one.
             if step == self.steps or int((~stands).sum()) > len(images) // 16:
+                followed = None if followed is None else followed[stands]
                 ids, clean, x, y, stands = ids[stands], clean[stands], x[stands], y[stands], stands[stands]
             gradient, logits, losses = self._look(model, x, y, last_time=step == self.steps)
             last[ids[stands]] = losses[stands]
@@ -81,7 +98,8 @@ class PGD(Evasion):
             found[ids[stands]] = x[stands]
             stands = stands & (logits.argmax(1) == y)
             if gradient is not None:
-                moved = x - clean + step_size * norm.direction(gradient)
+                followed = self.follow(gradient, followed)
+                moved = x - clean + step_size * norm.direction(followed)
                 x = norm.project(moved, self.epsilon).add_(clean).clamp_(0, 1)
         return ids[stands], torch.stack(curve).cpu() if curve else torch.zeros(0)
 
@@ -104,12 +122,20 @@ def perturb_for_training(
     steps: int,
     step_size: float,
     generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    losses: Losses = cross_entropies,
 ) -> Tensor:
-    """Adversarial examples for a training step: every image takes every step, from a random start."""
+    """Adversarial examples for a training step: every image takes every step.
+
+    start: (N, C, H, W), where the first is taken; None is a random point of the ball. losses: what the steps raise.
+    """
     geometry = NORMS[norm]
-    x = (images + geometry.random_start(images, epsilon, generator)).clamp_(0, 1)
+    if start is None:
+        start = (images + geometry.random_start(images, epsilon, generator)).clamp_(0, 1)
+    x = start
     for _ in range(steps):
-        gradient, _, _ = input_gradient(model, x, labels)
+        gradient, _, _ = input_gradient(model, x, labels, losses)
         delta = geometry.project(x - images + step_size * geometry.direction(gradient), epsilon)
         x = delta.add_(images).clamp_(0, 1)
     return x

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from benchmark import registry
 from benchmark.interface.progress_bar import progress_bar
 from benchmark.interface.report import Report
 from benchmark.machine.home import settle
@@ -22,6 +21,8 @@ from benchmark.running.run import Rerun
 from benchmark.running.run import run as run_plan
 from benchmark.running.schedule import Event
 from benchmark.spec import Spec, SpecError, suggest
+from benchmark.user_files.include import load as include_file
+from benchmark.user_files.include import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def load_suite(path: str | Path, include: Sequence[str] = ()) -> Suite:
     Checkpoints and lists of members are looked for beside the file, wherever the suite is used.
     """
     for file in include:
-        registry.include(file)
+        include_file(file)
     suite, _ = read_suite(str(path))
     folder = Path(path).parent.absolute()
     models = [_at(model, folder) if isinstance(model, ExternalModel) else model for model in suite.models]
@@ -155,7 +156,7 @@ def warn_of_failures(report: Report) -> None:
 def _check_code(part: Any) -> None:
     """Raise SpecError for a method whose code is in no file that is part of its trials' identity."""
     if isinstance(part, Spec):
-        if not part.origin.startswith("benchmark.") and not registry.included_file(part):
+        if not part.origin.startswith("benchmark.") and not path_of(part):
             name = type(part).__name__
             raise SpecError(f"{name} is registered in this process alone; allowed: a file with it, include=['FILE.py']")
         part = [getattr(part, name) for name in type(part).model_fields]
@@ -194,7 +195,7 @@ def _prepared(suite: str | Path | Suite, data_root: str | None, include: Sequenc
     if not isinstance(suite, Suite):
         return prepare(str(suite), data_root, include)
     for file in include:
-        registry.include(file)
+        include_file(file)
     text = yaml.safe_dump(suite.model_dump(mode="json", exclude_none=True), sort_keys=False)
     return prepare_suite(suite, text, f"{suite.name}.yaml", data_root, include)
 

@@ -1,5 +1,6 @@
 """What every inversion attack is, and the count of what it costs."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from benchmark.inversion.prior import Prior
 from benchmark.search_space import Space
 from benchmark.spec import Spec
+from benchmark.user_files.returned import check_box, check_tensor
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Inversion(Spec):
 
     samples_per_class: int = Field(default=8, ge=1, le=1_000_000)
 
+    @abstractmethod
     def reconstruct(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(K * samples_per_class, C, H, W) float32 in [0, 1], grouped by class."""
-        raise NotImplementedError
 
     def targets(self, num_classes: int) -> Tensor:
         """(K * samples_per_class,) target classes, in the order of `reconstruct`."""
@@ -75,6 +77,19 @@ class Inversion(Spec):
     def remark(self, model: nn.Module) -> str:
         """What a reader must know of this attack on this model, "" for nothing."""
         return ""
+
+
+def checked(found: object, targets: object, shape: tuple[int, ...], count: int, method: str) -> Tensor:
+    """What `reconstruct` returned, for `count` targets. shape: (C, H, W). method: "inversion 'mine'".
+
+    Raises SpecError if it, or the targets, are none of their kind; FloatingPointError for NaN and infinity.
+    """
+    check_tensor(targets, f"{method}: targets returned", (count,), torch.int64)
+    images = check_tensor(found, f"{method}: reconstruct returned", (count, *shape))
+    if not bool(images.isfinite().all()):
+        raise FloatingPointError(f"{method}: reconstructions hold NaN or infinity")
+    check_box(images, f"{method}: reconstruct returned")
+    return images
 
 
 @dataclass

@@ -90,7 +90,8 @@ class DeepInversion(Descent):
                 (gradient,) = torch.autograd.grad(loss, x)
                 # A mean over the batch: times its size, a gradient is that of an image, far above Adam's epsilon.
                 length = self.step_size * share_left(self.schedule, step / self.steps)
-                x = (x.detach() - length * towards(gradient * len(x))).clamp_(0, 1)
+                x = x.detach() - length * towards(gradient * len(x))
+                x = self.after_step(x, (step + 1) / self.steps).clamp(0, 1)
         return x
 
 

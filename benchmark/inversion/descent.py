@@ -69,6 +69,13 @@ class Descent(Inversion):
         """One batch: starts (N, C, H, W) and targets (N,) -> images in [0, 1]. For attacks of one descent a batch."""
         raise NotImplementedError
 
+    def after_step(self, images: Tensor, part: float) -> Tensor:
+        """What becomes of images (N, C, H, W) after each step, before they are cut to the ball and to [0, 1].
+
+        Here nothing. part: share of the steps that are done, in (0, 1].
+        """
+        return images
+
     def starts(self, victim: Victim, generator: torch.Generator) -> Tensor:
         """(N, C, H, W) in [0, 1], on the CPU, for all targets at once: batch_size then changes no start.
 

@@ -69,10 +69,10 @@ class GradientInversion(Descent):
         for step in range(self.steps):
             x = x.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(self._loss(model, x, targets), x)
-            x = x.detach() - self._length(step) * towards(gradient)
+            x = self.after_step(x.detach() - self._length(step) * towards(gradient), (step + 1) / self.steps)
             if self.radius is not None:
                 x = start + norm.project(x - start, self.radius)
-            x = x.clamp_(0, 1)
+            x = x.clamp(0, 1)
         return x
 
     def _loss(self, model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class MIFace(Descent):
                 break
             (gradient,) = torch.autograd.grad(costs.sum(), x)
             last[:, step % beta] = now
-            x = self._process(x.detach() - self.learning_rate * gradient)
+            x = self.after_step(x.detach() - self.learning_rate * gradient, (step + 1) / self.steps).clamp(0, 1)
             if not bool(going.all()):
                 x, active, last = x[going], active[going], last[going]
         return best
@@ -92,5 +92,6 @@ class MIFace(Descent):
             costs = costs + self.total_variation * total_variation(x)
         return cast(Tensor, costs)
 
-    def _process(self, x: Tensor) -> Tensor:
-        return (blurred(x, self.denoise_sigma) if self.process == "denoise" else x).clamp_(0, 1)
+    def after_step(self, images: Tensor, part: float) -> Tensor:
+        """The paper's PROCESS."""
+        return blurred(images, self.denoise_sigma) if self.process == "denoise" else images

@@ -57,6 +57,10 @@ class MultiscaleInversion(Descent):
     def for_memoriser(self) -> Self:
         return self.model_copy(update={"objective": "logit", "total_variation": 0.0, "blur": 0.0, "blend_share": 0.0})
 
+    def after_step(self, images: Tensor, part: float) -> Tensor:
+        """Blurred. part: of the steps of the level, in whose resolution the images are."""
+        return blurred(images, self.blur * (1 - part))
+
     def levels(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(height, width, steps) of each level, coarse to fine."""
         scales = [self.octave_scale**-octave for octave in reversed(range(self.octaves))]
@@ -102,7 +106,7 @@ class MultiscaleInversion(Descent):
                 loss = loss + self.total_variation * total_variation(x).sum()
             (gradient,) = torch.autograd.grad(loss, x)
             x = x.detach() - first * share_left(self.schedule, step / steps) * NORMS["l2"].direction(gradient)
-            x = blurred(x, self.blur * (1 - (step + 1) / steps)).clamp_(0, 1)
+            x = self.after_step(x, (step + 1) / steps).clamp(0, 1)
         return x.detach()
 
 

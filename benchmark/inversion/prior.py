@@ -1,5 +1,6 @@
 """What every image prior is: a generator of images that an attacker makes from auxiliary images alone."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -25,6 +26,7 @@ class Sampler(nn.Module):
 class Prior(Spec):
     """Is trained once a suite, whatever is attacked: its trial's only input is the pools."""
 
+    @abstractmethod
     def fit(
         self,
         images: Tensor,
@@ -38,12 +40,11 @@ class Prior(Spec):
         images: (N, C, H, W) uint8 and labels: (N,), both on the device to train on. progress: as in `Regime.fit`.
         Raises FloatingPointError when the training is not finite.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def sampler(self, shape: tuple[int, int, int], num_classes: int, weights: Mapping[str, Tensor]) -> Sampler:
         """The trained prior in eval mode, weights frozen, on the CPU. shape: (C, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def operations(self, shape: tuple[int, int, int], num_classes: int) -> tuple[float, float]:
         """Floating-point operations, roughly, of the whole training, and of making one image."""
-        raise NotImplementedError

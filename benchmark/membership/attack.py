@@ -1,10 +1,16 @@
 """What a membership attack is, and how its threshold is chosen without the evaluated replica."""
 
-from typing import NamedTuple, Protocol
+import math
+from abc import abstractmethod
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from benchmark import stats
+from benchmark.reading.text import shown
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files.returned import check_tensor, described
 
 
 class Inference(NamedTuple):
@@ -19,16 +25,35 @@ class Inference(NamedTuple):
     note: str | None = None
 
 
-class MembershipAttack(Protocol):
-    """A method of membership inference. Its class is a Spec."""
+class MembershipAttack(Spec):
+    """A method of membership inference."""
 
+    @abstractmethod
     def infer(self, losses: Tensor, is_member: Tensor, replica: int) -> Inference:
         """Score every private image under `replica`.
 
         losses: (R, P) of every image under every replica. is_member: (R, P) bool. An attack may read the
         rows of is_member of the other replicas (its shadow models), never that of `replica`.
         """
-        ...
+
+
+def checked(found: object, num_images: int, method: str) -> Inference:
+    """What `infer` returned, its scores in float64. method: "membership 'mine'".
+
+    Raises SpecError if it is none of its kind, FloatingPointError for scores that are no numbers.
+    """
+    if not isinstance(found, Inference):
+        raise SpecError(f"{method}: infer returned {described(found)}; allowed: Inference(scores, threshold)")
+    what, scores = f"{method}: infer returned scores", found.scores
+    if isinstance(scores, Tensor) and scores.is_floating_point():
+        scores = scores.double()
+    check_tensor(scores, what, (num_images,), torch.float64)
+    if bad := int((~scores.isfinite()).sum()):
+        raise FloatingPointError(f"{what}: NaN or infinity for {bad} of {num_images} images; allowed: finite numbers")
+    threshold: object = found.threshold
+    if threshold is not None and not (isinstance(threshold, int | float) and math.isfinite(threshold)):
+        raise SpecError(f"{method}: infer returned a threshold: {shown(threshold)}; allowed: a finite number, or None")
+    return found._replace(scores=scores)
 
 
 def threshold_of_others(scores: Tensor, is_member: Tensor, replica: int) -> tuple[float | None, str | None]:

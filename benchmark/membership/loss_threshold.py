@@ -2,11 +2,10 @@
 
 from torch import Tensor
 
-from benchmark.membership.attack import Inference, threshold_of_others
-from benchmark.spec import Spec
+from benchmark.membership.attack import Inference, MembershipAttack, threshold_of_others
 
 
-class LossThreshold(Spec):
+class LossThreshold(MembershipAttack):
     """Loss-threshold membership inference.
 
     Deviation from the source: its threshold is the mean training loss, which only the model's owner

@@ -1,12 +1,14 @@
 """`Classifier` and `Architecture`: a normalisation, a body that gives features, and a linear head."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.spec import Spec
+from benchmark.spec import Spec, SpecError
+from benchmark.user_files.returned import described
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,16 @@ class Classifier(nn.Module):
 class Architecture(Spec):
     """Settings of a network. `make` builds it without touching any global random state."""
 
+    @abstractmethod
     def network(self, info: InputInfo) -> Classifier:
         """The module tree; called on the meta device, so it must not compute with weights."""
-        raise NotImplementedError
 
     def build(self, info: InputInfo) -> Classifier:
         """The network with undefined weights, on the CPU, channels last."""
         with torch.device("meta"):
-            model = self.network(info)
+            model: object = self.network(info)
+        if not isinstance(model, Classifier):
+            raise SpecError(f"network returned {described(model)}; allowed: a Classifier")
         buffers = {name: b for name, b in model.named_buffers() if not b.is_meta}
         model = model.to_empty(device="cpu")
         for name, buffer in buffers.items():

@@ -7,11 +7,10 @@ import torch
 from pydantic import field_validator
 from torch import nn
 
-from benchmark import registry
 from benchmark.models.adapted import Adapted
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.spec import SpecError
-from benchmark.user_files import users_code
+from benchmark.user_files import include, users_code
 
 
 class IncludedModel(Architecture):
@@ -34,7 +33,7 @@ class IncludedModel(Architecture):
 
     @property
     def origin(self) -> str:
-        return registry.included()[self.function.partition(":")[0]].__name__
+        return include.modules()[self.function.partition(":")[0]].__name__
 
     def network(self, info: InputInfo) -> Classifier:
         if not self.normalise:
@@ -54,14 +53,14 @@ class IncludedModel(Architecture):
 
     @torch.no_grad()
     def _run(self, code: Callable[[], Any]) -> Any:
-        file = str(registry.included()[self.function.partition(":")[0]].__file__)
+        file = str(include.modules()[self.function.partition(":")[0]].__file__)
         with users_code.running(f"function {self.function!r}", file):
             return code()
 
 
 def _find(function: str) -> Any:
     stem, colon, name = function.partition(":")
-    files = registry.included()
+    files = include.modules()
     if not colon or stem not in files:
         given = ", ".join(sorted(files)) or "none"
         raise SpecError(

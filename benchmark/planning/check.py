@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from benchmark import data, registry
+from benchmark import data
 from benchmark.data.images import ImageData
 from benchmark.data.members import pools
 from benchmark.evasion.attack import Evasion
@@ -23,6 +23,7 @@ from benchmark.planning.suite_description import describe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import SpecError
 from benchmark.stages.shared.network_check import check_users_network
+from benchmark.user_files import include
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,19 @@ class Prepared:
         return cast(data.Dataset, self.suite.data), data.load(self.suite.data, data_root)
 
 
-def prepare(path: str, data_root: str | None, include: Sequence[str]) -> Prepared:
+def prepare(path: str, data_root: str | None, files: Sequence[str]) -> Prepared:
     """Read a suite file and its data set, check one against the other, and plan the trials.
 
     Raises ValueError, in one line, for whatever the user must mend.
     """
-    for file in include:
-        registry.include(file)
+    for file in files:
+        include.load(file)
     suite, text = load_suite(path)
-    return prepare_suite(suite, text, path, data_root, include)
+    return prepare_suite(suite, text, path, data_root, files)
 
 
 def prepare_suite(
-    suite: Suite, text: str, path: str, data_root: str | None = None, include: Sequence[str] = ()
+    suite: Suite, text: str, path: str, data_root: str | None = None, files: Sequence[str] = ()
 ) -> Prepared:
     """The same for a suite that is in memory. text: its YAML. path: where it lies, or would, for its checkpoints'."""
     images = data.load(suite.data, data_root)
@@ -63,9 +64,9 @@ def prepare_suite(
     _check_networks(suite, sizes.info)
     given = _given(suite, Path(path).parent, images, sizes.info)
     plan = build_plan(suite, images.fingerprint, sizes, given)
-    sources = {file: registry.source(file) for file in include}
-    files = tuple(sorted({file for found in given.values() for file in found.files}))
-    return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), files)
+    sources = {file: include.source(file) for file in files}
+    named = tuple(sorted({file for found in given.values() for file in found.files}))
+    return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), named)
 
 
 def _given(suite: Suite, folder: Path, images: ImageData, info: InputInfo) -> dict[str, Given]:

@@ -12,7 +12,8 @@ from benchmark.planning.suite import ExternalModel, ModelEntry, Suite
 from benchmark.reading.plausible_values import MOST_INCLUDED
 from benchmark.reading.text import printable
 from benchmark.regimes.regime import Regime
-from benchmark.registry import Source, dump
+from benchmark.registry import dump
+from benchmark.user_files.include import Source
 
 
 def describe(

@@ -55,6 +55,21 @@ class PGDAdversarialTraining(SupervisedTraining):
         def perturb(network: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
             epsilon = self.epsilon * min(1.0, (step + 1) / warm_steps) if warm_steps else self.epsilon
             step_size = (self.step_size or 2.5 * self.epsilon / self.steps) * epsilon / self.epsilon
-            return perturb_for_training(network, x, y, self.norm, epsilon, self.steps, step_size, generator)
+            return self.attack(network, x, y, epsilon, step_size, generator)
 
         return self.descend(model, images, labels, generator, progress, perturb)
+
+    def attack(
+        self,
+        network: Network,
+        clean: Tensor,
+        labels: Tensor,
+        epsilon: float,
+        step_size: float,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """The batch to train on: here the images in the ball of radius epsilon that raise the cross-entropy most.
+
+        network: in eval mode, its weights frozen. epsilon, step_size: those of this step, smaller in `warm_epochs`.
+        """
+        return perturb_for_training(network, clean, labels, self.norm, epsilon, self.steps, step_size, generator)

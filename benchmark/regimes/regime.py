@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -14,8 +15,9 @@ from torch.nn import functional
 from benchmark.evasion.attack import frozen
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.training_state import TrainingState
-from benchmark.spec import Fraction, Spec
+from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
+from benchmark.user_files.returned import described
 
 _LOOKED_AT = 250
 """Images that go through the network at once after a training has failed."""
@@ -27,6 +29,7 @@ Perturb = Callable[[Network, Tensor, Tensor, int], Tensor]
 class Regime(Spec):
     """How a freshly initialised model becomes a trained one."""
 
+    @abstractmethod
     def fit(
         self,
         model: Classifier,
@@ -39,9 +42,8 @@ class Regime(Spec):
 
         images: (N, C, H, W) uint8 and labels: (N,), both on the model's device. progress: where a training that
         takes long keeps its state, and finds that of an earlier attempt, from which it must end in the same weights.
-        Raises FloatingPointError when the loss is not finite.
+        The network comes back in eval mode. Raises FloatingPointError when the loss is not finite.
         """
-        raise NotImplementedError
 
     @property
     def passes_per_image(self) -> float:
@@ -59,6 +61,8 @@ class SupervisedTraining(Regime):
 
     warmup: share of the steps on the way up. augment: random crop from 2 pixels of padding, and
     horizontal flips. Off by default: augmentation hides what a model memorises.
+
+    A regime of its own gives a `loss`, or a `fit` that calls `descend` with how batches are perturbed, or both.
     """
 
     epochs: int = Field(default=8, ge=1, le=100_000)
@@ -72,6 +76,25 @@ class SupervisedTraining(Regime):
     @property
     def passes_per_image(self) -> float:
         return float(self.epochs)
+
+    def loss(self, network: Network, clean: Tensor, perturbed: Tensor, labels: Tensor) -> Tensor:
+        """What a step lowers, a scalar: here the mean cross-entropy of the perturbed images alone.
+
+        network: in training mode; each call is one forward pass, and one update of batch norm's statistics.
+        clean: the batch (N, C, H, W) in [0, 1], augmented where that is asked for. perturbed: what `perturb` made of
+        it, else `clean` itself. labels: (N,).
+        """
+        return functional.cross_entropy(network(perturbed).float(), labels)
+
+    def fit(
+        self,
+        model: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        progress: Progress = UNKEPT,
+    ) -> list[float]:
+        return self.descend(model, images, labels, generator, progress)
 
     def descend(
         self,
@@ -101,10 +124,11 @@ class SupervisedTraining(Regime):
                 if self.augment:
                     x = _augmented(x, generator)
                 with _autocast(images.device):
+                    perturbed = x
                     if perturb is not None:
-                        x = _in_eval_mode(perturb, model, compiled, x, y, epoch * steps_per_epoch + step)
+                        perturbed = _in_eval_mode(perturb, model, compiled, x, y, epoch * steps_per_epoch + step)
                     model.train()
-                    loss = functional.cross_entropy(compiled(x).float(), y)
+                    loss = self.loss(compiled, x, perturbed, y)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -137,6 +161,16 @@ class SupervisedTraining(Regime):
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak))), done - 1
         )
+
+
+def checked(history: object, model: nn.Module, method: str) -> list[float]:
+    """What `fit` returned, and the state it left the network in. method: "regime 'mine'". Raises SpecError."""
+    if not isinstance(history, list) or not all(isinstance(loss, int | float) for loss in history):
+        allowed = "a list of numbers, the mean loss of each epoch; the network is trained in place"
+        raise SpecError(f"{method}: fit returned {described(history)}; allowed: {allowed}")
+    if any(module.training for module in model.modules()):
+        raise SpecError(f"{method}: fit left the network in training mode; allowed: model.eval() at its end")
+    return history
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from benchmark import registry
 from benchmark.machine.durable_files import StoreFull
 from benchmark.machine.interrupts import check, held
 from benchmark.results.scan_cache import Seen
@@ -15,6 +14,7 @@ from benchmark.running.executors import ExecutorFactory
 from benchmark.running.heartbeat import Heartbeat, clear_dead, driver
 from benchmark.running.schedule import Event, Report, Schedule
 from benchmark.trials.trial import Settings
+from benchmark.user_files import include
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan
@@ -48,7 +48,7 @@ def run(
     for problem in problems:
         place = store.set_aside(problem.name, problem.reason)
         on_event(Event("problem", message=f"{problem.name}: {problem.reason}; set aside in {place}"))
-    sources = tuple(registry.source(file) if isinstance(file, str) else file for file in settings.include)
+    sources = tuple(include.source(file) if isinstance(file, str) else file for file in settings.include)
     settings = replace(settings, results=str(store.root), include=sources, driver=driver(), again=rerun == "all")
     todo = select(plan, done, store.failures(), rerun)
     schedule = Schedule(plan, store, done - todo, todo, on_event, seen)

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark import stats
-from benchmark.membership.attack import MembershipAttack
+from benchmark import registry, stats
+from benchmark.membership.attack import MembershipAttack, checked
 from benchmark.registry import MembershipField
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
@@ -25,9 +25,11 @@ class InferMembership(Stage):
     def run(self, context: Context) -> Outcome:
         parts = [context.tensors(f"predict_{i}") for i in range(len(context.trial.inputs))]
         losses, is_member = (torch.stack([part[name] for part in parts]) for name in ("loss", "is_member"))
-        found = cast(MembershipAttack, self.attack).infer(losses, is_member, self.replica)
+        attack = cast(MembershipAttack, self.attack)
+        found = attack.infer(losses, is_member, self.replica)
+        found = checked(found, losses.shape[1], registry.titled("membership", attack))
         truth = is_member[self.replica]
-        scores = found.scores.double().numpy()
+        scores = found.scores.numpy()
         area = stats.replicated_auc([(scores, truth.numpy())])
         rows = [Row(metric="membership_auc", value=area.value, low=area.low, high=area.high, n=area.n)]
         rows += [_found_at(metric, rate, scores, truth) for metric, rate in FALSE_POSITIVE_RATES.items()]

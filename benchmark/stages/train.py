@@ -5,8 +5,9 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 
+from benchmark import registry
 from benchmark.models.classifier import Architecture
-from benchmark.regimes.regime import Regime
+from benchmark.regimes.regime import Regime, checked
 from benchmark.registry import ArchitectureField, RegimeField
 from benchmark.stages.shared.inputs import apply, input_info, load_data
 from benchmark.trials.trial import Context, Outcome, Row, Stage
@@ -31,7 +32,9 @@ class Train(Stage):
         model.initialise(context.generator("initialise"))
         model = model.to(context.device).to(memory_format=torch.channels_last)
         generator = context.generator("train")
-        history = cast(Regime, self.regime).fit(model, images, labels, generator, context.progress)
+        regime = cast(Regime, self.regime)
+        losses = regime.fit(model, images, labels, generator, context.progress)
+        history = checked(losses, model, registry.titled("regime", regime))
         rows = [Row(metric="num_trained_on", value=float(len(ids)))]
         rows += [Row(metric=f"train_loss_epoch_{i + 1}", value=loss, n=len(ids)) for i, loss in enumerate(history)]
         logits = apply(model, data.test_images[pools.test], context.device)

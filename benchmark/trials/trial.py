@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from benchmark.machine.devices import resolved
 from benchmark.machine.freed_memory import keep_freed_memory
 from benchmark.spec import Spec
 from benchmark.trials.training_progress import EVERY_S, Keeper, Progress
+from benchmark.user_files import include
+from benchmark.user_files.include import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +94,7 @@ class Settings:
     data_root: str | None = None
     device: str = "auto"
     threads: int = 1
-    include: tuple[str | registry.Source, ...] = ()
+    include: tuple[str | Source, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     decoded: str = ""
     gpus: tuple[tuple[str, float], ...] = ()
@@ -176,8 +179,9 @@ class Stage(Spec):
 
     TORCH: ClassVar[bool] = True
 
+    @abstractmethod
     def run(self, context: Context) -> Outcome:
-        raise NotImplementedError
+        """All that the trial computes. Raises whatever keeps it from being a result."""
 
     def rederived(self, context: Context) -> list[Row]:
         """Of a finished trial's rows those that follow from raw output in the store: no data, no model's pass."""
@@ -190,7 +194,7 @@ def execute(trial: Trial, store: Reader, settings: Settings) -> Outcome:
     Raises whatever the stage raises; executors record it.
     """
     for file in settings.include:
-        registry.include(file)
+        include.load(file)
     stage = registry.parse("stage", dict(trial.stage))
     assert isinstance(stage, Stage)
     if stage.TORCH:

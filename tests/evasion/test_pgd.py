@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from toy_networks import SHAPE, Counting, Linear, trained
 
+from benchmark.evasion.attack import input_gradient
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pgd import PGD, perturb_for_training
 
@@ -132,3 +133,42 @@ def test_the_box_cuts_the_ball() -> None:
     found = PGD(epsilon=0.001, random_start=False).perturb(model, x, y, generator()).images
     worst = (x - 0.001 * (2 * y - 1).view(-1, 1, 1, 1) * model.weight.detach().sign()).clamp(0, 1)
     torch.testing.assert_close(found, worst, rtol=0, atol=1e-6)
+
+
+class Momentum(PGD):
+    """MI-FGSM (Dong et al. 2018)."""
+
+    random_start: bool = False
+
+    def follow(self, gradient: Tensor, followed: Tensor | None) -> Tensor:
+        fresh = gradient / gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-37)
+        return fresh if followed is None else followed + fresh
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_step_may_follow_what_came_before_it_though_images_leave_the_batch(norm: str) -> None:
+    """Against a plain loop over each image by itself, for as long as the network has it right."""
+    network, x, y = trained()
+    attack = Momentum(norm=norm, epsilon=0.02 if norm == "linf" else 0.3, steps=6, restarts=1)  # type: ignore[arg-type]
+    made = attack.perturb(network, x, y, generator()).images
+    length, differs = 2.5 * attack.epsilon / 6, 0
+    for i in range(len(x)):
+        now, velocity = x[i : i + 1], torch.zeros_like(x[:1])
+        for _ in range(6):
+            gradient, logits, _ = input_gradient(network, now, y[i : i + 1])
+            if logits.argmax(1) != y[i]:
+                break
+            velocity = velocity + gradient / gradient.abs().mean()
+            way = velocity.sign() if norm == "linf" else velocity / velocity.norm()
+            delta = now + length * way - x[i : i + 1]
+            size = delta.abs().max() if norm == "linf" else delta.norm()
+            delta = (
+                delta.clamp(-attack.epsilon, attack.epsilon)
+                if norm == "linf"
+                else delta * min(1, attack.epsilon / size)
+            )
+            now = (x[i : i + 1] + delta).clamp(0, 1)
+        differs += int((made[i] - now[0]).abs().max() > 1e-3)
+    assert differs <= 1, "rounding may turn the sign of a gradient that is next to nothing"
+    plain = PGD(norm=norm, epsilon=attack.epsilon, steps=6, random_start=False)  # type: ignore[arg-type]
+    assert not torch.equal(plain.perturb(network, x, y, generator()).images, made)

@@ -14,6 +14,7 @@ from benchmark.running.executors import USUAL, Executor, Finished, Room
 from benchmark.running.executors.worker import run_trial
 from benchmark.schema import PROVENANCE
 from benchmark.trials.trial import Settings, Trial
+from benchmark.user_files import include
 
 STAGES = str(Path(__file__).with_name("toy_stages.py"))
 _TRIAL = Trial({"method": "evade", "version": 1, "steps": 3}, 0, {"model": "f" * 64})
@@ -22,7 +23,7 @@ HOSTILE_PLAN = Plan("../<b>", "d" * 64, (HOSTILE_NODE,))
 
 
 def node(method: str, *parents: Node, seed: int = 0, cost: float = 1.0, **fields: Any) -> Node:
-    registry.include(STAGES)
+    include.load(STAGES)
     stage = registry.dump("stage", registry.parse("stage", {"method": f"toy_{method}", **fields}))
     trial = Trial(stage, seed, {f"parent_{i}": parent.key for i, parent in enumerate(parents)})
     return Node(trial, trial.key, stage["method"], "", f"model {seed}", seed, cost)

@@ -1,13 +1,18 @@
 """Starts, step rules and schedules that the attacks on pixels share."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor
-from victims import NUM_CLASSES, pools, victim
+from victims import NUM_CLASSES, pools, run, victim
 
 from benchmark.inversion.attack import Victim
-from benchmark.inversion.descent import Adam, class_gaussian, direction
+from benchmark.inversion.deepinversion import DeepInversion
+from benchmark.inversion.descent import Adam, Descent, class_gaussian, direction
 from benchmark.inversion.gradient import GradientInversion
+from benchmark.inversion.mi_face import MIFace
+from benchmark.inversion.multiscale import MultiscaleInversion
 
 
 def starts(**settings: object) -> Tensor:
@@ -80,3 +85,46 @@ def test_the_other_step_rules_by_hand() -> None:
     assert direction("steepest", "l2")(gradient).tolist() == [[[[pytest.approx(0.6), pytest.approx(-0.8)]]]]
     assert direction("steepest", "linf")(gradient).tolist() == [[[[1.0, -1.0]]]]
     assert direction("sign", "l2")(gradient).tolist() == [[[[1.0, -1.0]]]]
+
+
+class Noting:
+    """What `after_step` was given."""
+
+    parts: ClassVar[list[float]] = []
+
+
+class GreyGradient(GradientInversion):
+    def after_step(self, images: Tensor, part: float) -> Tensor:
+        Noting.parts.append(part)
+        return images.mean((2, 3), keepdim=True).expand_as(images)
+
+
+class GreyMultiscale(MultiscaleInversion):
+    after_step = GreyGradient.after_step
+
+
+class GreyDeep(DeepInversion):
+    after_step = GreyGradient.after_step
+
+
+class GreyFace(MIFace):
+    gamma: float = 0.0
+    beta: int | None = 5
+    after_step = GreyGradient.after_step
+
+
+@pytest.mark.parametrize("method", [GreyGradient, GreyMultiscale, GreyDeep, GreyFace], ids=lambda m: m.__name__)
+def test_something_may_become_of_images_after_each_step(method: type[Descent]) -> None:
+    """All grey: whatever the gradient says, what comes out has one value a image and channel."""
+    Noting.parts.clear()
+    made = run(method(samples_per_class=2, steps=4, **({"octaves": 2} if method is GreyMultiscale else {})))
+    if method is not GreyFace:  # its best image may be the start
+        assert (made.flatten(2).std(2) < 1e-6).all() and made.unique().numel() > 1
+    assert Noting.parts == ([0.5, 1, 0.5, 1] if method is GreyMultiscale else [0.25, 0.5, 0.75, 1])
+
+
+def test_what_becomes_of_them_never_leaves_the_ball() -> None:
+    settings = {"samples_per_class": 2, "steps": 4, "radius": 0.3}
+    made = run(GreyGradient.parse(settings))
+    begun = GreyGradient.parse(settings).starts(victim(), torch.Generator().manual_seed(0))
+    assert ((made - begun).flatten(1).norm(dim=1) <= 0.3 + 1e-5).all()

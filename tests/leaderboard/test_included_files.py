@@ -9,7 +9,6 @@ import command
 import pytest
 from site_fixture import HOSTILE, MODELS, SUITE
 
-from benchmark import registry
 from benchmark.aggregation.page_tables import summarise
 from benchmark.planning import suite_description
 from benchmark.planning.check import prepare
@@ -17,6 +16,7 @@ from benchmark.planning.suite_description_shape import is_about
 from benchmark.reading.plausible_values import MOST_INCLUDED
 from benchmark.results.plan_record import unpack
 from benchmark.results.store import Store
+from benchmark.user_files import include
 from leaderboard import pages
 from leaderboard.build import build
 from leaderboard.slugs import slug
@@ -41,7 +41,7 @@ def test_an_included_file_reaches_the_page(tmp_path: Path) -> None:
     (plan,) = store.plans()
     shown = MINE.replace("\u202e", "\\u202e")
     (kept,) = plan["about"]["included"]
-    assert kept == {"path": str(file), "sha256": registry.source(str(file)).sha256, "text": shown}
+    assert kept == {"path": str(file), "sha256": include.source(str(file)).sha256, "text": shown}
     summarise(store, tmp_path / "site")
     text = build(tmp_path / "site").read_text()
     told = f"bench run {command.TINY} --include {shlex.quote(str(file))}"
@@ -102,8 +102,8 @@ def test_records_that_no_run_writes(more: dict[str, Any]) -> None:
 
 def test_long_and_odd_files_keep_name_and_hash() -> None:
     files = {
-        "long.py": registry.Source("/long.py", b"#" * (MOST_INCLUDED + 1)),
-        "odd\udcff.py": registry.Source("/odd.py", b"\xef\xbb\xbfx = '\xff'\r\n"),
+        "long.py": include.Source("/long.py", b"#" * (MOST_INCLUDED + 1)),
+        "odd\udcff.py": include.Source("/odd.py", b"\xef\xbb\xbfx = '\xff'\r\n"),
     }
     long, odd = suite_description._included(files)
     assert (long["text"], long["sha256"]) == (None, files["long.py"].sha256)

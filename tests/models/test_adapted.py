@@ -14,6 +14,7 @@ from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.small_resnet import PooledStem
 from benchmark.planning import costs
 from benchmark.spec import SpecError
+from benchmark.user_files import include
 
 GREY = InputInfo(1, 32, 32, 5, (0.3,), (0.4,))
 COLOUR = InputInfo(3, 32, 32, 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -205,7 +206,7 @@ CONSTANT = 1
 @pytest.mark.usefixtures("registered")
 def test_costs_leave_the_tables_of_a_network_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MAKE)
-    registry.include(str(tmp_path / "mine.py"))
+    include.load(str(tmp_path / "mine.py"))
     spec = registry.parse("architecture", {"method": "function", "function": "mine:table"})
     assert costs.forward(spec, costs.Sizes(GREY, 1, 1, 1, 1)) == 2 * 5
     broken = registry.parse("architecture", {"method": "function", "function": "mine:fails"})
@@ -217,7 +218,7 @@ def test_costs_leave_the_tables_of_a_network_alone(tmp_path: Path) -> None:
 def test_a_function_of_an_included_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MAKE)
-    registry.include(str(file))
+    include.load(str(file))
     spec = registry.parse("architecture", {"method": "function", "function": "mine:make", "normalise": False})
     assert isinstance(spec, Architecture)
     model = spec.build(GREY)

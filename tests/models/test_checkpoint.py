@@ -12,6 +12,7 @@ from torch.nn import functional
 from benchmark import registry
 from benchmark.models.checkpoint import fit, normalisation_in, read
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.user_files import include
 
 INFO = InputInfo(3, 32, 32, 10, (0.0,) * 3, (1.0,) * 3)
 
@@ -325,7 +326,7 @@ def two(num_classes, **_): return TwoLayers(num_classes)
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_functions_own_state_dict_comes_back(name: str, wrapped: bool, tmp_path: Path) -> None:
     (tmp_path / "makers.py").write_text(MAKERS)
-    registry.include(str(tmp_path / "makers.py"))
+    include.load(str(tmp_path / "makers.py"))
     first, second = (ours("function", function=f"makers:{name}", normalise=False) for _ in range(2))
     with torch.no_grad():
         for tensor in first.body.state_dict().values():

@@ -18,6 +18,7 @@ from benchmark.planning.suite import load_suite, parse_suite
 from benchmark.planning.suite_description import describe
 from benchmark.spec import SpecError
 from benchmark.tuning.session import Session, choose
+from benchmark.user_files import include
 
 MINE = str(command.HELPERS / "my_attacks.py")
 SIZES = Sizes(InputInfo(1, 28, 28, 3, (0.3,), (0.3,)), 330, 2970, 300, 120)
@@ -27,7 +28,7 @@ GRADIENT = {"method": "gradient", "samples_per_class": 4}
 
 @pytest.fixture(autouse=True)
 def mine(registered: None) -> None:
-    registry.include(MINE)
+    include.load(MINE)
 
 
 def labels(kind: str, *attacks: Any) -> list[str]:

@@ -54,8 +54,8 @@ REASONS = {
     "diverged": "FloatingPointError: the training loss is ",
     "too large": "MemoryError: no room for the gradients",
     "raising": "RuntimeError: the user's attack <b>broke</b>",
-    "cheating": "ValueError: cheating left its ball or [0, 1]: largest distance",
-    "not_a_number": "FloatingPointError: not_a_number: reconstructions hold NaN or infinity",
+    "cheating": "ValueError: evasion 'cheating' left its ball or [0, 1]: largest distance",
+    "not_a_number": "FloatingPointError: inversion 'not_a_number': reconstructions hold NaN or infinity",
 }
 
 

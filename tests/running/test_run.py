@@ -8,7 +8,6 @@ import pytest
 import toy
 
 import benchmark.running.executors.worker
-from benchmark import registry
 from benchmark.machine.durable_files import StoreFull
 from benchmark.planning.plan import Plan
 from benchmark.results.store import Store
@@ -16,6 +15,7 @@ from benchmark.running.executors import Finished
 from benchmark.running.run import Rerun, run, select
 from benchmark.running.schedule import Event, Report, priorities
 from benchmark.trials.trial import Outcome, Settings, Trial
+from benchmark.user_files import include
 
 
 class Bench:
@@ -311,4 +311,4 @@ def test_relative_paths_reach_the_workers_as_absolute(tmp_path: Path, monkeypatc
     Path("mine.py").write_text("# mine\n")
     run(toy.diamonds(0), Store("here"), start, Settings("here", device="cpu", include=("mine.py",)))
     assert seen[0].results == str(tmp_path / "here")
-    assert seen[0].include == (registry.Source(str(tmp_path / "mine.py"), b"# mine\n"),)
+    assert seen[0].include == (include.Source(str(tmp_path / "mine.py"), b"# mine\n"),)

@@ -25,6 +25,7 @@ from benchmark.results.store import Store
 from benchmark.schema import LEADERBOARD
 from benchmark.stages.shared.clean_check import check_clean_accuracy, normalise_with
 from benchmark.trials import trial
+from benchmark.user_files import include
 
 MODEL = ("hardened", 1)
 ARCHITECTURE = {"method": "small_vgg", "width": 8}
@@ -273,7 +274,7 @@ def test_logits_are_numbers_of_one_image_or_the_import_fails(
     tmp_path: Path, finished: Finished, kind: str, said: str
 ) -> None:
     (tmp_path / "odd.py").write_text(ODD)
-    registry.include(str(tmp_path / "odd.py"))
+    include.load(str(tmp_path / "odd.py"))
     weights = tmp_path / "odd.safetensors"
     generator = torch.Generator().manual_seed(0)
     save_file({"linear.weight": torch.randn(3, 784, generator=generator), "linear.bias": torch.zeros(3)}, weights)

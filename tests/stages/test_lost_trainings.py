@@ -18,6 +18,7 @@ from benchmark.running.executors import Executor
 from benchmark.running.executors.local import LocalExecutor
 from benchmark.running.run import run
 from benchmark.trials.trial import Settings, Trial
+from benchmark.user_files import include
 
 REGIMES = str(command.HELPERS / "dying_regime.py")
 EPOCHS = 3
@@ -29,7 +30,7 @@ def node(stage: dict[str, Any], **inputs: str) -> Node:
 
 
 def plan(regime: dict[str, Any]) -> Plan:
-    registry.include(REGIMES)
+    include.load(REGIMES)
     kind = registry.parse("data", "fashion_mnist_13k")
     fingerprint = data.load(kind, None).fingerprint
     cut = {"auxiliary": 0.1, "num_members": 120, "num_test": 30, "num_classes": 3, "duplicate_cosine": None}

@@ -26,6 +26,7 @@ from benchmark.results.store import Store
 from benchmark.running.executors.worker import run_trial
 from benchmark.running.send_data import send
 from benchmark.trials.trial import Settings
+from benchmark.user_files import include
 
 MINE = """
 from benchmark.regimes.standard import Standard
@@ -102,7 +103,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registered: None) ->
     store.writable()
     decoded = send(store, *prepared.data(root), prepared.files, joined=True)
     assert send(store, *prepared.data(root), prepared.files, joined=True) == decoded
-    sources = (registry.source(str(home / "mine.py")),)
+    sources = (include.source(str(home / "mine.py")),)
     settings = Settings(str(store.root), root, "cpu", include=sources, files=prepared.files, decoded=decoded)
     data.load.cache_clear()
     shutil.copytree(home / "data", tmp_path / "own")

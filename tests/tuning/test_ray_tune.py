@@ -16,6 +16,7 @@ from benchmark.trials.trial import Settings, Trial
 from benchmark.tuning.objective import Evaluation
 from benchmark.tuning.ray_tune import spend
 from benchmark.tuning.search import Candidate, Search, draw
+from benchmark.user_files import include
 
 pytestmark = pytest.mark.ray
 BEST = 0.3
@@ -27,7 +28,7 @@ SIZES, BUDGET = (2, 8), 8 * 12
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """One Ray for all tests here: it takes seconds to start."""
-    registry.include(toy.STAGES)
+    include.load(toy.STAGES)
     store = Store(tmp_path_factory.mktemp("tune") / "results")
     store.writable()
     found = Settings(str(store.root), device="cpu", include=(toy.STAGES,))

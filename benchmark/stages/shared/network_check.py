@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark import registry
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import SupervisedTraining
 from benchmark.spec import Spec, SpecError
-from benchmark.user_files import users_code
+from benchmark.user_files import include, users_code
+from benchmark.user_files.returned import described
 
 NUM_IMAGES = 3
 _TOLERANCE = 1e-3
@@ -54,7 +54,7 @@ def check_users_network(architecture: Spec, regime: Spec | None, info: InputInfo
 
     regime: what it is to be trained with, if anything; our loop needs logits in training mode too. Raises SpecError.
     """
-    file = registry.included_file(architecture)
+    file = include.path_of(architecture)
     if not file:
         return
     assert isinstance(architecture, Architecture)
@@ -76,7 +76,7 @@ def _check_fresh(model: Classifier, images: Tensor, num_classes: int) -> None:
         check_network(model, images, num_classes)
         for name, values in (("logits", model(images)), ("features", model.features(images))):
             if values.ndim != 2 or len(values) != len(images):
-                raise SpecError(f"its {name} of {len(images)} images are {_shown(values)}; allowed: a row an image")
+                raise SpecError(f"its {name} of {len(images)} images are {described(values)}; allowed: a row an image")
             if not bool(values.isfinite().all()):
                 raise SpecError(f"its {name} hold NaN or infinity, with fresh weights, on images of noise")
 
@@ -102,14 +102,8 @@ def _logits(network: nn.Module, images: Tensor, num_classes: int) -> Tensor:
     found = network(images)
     shape = (len(images), num_classes)
     if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
-        raise SpecError(f"it gives {_shown(found)} for {len(images)} images; allowed: float logits of {shape}")
+        raise SpecError(f"it gives {described(found)} for {len(images)} images; allowed: float logits of {shape}")
     return found
-
-
-def _shown(found: object) -> str:
-    if isinstance(found, Tensor):
-        return f"{str(found.dtype).removeprefix('torch.')} of {tuple(found.shape)}"
-    return f"a {type(found).__name__}"
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

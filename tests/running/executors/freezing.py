@@ -21,6 +21,7 @@ from benchmark.running.executors.ray_start import ALWAYS, LOST_NODES
 from benchmark.running.run import run
 from benchmark.running.schedule import Event
 from benchmark.trials.trial import Settings, Trial
+from benchmark.user_files import include
 from perf.simulated_cluster import without_agents
 
 STAGE = str(Path(__file__).with_name("telling.py"))
@@ -54,7 +55,7 @@ def main(folder: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     pids, store = folder / "pids", Store(folder / "results")
     pids.mkdir()
-    registry.include(STAGE)
+    include.load(STAGE)
     stage = registry.dump("stage", registry.parse("stage", {"method": "telling", "folder": str(pids), "seconds": 15.0}))
     trial = Trial(stage, 0)
     plan = Plan("frozen", "0" * 64, (Node(trial, trial.key, "telling", "", "", 0, 1.0),))

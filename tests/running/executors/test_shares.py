@@ -14,12 +14,13 @@ from benchmark.running.executors import Finished, Room, local, ray_start
 from benchmark.running.executors.local import LocalExecutor
 from benchmark.running.executors.ray import RayExecutor
 from benchmark.trials.trial import Settings, Trial
+from benchmark.user_files import include
 
 SLEEPING = str(Path(__file__).parents[3] / "perf" / "sleeping.py")
 
 
 def span(seed: int, seconds: float, share: str = "span") -> Node:
-    registry.include(SLEEPING)
+    include.load(SLEEPING)
     stage = registry.dump("stage", registry.parse("stage", {"method": share, "seconds": seconds}))
     trial = Trial(stage, seed)
     return Node(trial, trial.key, share, "", "", seed, 1.0)

@@ -23,6 +23,7 @@ from benchmark.stages.shared import network_check
 from benchmark.stages.shared.clean_check import check_clean_accuracy
 from benchmark.stages.shared.inputs import apply
 from benchmark.stages.shared.network_check import NUM_IMAGES, check_network, check_users_network
+from benchmark.user_files import include
 
 INFO = InputInfo(3, 32, 32, 4, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 CPU = torch.device("cpu")
@@ -170,7 +171,7 @@ WRONG = {
 
 def users(tmp_path: Path, name: str) -> Architecture:
     (tmp_path / "mine.py").write_text(USERS)
-    registry.include(str(tmp_path / "mine.py"))
+    include.load(str(tmp_path / "mine.py"))
     found = registry.parse("architecture", {"method": "function", "function": f"mine:{name}"})
     assert isinstance(found, Architecture)
     return found
