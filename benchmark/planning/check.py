@@ -54,7 +54,10 @@ def prepare(path: str, data_root: str | None, files: Sequence[str]) -> Prepared:
 def prepare_suite(
     suite: Suite, text: str, path: str, data_root: str | None = None, files: Sequence[str] = ()
 ) -> Prepared:
-    """The same for a suite that is in memory. text: its YAML. path: where it lies, or would, for its checkpoints'."""
+    """The same for a suite that is in memory. text: its YAML. path: where it lies, or would, for its checkpoints'.
+
+    files: those of `--include`, run already.
+    """
     images = data.load(suite.data, data_root)
     pools.check(images, suite.pools, suite.replicas)
     pools.check_repeats(images, suite.pools)

@@ -231,7 +231,7 @@ def test_a_method_of_the_callers_own_needs_no_name_but_may_have_one(registered: 
     assert torch.equal(found.images, images()) and "Nothing" in repr(found)
     registry.register("evasion", "nothing", Nothing)
     assert "nothing" in repr(benchmark.attack(convolutional(), images(), LABELS, "nothing", epsilon=0.1))
-    with pytest.raises(ValueError, match="TooFar left its ball"):
+    with pytest.raises(ValueError, match="TooFar' left its ball"):
         benchmark.attack(convolutional(), images(), LABELS, TooFar(epsilon=0.1))
 
 

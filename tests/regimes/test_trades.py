@@ -20,7 +20,7 @@ from benchmark.regimes.standard import Standard
 from benchmark.regimes.trades import TRADES, divergence
 from benchmark.spec import SpecError
 
-INFO = InputInfo(1, 8, 8, 2, (0.0,), (1.0,))
+INFO = InputInfo(1, 8, 8, 2, (0.5,), (0.25,))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -128,7 +128,7 @@ def test_beta_0_is_standard_training() -> None:
 
 
 def test_it_is_robust_where_standard_training_is_not() -> None:
-    shared: dict[str, Any] = {"epochs": 12, "batch_size": 32, "lr": 0.3}
+    shared: dict[str, Any] = {"epochs": 12, "batch_size": 32, "lr": 0.1, "weight_decay": 0.0}
     images, labels = data(400)
     robust = []
     for method in (Standard(**shared), TRADES(epsilon=0.06, steps=5, **shared)):
