@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# A process of tests for each core. Tests that share what is dear to make stay in one process: tests/helpers/side_by_side.py
-SIDE_BY_SIDE := -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+# A process of tests for each core; which tests stay in one process, tests/helpers/side_by_side.py says.
+SIDE_BY_SIDE := -n logical --maxprocesses 8
 
 help:
 	@echo 'make demo   install into $(VENV) and run suites/quick.yaml'

@@ -14,6 +14,7 @@ from side_by_side import (  # noqa: F401 - hooks of pytest
     pytest_configure,
     pytest_runtest_teardown,
     pytest_terminal_summary,
+    pytest_xdist_make_scheduler,
 )
 
 from benchmark import registry

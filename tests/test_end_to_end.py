@@ -81,7 +81,7 @@ def test_ray_and_local_processes_give_equal_bits(tmp_path: Path, tiny_run: Run) 
 def test_slots_change_no_number_and_all_is_computed_anew(tmp_path: Path, tiny_run: Run) -> None:
     """`--rerun all`, one trial at a time, over a copy of the results."""
     shutil.copytree(tiny_run.results, tmp_path / "results")
-    arguments = ("--executor", "local", "--slots", "1", "--rerun", "all", "--only", "softmax")
+    arguments = (*command.ONE, "--rerun", "all", "--only", "softmax")
     done = bench("run", command.TINY, *arguments, "--results", tmp_path / "results", "--site", tmp_path / "site")
     assert done.returncode == 0 and "21 trials run, 0 there before" in done.stdout, done.stdout + done.stderr
     assert measured(tmp_path / "results") == measured(tiny_run.results)
@@ -120,7 +120,7 @@ def test_damaged_and_foreign_files_are_reported_set_aside_and_computed_again(tmp
         os.truncate(store.folder(key) / name, size)
         said.append(f"trials/{key[:2]}/{key}: {name}: ")
     (results / "trials" / "mine.txt").write_text("a note")
-    arguments = ("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
+    arguments = ("run", command.TINY, *command.ONE, "--results", results, "--site", tmp_path / "site")
     done = call(*arguments)
     assert done.exit_code == 0 and done.stdout.count("problem ") == 4, done.stdout
     assert all(f"problem {text}" in done.stdout for text in said)
@@ -148,7 +148,7 @@ def test_damage_that_only_the_page_finds_is_set_aside_and_computed_by_the_next_r
         path.write_bytes(b"\0" * path.stat().st_size)
     found = call("leaderboard", "--results", results, "--site", tmp_path / "site")
     assert found.exit_code == 1 and f"problem trial {key}: gallery.parquet: its sha256" in found.stdout
-    arguments = ("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
+    arguments = ("run", command.TINY, *command.ONE, "--results", results, "--site", tmp_path / "site")
     done = call(*arguments)
     assert done.exit_code == 0 and "1 trials run, 76 there before" in done.stdout
     assert measured(results) == measured(tiny_run.results)

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCH = Path(sys.executable).parent / "bench"
+pytestmark = [pytest.mark.slow(200), pytest.mark.ray]
 STANDARD = ["softmax-regression", "small-vgg", "small-resnet"]
 TRAINED_ADVERSARIALLY = "small-resnet-pgd-at"
 
@@ -32,23 +33,17 @@ def board(finished: Path) -> pd.DataFrame:
     return pd.read_parquet(finished / "site" / "leaderboard.parquet").set_index("model")
 
 
-@pytest.mark.slow
-@pytest.mark.ray
 def test_standard_models_are_not_robust_and_the_adversarially_trained_one_is(board: pd.DataFrame) -> None:
     assert (board.loc[STANDARD, "robust_accuracy_high"] < 0.12).all()
     assert board.loc[TRAINED_ADVERSARIALLY, "robust_accuracy_low"] > 0.45
     assert not board["masking_suspected"].any()
 
 
-@pytest.mark.slow
-@pytest.mark.ray
 def test_only_the_robust_model_gives_recognisable_pictures(board: pd.DataFrame) -> None:
     robust = board.loc[TRAINED_ADVERSARIALLY, "evaluator_accuracy_low"]
     assert robust > board.loc[STANDARD, "evaluator_accuracy_high"].max(), "intervals overlap"
 
 
-@pytest.mark.slow
-@pytest.mark.ray
 def test_every_control_comes_out_as_it_must(finished: Path, board: pd.DataFrame) -> None:
     assert board["controls_passed"].all()
     results = pd.read_parquet(finished / "site" / "results.parquet")
@@ -56,8 +51,6 @@ def test_every_control_comes_out_as_it_must(finished: Path, board: pd.DataFrame)
     assert len(passed) == 6 * 4, "six controls in four spaces"
 
 
-@pytest.mark.slow
-@pytest.mark.ray
 def test_a_second_run_executes_nothing(finished: Path, board: pd.DataFrame) -> None:
     assert "0 trials run, 125 there before, 0 failed" in bench_run(finished)
     again = pd.read_parquet(finished / "site" / "leaderboard.parquet").set_index("model")

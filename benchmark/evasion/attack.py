@@ -1,4 +1,4 @@
-"""What every evasion attack is, and the one place where input gradients are taken."""
+"""`Evasion`: what every evasion attack provides, and the only place where input gradients are taken."""
 
 import itertools
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""Signs that a robust accuracy is an artefact of gradients that mislead the attack (Athalye et al. 2018)."""
+"""Looks for signs of gradient masking: robust accuracy that only misled attacks report (Athalye et al. 2018)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +94,7 @@ def attack(
     Raises SpecError, in one line, for input that is not as said here, and FloatingPointError for logits or gradients
     that are NaN or infinite.
     """
-    chosen = parsed("evasion", method, settings, Evasion)  # type: ignore[type-abstract]
+    chosen = cast(Evasion, parsed("evasion", method, settings, Evasion))
     name, generator = name_of("evasion", chosen), seeded(seed)
     whole("batch_size", batch_size, least=1)
     check_images(images)
@@ -108,7 +108,9 @@ def attack(
         classes = labels.long().clone()
         parts: list[tuple[Tensor, ...]] = []
         with progress_bar(name, len(images), "images", progress) as advance:
-            for batch in evaded(chosen, name, given, pixels, classes, generator, batch_size, given.device):
+            for batch in evaded(
+                chosen, f"evasion {name!r}", given, pixels, classes, generator, batch_size, given.device
+            ):
                 outcome = (batch.images, batch.clean, batch.robust, batch.distance, batch.loss)
                 parts.append(tuple(tensor.detach().to(images.device) for tensor in outcome))
                 advance(len(batch.images))

@@ -20,7 +20,7 @@ from benchmark.planning.check import Prepared, prepare_suite
 from benchmark.planning.suite import Suite, load_suite, parse_suite
 from benchmark.reading.text import shown
 from benchmark.spec import Spec, SpecError, suggest
-from benchmark.user_files.include import load as load_included
+from benchmark.user_files.include import load as include_file
 
 _LISTS = {"evasions": "evasion", "inversions": "inversion", "memberships": "membership"}
 """Argument -> key of a suite."""
@@ -71,7 +71,7 @@ def evaluate(
     check_eval_mode(model)
     check_executor(executor, in_memory=architecture is None)
     for file in include:
-        load_included(file)
+        include_file(file)
     changed = _changed(settings, {"evasions": evasions, "inversions": inversions, "memberships": memberships})
     base = {**_base(suite), **changed}
     if data is not None:

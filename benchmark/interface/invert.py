@@ -81,7 +81,7 @@ def invert(
     """
     if num_per_class is not None:
         settings["samples_per_class"] = whole("num_per_class", num_per_class, least=1)
-    attack = parsed("inversion", method, settings, Inversion)  # type: ignore[type-abstract]
+    attack = cast(Inversion, parsed("inversion", method, settings, Inversion))
     generator = seeded(seed)
     if isinstance(attack, Injected):
         raise SpecError(f"method: 'injected' is a control, no attack; allowed: {_others('injected')}")
@@ -99,7 +99,7 @@ def invert(
         name, total = name_of("inversion", attack), attack.passes * len(attack.targets(len(classes)))
         with progress_bar(name, total, "passes", progress) as advance:
             network.register_forward_hook(lambda _, __, logits: advance(len(logits) if logits.requires_grad else 0))
-            found = inverted(attack, name, victim, generator)
+            found = inverted(attack, f"inversion {name!r}", victim, generator)
     order = torch.tensor(classes)
     return InversionResult(attack, found.images, order[found.targets], found.confidence, attack.remark(given), weights)
 

@@ -1,21 +1,20 @@
 """A method that the caller names or holds, as the settings object that a suite would make of it."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from benchmark import registry
 from benchmark.spec import LARGEST, Spec, SpecError
 
-SomeSpec = TypeVar("SomeSpec", bound=Spec)
 
-
-def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any], base: type[SomeSpec]) -> SomeSpec:
+def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any], base: type[Any]) -> Spec:
     """method: a registered name, to which `settings` belong, or a Spec, which has its own.
 
     Raises SpecError with the nearest name for an unknown method or setting, and for a Spec of another kind.
     """
+    found: Spec
     if isinstance(method, str):
         found = registry.parse(kind, {**settings, "method": method})
     else:
@@ -24,7 +23,8 @@ def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any], base: typ
         raise SpecError(f"method: a {type(found).__name__} is not allowed; allowed: a name, or a Spec of {kind}")
     if settings and found is method:
         raise SpecError(f"{next(iter(settings))}: not allowed beside a Spec; allowed: a name with settings, or a Spec")
-    return found
+    checked: Spec = found
+    return checked
 
 
 def name_of(kind: str, spec: Spec) -> str:

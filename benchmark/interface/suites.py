@@ -21,7 +21,7 @@ from benchmark.running.run import Rerun
 from benchmark.running.run import run as run_plan
 from benchmark.running.schedule import Event
 from benchmark.spec import Spec, SpecError, suggest
-from benchmark.user_files.include import load as load_included
+from benchmark.user_files.include import load as include_file
 from benchmark.user_files.include import path_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_suite(path: str | Path, include: Sequence[str] = ()) -> Suite:
     Checkpoints and lists of members are looked for beside the file, wherever the suite is used.
     """
     for file in include:
-        load_included(file)
+        include_file(file)
     suite, _ = read_suite(str(path))
     folder = Path(path).parent.absolute()
     models = [_at(model, folder) if isinstance(model, ExternalModel) else model for model in suite.models]
@@ -195,7 +195,7 @@ def _prepared(suite: str | Path | Suite, data_root: str | None, include: Sequenc
     if not isinstance(suite, Suite):
         return prepare(str(suite), data_root, include)
     for file in include:
-        load_included(file)
+        include_file(file)
     text = yaml.safe_dump(suite.model_dump(mode="json", exclude_none=True), sort_keys=False)
     return prepare_suite(suite, text, f"{suite.name}.yaml", data_root, include)
 

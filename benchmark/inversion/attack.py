@@ -1,4 +1,4 @@
-"""What every inversion attack is, and the count of what it costs."""
+"""`Inversion`: what every inversion attack provides, and the count of its passes through the target."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping

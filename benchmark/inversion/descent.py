@@ -1,4 +1,4 @@
-"""What the attacks that descend on pixels share: their starts, their loss, their step rules."""
+"""Shared by the attacks that descend on pixels: where they start, their loss, their steps."""
 
 import math
 from collections.abc import Callable

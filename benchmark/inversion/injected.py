@@ -1,4 +1,4 @@
-"""The injected controls: known images passed off as reconstructions."""
+"""The injected controls: known images that are handed in as if they were reconstructions."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What every image prior is: a generator of images that an attacker makes from auxiliary images alone."""
+"""`Prior`: what every image prior provides: a generator that an attacker trains on auxiliary images alone."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Who was in the training data, inferred from a model's outputs."""
+"""Membership attacks: who was in the training data, inferred from a model's outputs. One file an attack."""

@@ -1,4 +1,4 @@
-"""What a membership attack is, and how its threshold is chosen without the evaluated replica."""
+"""`MembershipAttack`: what every membership attack provides, and how its threshold is chosen from other replicas."""
 
 import math
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""What every regime is, and the supervised loop that the gradient-trained ones share."""
+"""`Regime`: what every training regime provides, and the training loop that most of them share."""
 
 import contextlib
 import math

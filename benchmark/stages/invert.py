@@ -38,7 +38,7 @@ class Invert(Stage):
         shape = (info.channels, info.height, info.width)
         victim = Victim(model, shape, info.num_classes, context.device, **known, prior=prior)
         attack = cast(Inversion, self.attack)
-        found = inverted(attack, registry.name_of("inversion", attack), victim, context.generator("invert"))
+        found = inverted(attack, registry.titled("inversion", attack), victim, context.generator("invert"))
         passes, confidence, n = found.passes, found.confidence, len(found.targets)
         rows = [
             Row(metric="target_confidence", value=float(confidence.double().mean()), n=n),

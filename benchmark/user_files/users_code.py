@@ -1,4 +1,4 @@
-"""Code of the user's that runs in this process: what goes wrong in it becomes one line, with the file and its line."""
+"""Runs code of the user's in this process: an error in it becomes one line, with the file and its line."""
 
 import logging
 import signal

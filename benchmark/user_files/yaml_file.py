@@ -1,4 +1,4 @@
-"""YAML that users write: read to plain data, bounded before anything is built of it."""
+"""Reads the YAML that users write as plain data, within bounds that are checked before anything is built."""
 
 from collections.abc import Hashable
 from pathlib import Path

@@ -55,7 +55,7 @@ def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path: Path, tiny_run: command.Run) -> None:
     with Mount(tmp_path / "small", "size=400k") as small:
         places = ("--results", small, "--site", tmp_path / "site")
-        call_ = ("run", command.TINY, "--only", "softmax", "--executor", "local", *places)
+        call_ = ("run", command.TINY, "--only", "softmax", *command.ONE, *places)
         done = bench(*call_)
         assert "is full" in refusal(done) and "finished trials are kept" in refusal(done)
         kept = command.measured(small)

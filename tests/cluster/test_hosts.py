@@ -21,7 +21,7 @@ from onprem import BIN, Cluster, lossy_suite
 
 from benchmark.results.store import Store
 
-pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow(300)]
 CUT_S = 30.0
 Undisturbed = Future[command.Measured]
 

@@ -91,7 +91,7 @@ ADVICE = "`ray up c.yaml` sends this one"
         ({"ray": "2.9.0"}, f"c.yaml: on 192.0.2.1 Ray is 2.9.0, here {HERE['ray']}; {ADVICE}"),
         ({"bench": "9.9"}, f"c.yaml: on 192.0.2.1 bench is 9.9, here {HERE['bench']}; {ADVICE}"),
         (
-            {"code": HERE["code"] | {"run.py": "0"}},
+            {"code": HERE["code"] | {"running/run.py": "0"}},
             f"192.0.2.1 has another benchmark/running/run.py than here; {ADVICE}",
         ),
         ({"code": HERE["code"] | {"deleted_here.py": "0"}}, None),

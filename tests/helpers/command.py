@@ -31,6 +31,8 @@ BENCH = str(Path(sys.executable).with_name("bench"))
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests" / "helpers"
 TINY = ROOT / "tests" / "suites" / "tiny.yaml"
+ONE = ("--executor", "local", "--slots", "1")
+"""For a run of few trials: a second process takes longer to load torch than they take."""
 
 
 def bench(

@@ -2,13 +2,27 @@
 
 import ctypes
 import gc
+import os
 import signal
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 SLOW_MARKERS = ("ray", "cluster", "browser")
 SLOW_FIXTURES = {"tiny_run", "real", "written"}
 """Take more than a second to make."""
+APART = {
+    "test_end_to_end",
+    "test_interruptions",
+    "test_interrupts",
+    "test_kill",
+    "test_lost_nodes",
+    "test_lost_trainings",
+}
+"""Files of slow tests that share nothing which is made once for a file."""
 SLOW_S = 1.0
 LISTED_S = 2 * SLOW_S  # a busy machine takes longer
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _USUAL = -1, -3, 128 * 1024
@@ -18,18 +32,36 @@ def pytest_configure(config: pytest.Config) -> None:
     # Scripts ignore Ctrl-C in what they put into the background, and so would the commands that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Where it is set, each of the hundreds of processes that tests start would compile the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay together, except slow ones that share nothing; the slow begin."""
+    """The slowest files begin; what is slow by its markers or fixtures is marked so."""
     for item in items:
         if any(item.get_closest_marker(name) for name in SLOW_MARKERS) or SLOW_FIXTURES & _fixtures(item):
             item.add_marker("slow")
-        if not item.get_closest_marker("slow") or _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not item.get_closest_marker("cluster"), item.path not in slow_files))
+    longest = {path: max(map(_seconds, of_file)) for path, of_file in groupby(items, key=lambda item: item.path)}
+    items.sort(key=lambda item: -longest[item.path])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a file stay together, for what they share, and begin in the order of collection; those of APART do not.
+
+    pytest-xdist's own `--dist loadgroup` does nothing under pytest 9.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if Path(file).stem in APART else file
+
+    config.option.loadscopereorder = False  # it would begin with the files of many tests
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -63,12 +95,11 @@ def give_back_memory() -> None:
         libc.malloc_trim(0)
 
 
+def _seconds(item: pytest.Item) -> float:
+    """`slow(200)` says roughly how long, where it is so long that it should not begin last."""
+    marks = [mark for mark in item.iter_markers("slow") if mark.args]
+    return float(marks[0].args[0]) if marks else SLOW_S * (item.get_closest_marker("slow") is not None)
+
+
 def _fixtures(item: pytest.Item) -> set[str]:
     return set(getattr(item, "fixturenames", ()))
-
-
-def _shares(item: pytest.Item) -> bool:
-    """Whether the test uses something that is made once for its file."""
-    known = getattr(item, "_fixtureinfo", None)
-    made = known.name2fixturedefs.values() if known else ()
-    return any(definitions[-1].scope in ("module", "class") for definitions in made)

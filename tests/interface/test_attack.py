@@ -194,6 +194,16 @@ def test_a_model_of_other_numbers_is_given_its_own(dtype: torch.dtype) -> None:
     assert found.images.dtype == torch.float32 and float(found.distance.max()) <= 0.1 + 1e-5
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_the_models_device_computes_and_the_images_device_gets_the_result() -> None:
+    labels = labels_of(convolutional(), images())
+    found = benchmark.attack(convolutional().cuda(), images(), labels, "fgsm", epsilon=0.05, mean=0.1, std=0.9)
+    there = benchmark.attack(convolutional(), images().cuda(), labels.cuda(), "fgsm", epsilon=0.05, mean=0.1, std=0.9)
+    assert found.images.device.type == "cpu" and there.images.device.type == there.robust.device.type == "cuda"
+    assert torch.equal(found.clean_correct, there.clean_correct.cpu())
+
+
 def test_a_seed_decides_the_starts() -> None:
     first, again, other = (
         benchmark.attack(convolutional(), images(), LABELS, epsilon=0.1, steps=1, seed=seed).images
@@ -221,7 +231,7 @@ def test_a_method_of_the_callers_own_needs_no_name_but_may_have_one(registered: 
     assert torch.equal(found.images, images()) and "Nothing" in repr(found)
     registry.register("evasion", "nothing", Nothing)
     assert "nothing" in repr(benchmark.attack(convolutional(), images(), LABELS, "nothing", epsilon=0.1))
-    with pytest.raises(ValueError, match="TooFar left its ball"):
+    with pytest.raises(ValueError, match="TooFar' left its ball"):
         benchmark.attack(convolutional(), images(), LABELS, TooFar(epsilon=0.1))
 
 

@@ -81,6 +81,7 @@ def test_every_method_is_what_the_attack_gives_and_the_model_is_left_alone(metho
     assert made.remark == "" and not made.learned
 
 
+@pytest.mark.slow
 def test_a_learned_prior_may_be_used_again() -> None:
     made = benchmark.invert(convolutional(), NUM_CLASSES, SHAPE, SMALL, auxiliary=PUBLIC)
     again = benchmark.invert(convolutional(), NUM_CLASSES, SHAPE, SMALL, learned=made.learned)

@@ -17,6 +17,7 @@ def test_the_import_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard() -> None:
     code = (
         "import torch, benchmark; model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()\n"

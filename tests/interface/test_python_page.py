@@ -11,6 +11,7 @@ import torch
 PAGE = Path(__file__).parents[2] / "docs" / "PYTHON.md"
 
 
+@pytest.mark.slow
 def test_the_examples_run(registered: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

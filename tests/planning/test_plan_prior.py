@@ -69,7 +69,7 @@ def test_what_the_prior_shows_alone_is_a_row_of_every_replica() -> None:
 def test_a_new_model_and_a_second_run_train_no_prior_again(tmp_path: Path) -> None:
     """A small run: the budget as counted, and what is done for the next model."""
     suite = command.write(tmp_path, command.tiny(("inversion", [GENERATOR])))
-    arguments = ("run", suite, "--executor", "local", "--results", tmp_path / "results", "--site", tmp_path / "site")
+    arguments = ("run", suite, *command.ONE, "--results", tmp_path / "results", "--site", tmp_path / "site")
     first = command.call(*arguments, "--only", "softmax")  # controls are not in question here
     assert first.exit_code == 0 and "fit_prior" in first.stdout, first.stdout + first.stderr
     second = command.call(*arguments, "--only", "hardened")

@@ -175,7 +175,7 @@ def test_a_run_sets_it_aside(tmp_path: Path, tiny_run: command.Run, outside: Pat
     shutil.copytree(tiny_run.results, results)
     HOSTILE[name](results, outside)
     before = command.snapshot(outside)
-    done = call("run", command.TINY, "--executor", "local", "--results", results, "--site", tmp_path / "site")
+    done = call("run", command.TINY, *command.ONE, "--results", results, "--site", tmp_path / "site")
     assert done.exit_code == 0, done.output
     assert command.snapshot(outside) == before
     assert command.measured(results) == command.measured(tiny_run.results)

@@ -36,7 +36,7 @@ class Broken:
         self.suite = command.write(folder, command.tiny(*edits.items()))
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        places = ("--results", self.results, "--site", self.site, "--include", BREAKING, "--executor", "local")
+        places = ("--results", self.results, "--site", self.site, "--include", BREAKING, *command.ONE)
         return bench("run", self.suite, *places, *arguments, env={"MENDED": str(self.mended)})
 
 

@@ -61,9 +61,9 @@ def ran(folder: Path, finished: Finished) -> "Given":
     path = command.write(folder, suite(good, everyone, misread))
     places = ("--results", folder / "results", "--site", folder / "site")
     only = [word for name in ("shipped", "everyone", "misread") for word in ("--only", name)]
-    done = command.bench("run", path, "--executor", "local", *only, *places)
+    done = command.bench("run", path, *command.ONE, *only, *places)
     assert done.returncode == 1, done.stdout + done.stderr  # one of them is misread
-    again = command.bench("run", path, "--executor", "local", *only, *places)
+    again = command.bench("run", path, *command.ONE, *only, *places)
     assert again.stdout.splitlines()[-1].startswith("0 trials run,") and " 1 failed," in again.stdout.splitlines()[-1]
     return Given(Store(folder / "results"))
 

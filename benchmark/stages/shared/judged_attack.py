@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import Evasion
-from benchmark.evasion.attack import checked as checked_evasion
+from benchmark.evasion.attack import checked as checked_perturbed
 from benchmark.evasion.norms import NORMS
 from benchmark.inversion.attack import Inversion, Passes, Victim, counted
-from benchmark.inversion.attack import checked as checked_inversion
+from benchmark.inversion.attack import checked as checked_images
 from benchmark.regimes.regime import to_float
 from benchmark.stages.shared.inputs import apply
 from benchmark.stages.shared.outputs import finite
@@ -48,21 +48,22 @@ def evaded(
 ) -> Iterator[Evaded]:
     """Attack in batches.
 
-    name: of the attack, for messages. model: in eval mode, on `device`. images: (N, C, H, W), uint8 or float in
-    [0, 1]. labels: (N,). Raises FloatingPointError for results or logits that are NaN or infinite, ValueError for
-    what is no batch of such images, and for images outside the ball or [0, 1].
+    name: of the attack, for messages: "evasion 'mine'". model: in eval mode, on `device`. images: (N, C, H, W),
+    uint8 or float in [0, 1]. labels: (N,). Raises FloatingPointError for results or logits that are NaN or infinite,
+    ValueError for images outside the ball or [0, 1], SpecError for what is no `Perturbed` of them.
     """
-    method = f"evasion {name!r}"
     for pixels, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         x, y = pixels.to(device), classes.to(device)
         x = to_float(x) if x.dtype == torch.uint8 else x.contiguous(memory_format=torch.channels_last)
-        found = checked_evasion(attack.perturb(model, x, y, generator), x, method)
+        found = checked_perturbed(attack.perturb(model, x, y, generator), x, name)
         if not bool(found.images.isfinite().all()):
-            raise FloatingPointError(f"{method}: images hold NaN; are the network's gradients numbers?")
+            raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
         distance = NORMS[attack.norm].size(found.images - x)
         if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
-            largest, allowed = float(distance.max()), f"{attack.epsilon:.6g}"
-            raise ValueError(f"{method} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {allowed}")
+            largest = float(distance.max())
+            raise ValueError(
+                f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
+            )
         with torch.no_grad():
             clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
         robust = clean & (logits.argmax(1) == y)
@@ -87,12 +88,13 @@ class Inverted:
 def inverted(attack: Inversion, name: str, victim: Victim, generator: torch.Generator) -> Inverted:
     """Make images of every class, and see how sure the model is of them.
 
-    name: of the attack, for messages. Raises FloatingPointError if the images or the logits are NaN or infinite,
-    SpecError if they are no such images.
+    name: of the attack, for messages: "inversion 'mine'". Raises FloatingPointError if the images or the logits are NaN
+    or infinite, SpecError if the attack returned anything else than images of its targets.
     """
     with counted(victim.model) as passes:
         made = attack.reconstruct(victim, generator)
-    targets, count = attack.targets(victim.num_classes), attack.samples_per_class * victim.num_classes
-    images = checked_inversion(made, targets, victim.shape, count, f"inversion {name!r}")
+    targets = attack.targets(victim.num_classes)
+    count = attack.samples_per_class * victim.num_classes
+    images = checked_images(made, targets, victim.shape, count, name)
     confidence = apply(victim.model, images, victim.device).softmax(1).gather(1, targets[:, None])[:, 0]
     return Inverted(images, targets, confidence, passes)
