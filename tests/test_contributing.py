@@ -80,6 +80,7 @@ def test_data_and_architecture(tmp_path: Path) -> None:
     check_users_network(architecture, registry.parse("regime", "standard"), INFO)
 
 
+@pytest.mark.slow
 def test_regime(tmp_path: Path) -> None:
     example(tmp_path, "regime", epsilon=0.1)
     settings = {"epsilon": 0.1, "steps": 2}
