@@ -54,7 +54,7 @@ class Evade(Stage):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """(outcome of every image by name, mean loss after each step)."""
         attack = cast(Evasion, self.attack)
-        name, generator = registry.name_of("evasion", attack), context.generator(pool)
+        name, generator = registry.titled("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
         for batch in evaded(attack, name, model, images, labels, generator, self.batch_size, context.device):
