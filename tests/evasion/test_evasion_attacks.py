@@ -52,7 +52,8 @@ def right(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_every_attack_is_in_the_table() -> None:
-    assert {s["method"] for s in SETTINGS} == set(registry.EVASION)
+    ours = {name for name, path in registry.EVASION.items() if path.startswith("benchmark.")}
+    assert {s["method"] for s in SETTINGS} == ours
 
 
 @CASES

@@ -66,7 +66,8 @@ def confidence(images: Tensor) -> Tensor:
 
 
 def test_every_attack_is_in_the_table() -> None:
-    assert {s["method"] for s in SETTINGS} == set(registry.INVERSION)
+    ours = {name for name, path in registry.INVERSION.items() if path.startswith("benchmark.")}
+    assert {s["method"] for s in SETTINGS} == ours
 
 
 @pytest.mark.slow
