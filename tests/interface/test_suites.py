@@ -42,6 +42,7 @@ def test_results_are_the_tables_of_the_page(tiny_run: command.Run) -> None:
         benchmark.load_results(tiny_run.site / "nothing")
 
 
+@pytest.mark.usefixtures("registered")
 def test_a_run_reports_and_warns_of_what_failed(tiny_run: command.Run, tmp_path: Path) -> None:
     results = tmp_path / "results"
     shutil.copytree(tiny_run.results, results)
