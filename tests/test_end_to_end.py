@@ -61,7 +61,7 @@ def test_without_ray_the_default_executor_says_what_to_do(tmp_path: Path) -> Non
     arguments = ("run", command.TINY, "--results", tmp_path / "results", "--site", tmp_path / "site")
     done = bench(*arguments, env=command.without_ray(tmp_path))
     said = command.refusal(done)
-    assert said.startswith("Ray cannot be imported (") and "allowed: --executor local, or pip install" in said
+    assert said.startswith("Ray cannot be imported (") and "allowed: executor 'local', or pip install" in said
 
 
 @pytest.mark.ray

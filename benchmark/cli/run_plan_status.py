@@ -29,9 +29,7 @@ from benchmark.machine.interrupts import INTERRUPTED
 if TYPE_CHECKING:
     from benchmark.planning.plan import Node
     from benchmark.results.store import Store
-    from benchmark.running.executors import ExecutorFactory
     from benchmark.running.schedule import Report
-    from benchmark.trials.trial import Settings
 
 _LOOKED_AT = 40
 """Trials of each kind whose time is looked up before a run begins."""
@@ -69,6 +67,7 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     from benchmark.results.compaction import MANY
     from benchmark.results.store import Store
     from benchmark.running.begin import begin
+    from benchmark.running.executors import factory
     from benchmark.running.run import run as run_plan
     from benchmark.trials.provenance import host
 
@@ -94,7 +93,8 @@ def run(context: click.Context, /, suite: str, cluster: str | None, **options: A
     here = host() if options["address"] is None else ""
     tracker = Tracker(plan, prepared.suite.prices, _sample(plan.nodes, store), here)
     with Follower(console, tracker) as follower:
-        report = run_plan(plan, store, _factory(options), settings, rerun=options["rerun"], on_event=follower)
+        start = factory(options["executor"], options["slots"] or 0, options["address"])
+        report = run_plan(plan, store, start, settings, rerun=options["rerun"], on_event=follower)
     if report.num_total > MANY:
         gather_if_many(console, store)
     whole = show(console, store, Path(options["site"]), prepared.suite.name)
@@ -112,24 +112,6 @@ def _for_a_cluster(context: click.Context) -> dict[str, Any]:
         name: context.params[name] if context.get_parameter_source(name) is given else None
         for name in ("results", "data_root")
     }
-
-
-def _factory(options: dict[str, Any]) -> "ExecutorFactory":
-    def start(settings: "Settings") -> Any:
-        slots = options["slots"] or 0
-        if options["executor"] == "local":
-            from benchmark.running.executors.local import LocalExecutor
-
-            return LocalExecutor(settings, slots)
-        from benchmark.running.executors.ray import RayExecutor
-
-        try:
-            return RayExecutor(settings, slots, options["address"])
-        except ImportError as error:
-            advice = "allowed: --executor local, or pip install 'ray[tune]'"
-            raise ValueError(f"Ray cannot be imported ({error}); {advice}") from error
-
-    return start
 
 
 def _exit_code(report: "Report", whole: bool) -> int:

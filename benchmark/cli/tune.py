@@ -16,7 +16,6 @@ from benchmark.cli.common import (
     results_option,
     terminal,
 )
-from benchmark.cli.run_plan_status import _factory as factory
 from benchmark.machine.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def tune(suite: str, **options: Any) -> None:
         gpus=gpus,
     )
     try:
-        done = _search(terminal(), session, store, settings, {**options, "executor": "ray"})
+        done = _search(terminal(), session, store, settings, options)
     except KeyboardInterrupt:
         terminal().print("interrupted, run again to go on: what was evaluated is kept", highlight=False)
         sys.exit(INTERRUPTED)
@@ -102,7 +101,9 @@ def _search(
     console: "Console", session: "Session", store: "Store", settings: "Settings", options: dict[str, Any]
 ) -> bool:
     """Train the targets, spend the budgets, confirm. Returns whether everything was done that the table needs."""
-    with factory(options)(settings) as executor:
+    from benchmark.running.executors import factory
+
+    with factory("ray", options["slots"] or 0, options["address"])(settings) as executor:
         if not _run(console, session.ground.plan, store, executor, settings):
             return False
         from benchmark.tuning.ray_tune import spend

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
@@ -16,7 +16,8 @@ from benchmark.planning.suite import load_suite as read_suite
 from benchmark.reading.text import printable, shown
 from benchmark.results.store import Store
 from benchmark.running.begin import begin
-from benchmark.running.executors import ExecutorFactory
+from benchmark.running.executors import Name as Executor
+from benchmark.running.executors import factory
 from benchmark.running.run import Rerun
 from benchmark.running.run import run as run_plan
 from benchmark.running.schedule import Event
@@ -27,8 +28,7 @@ from benchmark.user_files.include import path_of
 if TYPE_CHECKING:
     import pandas as pd
 
-Executor = Literal["in_process", "local", "ray"]
-_EXECUTORS = ("in_process", "local", "ray")
+_EXECUTORS = get_args(Executor)
 
 
 def load_suite(path: str | Path, include: Sequence[str] = ()) -> Suite:
@@ -140,7 +140,7 @@ def run_prepared(
             advance(event.num_done - shown_done)
             shown_done = event.num_done
 
-        ended = run_plan(prepared.plan, store, _factory(executor, slots), given, rerun=rerun, on_event=follow)
+        ended = run_plan(prepared.plan, store, factory(executor, slots), given, rerun=rerun, on_event=follow)
     if ended.interrupted:
         raise KeyboardInterrupt
     return Report(results, prepared.suite.name, ended)
@@ -172,23 +172,6 @@ def check_executor(executor: str, in_memory: bool = False) -> None:
     if in_memory and executor != "in_process":
         allowed = "in_process, or an architecture=... that is registered"
         raise SpecError(f"executor: {executor!r} cannot have a network of this process's memory; allowed: {allowed}")
-
-
-def _factory(executor: Executor, slots: int) -> ExecutorFactory:
-    def start(settings: Any) -> Any:
-        if executor == "local":
-            from benchmark.running.executors.local import LocalExecutor
-
-            return LocalExecutor(settings, slots)
-        if executor == "ray":
-            from benchmark.running.executors.ray import RayExecutor
-
-            return RayExecutor(settings, slots, None)
-        from benchmark.running.executors.in_process import InProcessExecutor
-
-        return InProcessExecutor(settings)
-
-    return start
 
 
 def _prepared(suite: str | Path | Suite, data_root: str | None, include: Sequence[str]) -> Prepared:

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -64,7 +64,7 @@ def content(store: Store) -> dict[str, tuple[pa.Table, bytes, bytes]]:
     return found
 
 
-class Inline:
+class Inline(Executor):
     """An executor that runs trials in this process, in the order in which it was given them.
 
     lose: key -> how many attempts at it lose their worker.
@@ -94,14 +94,6 @@ class Inline:
 
     def close(self) -> None:
         self._queue.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Kept:

@@ -88,11 +88,41 @@ class Executor(Protocol):
         """End the workers; trials that still run are dropped."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 ExecutorFactory = Callable[[Settings], Executor]
+Name = Literal["in_process", "local", "ray"]
+
+
+def factory(name: Name, slots: int = 0, address: str | None = None) -> ExecutorFactory:
+    """What starts an executor, whose module is loaded only then.
+
+    slots: trials side by side; 0: as many as the machine has room for. address: of a Ray cluster to join; None: start
+    Ray on this machine. The function raises ValueError where Ray is asked for and cannot be imported.
+    """
+
+    def start(settings: Settings) -> Executor:
+        if name == "in_process":
+            from benchmark.running.executors.in_process import InProcessExecutor
+
+            return InProcessExecutor(settings)
+        if name == "local":
+            from benchmark.running.executors.local import LocalExecutor
+
+            return LocalExecutor(settings, slots)
+        from benchmark.running.executors.ray import RayExecutor
+
+        try:
+            return RayExecutor(settings, slots, address)
+        except ImportError as error:
+            advice = "allowed: executor 'local', or pip install 'ray[tune]'"
+            raise ValueError(f"Ray cannot be imported ({error}); {advice}") from error
+
+    return start

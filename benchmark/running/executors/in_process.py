@@ -6,19 +6,17 @@ import threading
 import warnings
 from collections import deque
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Self
 
 import torch
 
 from benchmark.planning.gpu_shares import gpus_of
-from benchmark.running.executors import USUAL, Finished, Room
+from benchmark.running.executors import USUAL, Executor, Finished, Room
 from benchmark.running.executors.worker import run_trial
 from benchmark.trials.trial import Settings, Trial
 
 
 @dataclass
-class InProcessExecutor:
+class InProcessExecutor(Executor):
     """A thread that runs a trial at a time, with numbers equal to those of the other executors.
 
     In a thread of its own a trial knows nothing of the caller's autocast, default device or `no_grad`, and Ctrl-C
@@ -64,14 +62,6 @@ class InProcessExecutor:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
             self._thread.join(0.5)
         torch.set_num_threads(self._threads)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _serve(self) -> None:
         with contextlib.suppress(KeyboardInterrupt):  # of `close`, between two trials

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
-from typing import Self
 
 from benchmark.machine.devices import num_gpus
 from benchmark.planning.gpu_shares import gpus_of
-from benchmark.running.executors import USUAL, Finished, Loss, Room
+from benchmark.running.executors import USUAL, Executor, Finished, Loss, Room
 from benchmark.trials.trial import Settings, Trial
 
 _SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
@@ -53,7 +51,7 @@ class _Worker:
 
 
 @dataclass
-class LocalExecutor:
+class LocalExecutor(Executor):
     """A process a slot, each with a pipe of its own: a killed worker costs its own trial only.
 
     A trial gets the GPU that has most room for its share; those without a share run beside, on the CPU.
@@ -102,14 +100,6 @@ class LocalExecutor:
             worker.process.close()
         self._workers.clear()
         self._queue.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _feed(self) -> None:
         """Give queued trials to idle workers; keep one more worker warm than is needed now."""

@@ -6,13 +6,12 @@ import os
 import secrets
 import time
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from benchmark.machine.devices import num_gpus
 from benchmark.machine.interrupts import held
 from benchmark.planning.gpu_shares import gpus_of
-from benchmark.running.executors import USUAL, Finished, Loss, Room, ray_places
+from benchmark.running.executors import USUAL, Executor, Finished, Loss, Room, ray_places
 from benchmark.running.executors.local import preload
 from benchmark.running.executors.ray_folder import RayFolder
 from benchmark.running.executors.ray_start import ALWAYS, OWN_CLUSTER, join, may_grow_gpus, start
@@ -32,7 +31,7 @@ class _Submitted:
     name: str = ""  # of this attempt, in `ray_places`
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Plain Ray tasks. Lost workers are reported, not retried here: see `running/retries.py`.
 
     address: the cluster to join ("auto", "host:6379", "ray://host:10001"); None starts Ray on
@@ -126,14 +125,6 @@ class RayExecutor:
                 self._ray.shutdown()
         if self._folder is not None:
             self._folder.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _share(self, trial: Trial) -> float:
         return gpus_of(trial.stage["method"], self._shares) if self._on_gpus else 0.0
