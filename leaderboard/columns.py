@@ -33,7 +33,7 @@ class Column:
     currency) or "text".
     stages: the steps it comes from, so that an empty cell can say which of them failed.
     metric, space: where results.parquet keeps it. method: label of its attack, "" for the suite's primary one.
-    context: it stands after its construct's other columns.
+    context: it stands after its construct's other columns. ranked: places are given.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Column:
     space: str | None = None
     method: str = ""
     context: bool = False
+    ranked: bool = False
 
     @property
     def description(self) -> str:
@@ -56,11 +57,6 @@ class Column:
     @property
     def starred(self) -> bool:
         return self.name in STARRED
-
-    @property
-    def ranked(self) -> bool:
-        """Without an interval nobody knows who is ahead."""
-        return bool(self.better) and self.starred
 
     @property
     def numeric(self) -> bool:
@@ -74,21 +70,12 @@ def describe(name: str) -> str:
     return metadata[b"description"].decode() if metadata else ""
 
 
+_SHARED = ("unit", "better", "null", "shown", "metric", "space", "method", "context", "ranked")
+
+
 def _of(metric: Metric) -> Column:
-    return Column(
-        metric.name,
-        metric.title,
-        metric.construct,
-        metric.unit,
-        metric.better,
-        metric.null,
-        metric.shown,
-        _steps(metric.stage),
-        metric.metric,
-        metric.space,
-        metric.method,
-        metric.context,
-    )
+    shared = {name: getattr(metric, name) for name in _SHARED}
+    return Column(metric.name, metric.title, metric.construct, stages=_steps(metric.stage), **shared)
 
 
 _ROBUST, _TRAINING, _RUN = MEASURED[0], "Training", "Run"
