@@ -7,20 +7,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.interface.attack import AttackResult, attack
+    from benchmark.interface.attack_network import AttackResult, attack
     from benchmark.interface.evaluate import evaluate
-    from benchmark.interface.invert import InversionResult, invert
+    from benchmark.interface.invert_network import InversionResult, invert
     from benchmark.interface.report import Report, Results, load_results
     from benchmark.interface.suites import load_suite, plan, run
 
 _FROM = {
-    "AttackResult": "benchmark.interface.attack",
-    "InversionResult": "benchmark.interface.invert",
+    "AttackResult": "benchmark.interface.attack_network",
+    "InversionResult": "benchmark.interface.invert_network",
     "Report": "benchmark.interface.report",
     "Results": "benchmark.interface.report",
-    "attack": "benchmark.interface.attack",
+    "attack": "benchmark.interface.attack_network",
     "evaluate": "benchmark.interface.evaluate",
-    "invert": "benchmark.interface.invert",
+    "invert": "benchmark.interface.invert_network",
     "load_results": "benchmark.interface.report",
     "load_suite": "benchmark.interface.suites",
     "plan": "benchmark.interface.suites",

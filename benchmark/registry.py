@@ -109,6 +109,11 @@ _BASES = {
 """What a method of each kind is a subclass of."""
 
 
+def base_of(kind: str) -> type[Spec]:
+    """What a method of this kind is a subclass of."""
+    return _load(_BASES[kind])
+
+
 def lookup(kind: str, name: str) -> type[Spec]:
     """The Spec class registered as `name`. Raises SpecError with the nearest name."""
     if not isinstance(name, str) or name not in KINDS[kind]:
@@ -130,7 +135,7 @@ def register(kind: str, name: str, method: type[Spec]) -> None:
     """
     if kind not in KINDS:
         raise SpecError(f"unknown kind {kind!r}{suggest(kind, KINDS)}")
-    base = _load(_BASES[kind])
+    base = base_of(kind)
     if not isinstance(method, type) or not issubclass(method, base) or "." in method.__qualname__:
         raise SpecError(f"{kind} {name!r} is {method!r}; allowed: a subclass of {base.__name__} at the top of its file")
     if missing := sorted(getattr(method, "__abstractmethods__", ())):

@@ -94,7 +94,7 @@ def attack(
     Raises SpecError, in one line, for input that is not as said here, and FloatingPointError for logits or gradients
     that are NaN or infinite.
     """
-    chosen = cast(Evasion, parsed("evasion", method, settings, Evasion))
+    chosen = cast(Evasion, parsed("evasion", method, settings))
     name, generator = name_of("evasion", chosen), seeded(seed)
     whole("batch_size", batch_size, least=1)
     check_images(images)

@@ -14,11 +14,12 @@ from benchmark.interface.given_network import check_eval_mode, normalisation
 from benchmark.interface.kept_files import PARTS, keep_images, keep_members, keep_weights
 from benchmark.interface.quick_defaults import QUICK
 from benchmark.interface.report import Report
-from benchmark.interface.suites import Executor, check_executor, run_prepared, warn_of_failures
+from benchmark.interface.suites import check_executor, run_prepared, warn_of_failures
 from benchmark.models.in_memory import hold
 from benchmark.planning.check import Prepared, prepare_suite
 from benchmark.planning.suite import Suite, load_suite, parse_suite
 from benchmark.reading.text import shown
+from benchmark.running.executors import Name as Executor
 from benchmark.spec import Spec, SpecError, suggest
 from benchmark.user_files.include import load as include_file
 
@@ -82,7 +83,7 @@ def evaluate(
     given = (mean, std, value_range)
     entry["checkpoint"] |= _normalisation(given, base["data"], data_root, in_memory=architecture is None)
     base |= {"name": f"{base['name']}: {name}", "models": [entry]}
-    prepared = _prepared(base, data_root)
+    prepared = _prepared(base, data_root, include)
     report = run_prepared(
         prepared,
         str(results),
@@ -172,12 +173,12 @@ def _normalisation(given: tuple[Any, Any, Any], data: Any, data_root: str | None
     return {"normalisation": {"mean": list(mean), "std": list(std)}}
 
 
-def _prepared(content: dict[str, Any], data_root: str | None) -> Prepared:
+def _prepared(content: dict[str, Any], data_root: str | None, include: Sequence[str]) -> Prepared:
     """The suite, checked, in a file of its own, by which `bench` can run it if the architecture is a registered one."""
     suite = parse_suite(content)
     text = yaml.safe_dump(content, sort_keys=False)
     file = cache.put(lambda path: _write(path, text), ".yaml")
-    return prepare_suite(suite, text, str(file), data_root)
+    return prepare_suite(suite, text, str(file), data_root, include)
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmark.spec import SpecError
+from benchmark.user_files.returned import dtype_name
 
 
 def check_images(images: Tensor, name: str = "images") -> None:
@@ -15,7 +16,7 @@ def check_images(images: Tensor, name: str = "images") -> None:
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
-        raise SpecError(f"{name}: {_kind(images)} is not allowed; allowed: float in [0, 1], or uint8")
+        raise SpecError(f"{name}: {dtype_name(images.dtype)} is not allowed; allowed: float in [0, 1], or uint8")
     if not bool(images.isfinite().all()):
         raise SpecError(f"{name}: they hold NaN or infinity; allowed: float in [0, 1], or uint8")
     low, high = (float(end) for end in images.detach().aminmax())
@@ -31,14 +32,10 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int, name: str = 
     if not isinstance(labels, Tensor):
         raise SpecError(f"{name}: a {type(labels).__name__} is not allowed; allowed: a torch.Tensor")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise SpecError(f"{name}: {_kind(labels)} is not allowed; allowed: class numbers, int64")
+        raise SpecError(f"{name}: {dtype_name(labels.dtype)} is not allowed; allowed: class numbers, int64")
     if labels.shape != (num_images,):
         raise SpecError(f"{name}: shape {tuple(labels.shape)} is not allowed; allowed: ({num_images},), one an image")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         wrong = low if low < 0 else high
         raise SpecError(f"{name}: class {wrong} is not allowed; the model has {num_classes}: 0 to {num_classes - 1}")
-
-
-def _kind(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

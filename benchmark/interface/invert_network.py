@@ -81,7 +81,7 @@ def invert(
     """
     if num_per_class is not None:
         settings["samples_per_class"] = whole("num_per_class", num_per_class, least=1)
-    attack = cast(Inversion, parsed("inversion", method, settings, Inversion))
+    attack = cast(Inversion, parsed("inversion", method, settings))
     generator = seeded(seed)
     if isinstance(attack, Injected):
         raise SpecError(f"method: 'injected' is a control, no attack; allowed: {_others('injected')}")

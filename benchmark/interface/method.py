@@ -9,29 +9,26 @@ from benchmark import registry
 from benchmark.spec import LARGEST, Spec, SpecError
 
 
-def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any], base: type[Any]) -> Spec:
+def parsed(kind: str, method: str | Spec, settings: Mapping[str, Any]) -> Spec:
     """method: a registered name, to which `settings` belong, or a Spec, which has its own.
 
     Raises SpecError with the nearest name for an unknown method or setting, and for a Spec of another kind.
     """
-    found: Spec
     if isinstance(method, str):
-        found = registry.parse(kind, {**settings, "method": method})
-    else:
-        found = method
-    if not isinstance(found, base):
-        raise SpecError(f"method: a {type(found).__name__} is not allowed; allowed: a name, or a Spec of {kind}")
-    if settings and found is method:
+        return registry.parse(kind, {**settings, "method": method})
+    if not isinstance(method, registry.base_of(kind)):
+        raise SpecError(f"method: a {type(method).__name__} is not allowed; allowed: a name, or a Spec of {kind}")
+    if settings:
         raise SpecError(f"{next(iter(settings))}: not allowed beside a Spec; allowed: a name with settings, or a Spec")
-    checked: Spec = found
-    return checked
+    return method
 
 
 def name_of(kind: str, spec: Spec) -> str:
     """Its registered name; that of its class, where it has none."""
-    known = registry.KINDS[kind].items()
-    path = f"{type(spec).__module__}:{type(spec).__qualname__}"
-    return next((name for name, where in known if where == path), type(spec).__name__)
+    try:
+        return registry.name_of(kind, spec)
+    except StopIteration:
+        return type(spec).__name__
 
 
 def whole(name: str, value: object, least: int = 0) -> int:

@@ -28,7 +28,7 @@ class InMemory(Architecture):
         held = _HELD.get(self.sha256)
         if held is None:
             raise SpecError(
-                f"in_memory: {self.network_class} is in the memory of no network of this process; "
+                f"in_memory: this process holds no {self.network_class} that computes as the one that was evaluated; "
                 "allowed: benchmark.evaluate(model, ...), or a registered architecture"
             )
         return Adapted(info.unnormalised(), lambda: copy.deepcopy(held))

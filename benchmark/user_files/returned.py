@@ -9,7 +9,7 @@ from benchmark.spec import SpecError
 def check_tensor(found: object, what: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
     """`found` itself. what: how the line begins: "evasion 'mine': perturb returned images". Raises SpecError."""
     if not isinstance(found, Tensor) or found.shape != shape or found.dtype != dtype:
-        raise SpecError(f"{what}: {described(found)}; allowed: {_name(dtype)} of {tuple(shape)}")
+        raise SpecError(f"{what}: {described(found)}; allowed: {dtype_name(dtype)} of {tuple(shape)}")
     return found
 
 
@@ -23,9 +23,10 @@ def check_box(images: Tensor, what: str) -> None:
 def described(found: object) -> str:
     """In words: float64 of (3, 4) for a tensor, a list for what is none."""
     if isinstance(found, Tensor):
-        return f"{_name(found.dtype)} of {tuple(found.shape)}"
+        return f"{dtype_name(found.dtype)} of {tuple(found.shape)}"
     return "nothing (None)" if found is None else f"a {type(found).__name__}"
 
 
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """Without its module: float32."""
     return str(dtype).removeprefix("torch.")
