@@ -6,7 +6,6 @@ from typing import Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmark.evasion.attack import (
     Evasion,
@@ -110,7 +109,7 @@ class PGD(Evasion):
             return input_gradient(model, x, y)
         with torch.no_grad():
             logits = model(x)
-        return None, logits, functional.cross_entropy(logits.float(), y, reduction="none")
+        return None, logits, cross_entropies(logits, y)
 
 
 def perturb_for_training(

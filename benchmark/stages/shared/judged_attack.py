@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from benchmark.evasion.attack import Evasion
+from benchmark.evasion.attack import Evasion, cross_entropies
 from benchmark.evasion.attack import checked as checked_perturbed
 from benchmark.evasion.norms import NORMS
 from benchmark.inversion.attack import Inversion, Passes, Victim, counted
@@ -67,7 +66,7 @@ def evaded(
         with torch.no_grad():
             clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
         robust = clean & (logits.argmax(1) == y)
-        loss = functional.cross_entropy(logits.float(), y, reduction="none")
+        loss = cross_entropies(logits, y)
         yield Evaded(found.images, clean, robust, distance, loss, found.loss)
 
 
