@@ -71,7 +71,7 @@ def examine(surface: Surface, case: Any, folder: Path) -> None:
         try:
             with _clock():
                 surface.check(case, folder)
-        except Refused:
+        except Refused:  # as it must be: in one line
             pass
         except Finding as found:
             raise _kind(found.signature)(found.kind, found.signature.partition(": ")[2], found.text) from None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.pgd_at import PGDAdversarialTraining
+from benchmark.regimes.regime import SupervisedTraining
 from benchmark.regimes.standard import Standard
 from benchmark.registry import register
 from benchmark.trials.training_progress import UNKEPT, Progress
@@ -31,7 +32,7 @@ def counted(progress: Progress, folder: str, kills: int) -> Progress:
     return progress
 
 
-class Dying(Standard):
+class _Dying(SupervisedTraining):
     folder: str
     kills: int
 
@@ -46,19 +47,12 @@ class Dying(Standard):
         return super().fit(model, images, labels, generator, counted(progress, self.folder, self.kills))
 
 
-class DyingHardened(PGDAdversarialTraining):
-    folder: str
-    kills: int
+class Dying(_Dying, Standard):
+    pass
 
-    def fit(
-        self,
-        model: Classifier,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        progress: Progress = UNKEPT,
-    ) -> list[float]:
-        return super().fit(model, images, labels, generator, counted(progress, self.folder, self.kills))
+
+class DyingHardened(_Dying, PGDAdversarialTraining):
+    pass
 
 
 register("regime", "dying_standard", Dying)

@@ -25,16 +25,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_AGAIN_S", 0.0)
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> Board:
-    """Two models; all of their trials in the index, their rows over replicas kept."""
-    made = Board(tmp_path / "results", ["one", "two"])
-    for model in ("one", "two"):
-        made.predicted(model, [80, 60], [100, 90])
-    made.finish()
-    return made
-
-
 def test_a_sealed_text_is_sealed_to_the_last_bit() -> None:
     content = seal(json.dumps({"a": 1.5, "text": "é \u2028"}, indent=1).encode())
     assert json.loads(content)["a"] == 1.5 and is_sealed(content) and not is_sealed(b"{}") and not is_sealed(b"")

@@ -22,15 +22,6 @@ from benchmark.trials.trial import Outcome
 from leaderboard.build import build
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> Board:
-    made = Board(tmp_path / "results", ["one", "two"])
-    for model in ("one", "two"):
-        made.predicted(model, [80, 60], [100, 90])
-    made.finish()
-    return made
-
-
 def index_files(store: Store) -> list[Path]:
     return sorted(Path(store.root).glob("index/*.parquet"))
 

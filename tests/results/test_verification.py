@@ -137,16 +137,6 @@ def test_a_bit_flipped_at_any_place_of_a_record_is_found(copy: Store, kind: str)
         path.write_bytes(content)
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> Board:
-    """Two models; all of their trials in the index, their rows over replicas kept."""
-    made = Board(tmp_path / "results", ["one", "two"])
-    for model in ("one", "two"):
-        made.predicted(model, [80, 60], [100, 90])
-    made.finish()
-    return made
-
-
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
