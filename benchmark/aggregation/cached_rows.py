@@ -25,8 +25,6 @@ from benchmark.stages.shared import samples
 from benchmark.storage.checksum import is_sealed, seal
 from benchmark.trials.trial import Row
 
-_CONTROLS = ("memoriser", "untrained", "injected")
-
 
 class Aggregated:
     """The aggregated rows of one suite; `keep` writes those that it had to compute."""
@@ -46,7 +44,9 @@ class Aggregated:
     def controls(self) -> list[tuple[str, Row]]:
         """As `intervals_over_replicas.control_rows`."""
         rows = self._kept(
-            _CONTROLS, lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results)], _is_pair
+            intervals_over_replicas.CONTROL_MODELS,
+            lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results)],
+            _is_pair,
         )
         return [(model, row) for model, row in rows]
 

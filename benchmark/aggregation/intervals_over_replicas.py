@@ -16,6 +16,8 @@ from benchmark.stages.shared.samples import mean_interval
 from benchmark.stats import Interval
 from benchmark.trials.trial import Row
 
+CONTROL_MODELS = ("memoriser", "untrained", "injected")
+"""As plans call them."""
 HUGE_LINF = 0.5
 """A linf ball of this radius reaches uniform grey from every image."""
 
@@ -41,7 +43,7 @@ def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
     """(control model, row) of every control: its in_rate in each space, and whether it passed."""
     measured: dict[str, dict[str, Interval]] = {}
     judged: dict[str, dict[str, Interval]] = {}
-    for model in ("memoriser", "untrained", "injected"):
+    for model in CONTROL_MODELS:
         for method in results.methods(model, "leakage"):
             control = method if model == "injected" else model
             for (space, metric), values in results.cubes(model, method):
