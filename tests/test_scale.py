@@ -48,6 +48,7 @@ def test_the_suite_has_the_trials_that_it_was_asked_for(prepared: Prepared) -> N
     assert len(filling.suite(100_000)["models"]) * 25 * filling.REPLICAS == 100_000
 
 
+@pytest.mark.slow
 def test_a_filled_store_has_nothing_left_to_run_loose_or_compact(prepared: Prepared, store: Store) -> None:
     keys = {node.key for node in prepared.plan.nodes}
     loose = store.finished(keys)
@@ -60,6 +61,7 @@ def test_a_filled_store_has_nothing_left_to_run_loose_or_compact(prepared: Prepa
     assert num_loose(store) == 0
 
 
+@pytest.mark.slow
 def test_its_page_counts_every_row_and_is_the_same_without_the_index(store: Store, tmp_path: Path) -> None:
     sites = [tmp_path / "compact", tmp_path / "loose"]
     for site in sites:

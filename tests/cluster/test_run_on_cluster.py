@@ -212,6 +212,7 @@ def test_a_lost_connection_is_made_again(laptop: Laptop, tmp_path: Path, monkeyp
     assert said == ["the connection to 192.0.2.1 was lost; trying again"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves its files to be closed
 def test_the_head_of_a_cluster_on_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against moto's EC2, where a head with Ray's tags is running, or not."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 SLOW_MARKERS = ("ray", "cluster", "browser")
-SLOW_FIXTURES = {"tiny_run", "real", "written"}
+SLOW_FIXTURES = {"tiny_run", "real", "written", "added"}
 """Take more than a second to make."""
 APART = {
     "test_end_to_end",

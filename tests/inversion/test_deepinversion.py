@@ -50,6 +50,7 @@ def test_the_prior_brings_the_statistics_near_those_of_the_members() -> None:
     assert with_it < 2 * prior(members) < 0.1 * without
 
 
+@pytest.mark.slow
 def test_every_batch_mixes_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
     original = DeepInversion._descend

@@ -200,6 +200,7 @@ def test_rounds_by_hand_and_too_few_steps() -> None:
     assert GeneratorInversion(steps=12, candidates=4).rounds() == [(4, 1), (2, 2), (1, 4)]
 
 
+@pytest.mark.slow
 def test_the_search_raises_the_targets_confidence_over_its_starts() -> None:
     model, targets = linear(), ATTACK.targets(2)
 

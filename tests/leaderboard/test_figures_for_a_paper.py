@@ -116,6 +116,7 @@ def figures(tables: Path, out: Path, *more: str):
     return call("figures", "--site", tables, "--out", out, *more)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_files(tables, tmp_path):
     done = figures(tables, tmp_path / "new" / "folder", "--model", "small_resnet", "--scale", "1")
     assert done.exit_code == 0, done.output

@@ -36,6 +36,7 @@ def page_faults(mode: str) -> int:
 ENV = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's mallopt is tested; this is another C library")
 def test_steps_of_equal_size_touch_no_new_pages() -> None:
     # Not none: once in a while the heap grows by one of the pieces, where they came to lie otherwise.

@@ -80,6 +80,7 @@ def test_what_changes_the_function_counts(what: str) -> None:
     assert network_identity(OTHERS[what]()) != network_identity(made())
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same(tmp_path: Path) -> None:
     """The order of sets of texts is another in each."""
     code = f"{TEXT}\nfrom benchmark.models.network_identity import network_identity\nprint(network_identity(Net()))"

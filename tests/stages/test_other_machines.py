@@ -140,6 +140,7 @@ def content(store: Store) -> dict[str, Any]:
     return {key: {name: t.tolist() for name, t in store.tensors(key).items()} for key in store.keys()}
 
 
+@pytest.mark.slow
 def test_each_machine_gets_each_file_once(driver: Driver, tmp_path: Path) -> None:
     without, noted = work(tmp_path / "without", driver, own=None)
     assert noted == {driver.settings.decoded: 1, driver.checkpoint: 1}

@@ -111,6 +111,7 @@ def test_no_name_leads_out_of_the_store(storage: Storage, name: str) -> None:
             act()
 
 
+@pytest.mark.slow
 def test_files_by_content(store: Store, tmp_path: Path) -> None:
     content = bytes(range(256)) * 80_000  # 20 MB: more than a piece
     (tmp_path / "big").write_bytes(content)

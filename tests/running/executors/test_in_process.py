@@ -42,6 +42,7 @@ register("stage", "spin", Spin)
 """
 
 
+@pytest.mark.slow
 def test_leaving_it_ends_the_trial_that_runs(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SPIN)
     settings = Settings(str(tmp_path / "results"), include=(str(tmp_path / "mine.py"),))

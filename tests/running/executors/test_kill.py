@@ -42,6 +42,7 @@ def finish_and_compare(root: Path, num_done: int) -> None:
     assert toy.content(store) == toy.content(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_done", [0, 4])
 def test_kill_the_driver_of_local_workers(tmp_path: Path, num_done: int) -> None:
     kill_after("local", tmp_path / "results", num_done)
