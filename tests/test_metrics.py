@@ -108,7 +108,10 @@ def test_one_entry_is_a_column_with_an_interval(added: Path) -> None:
 
 def test_one_entry_is_a_column_of_the_page(added: Path) -> None:
     page = (added / "index.html").read_text(encoding="utf-8")
-    for title, meaning in (("gap to members", "nearer to members"), ("far share", "share with a gap above 0.1")):
+    for title, meaning in (
+        ("gap to members", "nearer to members"),
+        ("far share", "share of reconstructions with a memorization_gap above 0.1"),
+    ):
         assert re.search(rf"<b>{title}</b> {meaning}", page)
     header = page[page.index('data-name="far_share"') :]
     assert 'data-construct="Train-specificity" data-better="down"' in header[:200]

@@ -9,11 +9,6 @@ from benchmark.stats import Interval
 Cube = npt.NDArray[np.float64]
 
 
-def share_above(gap: Cube) -> Cube:
-    """Of a memorization_gap: 1 where it is above 0.1."""
-    return np.where(np.isnan(gap), np.nan, gap > 0.1)
-
-
 def frechet(found: Tensor, members: Tensor) -> float:
     """Frechet distance of two Gaussians with diagonal covariance: (n, K) and (m, K)."""
     mean = (found.mean(0) - members.mean(0)).square().sum()
