@@ -173,7 +173,7 @@ class _Builder:
         return self._add(
             {"method": "train", "replica": replica, **self._recipe(recipe)},
             {"pools": pools},
-            costs.train(recipe, self._sizes, self._sizes.num_members),
+            costs.train(recipe, self._sizes, getattr(recipe, "num_members", None) or self._sizes.num_members),
             model=name,
             replica=replica,
         )

@@ -12,6 +12,7 @@ from benchmark.data.members.pools import PoolsSpec
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
+from benchmark.metrics import STRONGEST
 from benchmark.models.memoriser import Memoriser
 from benchmark.planning.given_model import Checkpoint
 from benchmark.planning.gpu_shares import Resources
@@ -27,8 +28,6 @@ CONTROL_NAMES = ("memoriser", "untrained", "injected")
 """Names of the controls, which every suite runs; no model may be called so."""
 MOST_SEED = 2**62
 MOST_SHIFTS = 8
-STRONGEST = "strongest"
-"""The label, on the page, of whichever membership attack is the strongest on shadow models."""
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]

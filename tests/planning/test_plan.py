@@ -59,7 +59,8 @@ def test_the_tiny_plan_counted_by_hand() -> None:
     assert stages.count("predict") == 4 and stages.count("evade") == 8 and stages.count("infer_membership") == 4
     # 2 models, memoriser, untrained and 4 injected, 2 replicas each
     assert stages.count("invert") == stages.count("neighbours") == stages.count("leakage") == 16
-    assert len(stages) == 77
+    assert stages.count("query") == 4 and stages.count("embed_auxiliary") == 1
+    assert len(stages) == 82
 
 
 def test_the_order_of_keys_the_name_and_the_threads_change_no_key() -> None:
@@ -155,7 +156,9 @@ def test_an_attack_more_keeps_all_keys() -> None:
 def test_only_takes_a_model_with_what_it_needs() -> None:
     part = plan().only(["softmax"])
     assert {node.model for node in part.nodes} == {"softmax", ""}
-    assert len(part.nodes) == 1 + 4 + 2 + 2 + 4 + 2 + 6  # pools, evaluators, train, predict, evade, membership, leak
+    assert (
+        len(part.nodes) == 1 + 5 + 2 + 2 + 4 + 2 + 2 + 6
+    )  # pools, evaluators, train, predict, evade, query, membership, leak
     seen: set[str] = set()
     for node in part.nodes:
         assert seen.issuperset(node.trial.inputs.values())
