@@ -12,6 +12,10 @@ from benchmark.data.members.duplicates import exact_repeats, near_duplicate_grou
 from benchmark.spec import Fraction, Spec
 from benchmark.trials import trial
 
+_MOST_CUTS = 100
+"""Before a pair is given up: a class of few groups is on both sides of one cut in two, or in some."""
+_SEEN = 64
+"""Images of a class that are compared before a run; only where these are nearly all alike, the whole class is."""
 _ADVICE = "take them out of the data, or do not look for them (duplicate_cosine: null)"
 
 
@@ -76,6 +80,7 @@ def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
     if spec.duplicate_cosine is None:
         return
     num_classes = _num_classes(data, spec)
+    _check_alike(data, spec.duplicate_cosine, num_classes)
     test = data.test_images[data.test_labels < num_classes]
     train = data.labels < num_classes
     repeats = exact_repeats(data.images, test) & train
@@ -85,6 +90,25 @@ def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
         auxiliary = (counts * spec.auxiliary).round().long()
         why = f"{num_repeats} of {int(train.sum())} training images repeat test images, which leaves"
         _check_different(why, auxiliary, counts - auxiliary)
+
+
+def _check_alike(data: ImageData, duplicate_cosine: float, num_classes: int) -> None:
+    """Raise ValueError for a class whose near-duplicates leave no auxiliary image and two halves, whatever the cut."""
+    mean_image = data.images[data.labels < num_classes].float().mean(dim=0)
+    for label in range(num_classes):
+        ids = (data.labels == label).nonzero()[:, 0]
+        some = ids[:: max(1, len(ids) // _SEEN)]
+        if len(ids) and _num_groups(data, some, mean_image, duplicate_cosine) < 3:
+            different = _num_groups(data, ids, mean_image, duplicate_cosine)
+            if different < 3:
+                raise ValueError(
+                    f"pools: the {len(ids)} training images of class {label} are near-duplicates but for {different}; "
+                    f"needed: 3 that differ, an auxiliary image and a member in each half; {_ADVICE}"
+                )
+
+
+def _num_groups(data: ImageData, ids: Tensor, mean_image: Tensor, duplicate_cosine: float) -> int:
+    return len(near_duplicate_groups(data.images[ids], mean_image, duplicate_cosine).unique())
 
 
 def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:
@@ -212,9 +236,12 @@ class Pools:
         if pair not in self._pairs:
             generator = trial.generator(self._key, f"pair-{pair}")
             labels, groups = self._label[self.private], self.groups(self.private)
-            halves = split_pair(self.private, labels, groups, generator, self._num_members)
-            missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
-            if len(missing):
+            for _ in range(_MOST_CUTS):  # whole groups may all fall on one side
+                halves = split_pair(self.private, labels, groups, generator, self._num_members)
+                missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
+                if not len(missing):
+                    break
+            else:
                 raise ValueError(
                     f"pools: near-duplicates leave half a pair without images of class {int(missing.min())}; {_ADVICE}"
                 )
