@@ -17,6 +17,8 @@ ROBUSTNESS, INVERTIBILITY = "Robustness", "Invertibility"
 TRAIN_SPECIFICITY, MEMBERSHIP = "Train-specificity", "Membership"
 CONSTRUCTS = (ROBUSTNESS, INVERTIBILITY, TRAIN_SPECIFICITY, MEMBERSHIP)
 """In the order of the page. A metric belongs to one."""
+STRONGEST = "strongest"
+"""What the page calls the membership attack that is the strongest on shadow models; the columns are about it."""
 
 
 class Join(Enum):
@@ -185,12 +187,18 @@ METRICS: tuple[Metric, ...] = (
            "distance to the nearest member over that to the nearest non-member", "leakage",
            Join.MEAN, "", "up", 1.0, column=False, context=True),
     Metric("membership_auc", "membership AUC", MEMBERSHIP,
-           "area under the ROC curve of the primary membership attack; null 0.5", "infer_membership",
+           "area under the ROC curve of the strongest membership attack; null 0.5", "infer_membership",
            Join.SCORES, "", "down", 0.5, interval=True, shown=True, short="membership AUC",
            function="benchmark.stats:replicated_auc"),
     Metric("membership_balanced_accuracy", "balanced accuracy", MEMBERSHIP,
-           "mean of the rates of members and non-members told right, at the other replicas' threshold",
+           "mean of the rates of members and non-members told right, at a threshold from shadow models",
            "infer_membership", Join.MEAN, "%", "down", 0.5, column=False),
+    Metric("membership_precision", "precision at a prior of 10%", MEMBERSHIP,
+           "share of members among those called so at that threshold, if 10% of those asked about are members",
+           "infer_membership", Join.MEAN, "%", "down", 0.1, column=False),
+    Metric("shadow_auc", "AUC on shadow models", MEMBERSHIP,
+           "mean AUC with shadow models in the target's place: what the strongest attack is chosen by",
+           "infer_membership", Join.MEAN, null=0.5, column=False),
     Metric("tpr_at_1pct_fpr", "TPR at 1% FPR", MEMBERSHIP, "members found at 1% false alarms", "infer_membership",
            Join.MEMBERS_FOUND, "%", "down", 0.01, interval=True, shown=True),
     Metric("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", MEMBERSHIP, "members found at 0.1% false alarms",

@@ -225,7 +225,11 @@ SUITES = _schema(
         ("num_replicas", _I, "trained models a row"),
         ("primary_evasion", _S, "attack behind robust_accuracy"),
         ("primary_inversion", _S, "attack behind evaluator_accuracy and in_rate"),
-        ("primary_membership", _S, "attack behind membership_auc"),
+        (
+            "primary_membership",
+            _S,
+            "attack behind membership_auc; strongest: of each pair of replicas the one that does best on shadow models",
+        ),
         ("hardware", _S, "processors and GPUs the trials ran on"),
         ("versions", _S, "software the trials ran with"),
         ("git_commit", _S, "commit of the code"),

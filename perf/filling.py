@@ -94,7 +94,11 @@ def outcome(node: Node) -> Outcome:
         case "infer_membership":
             found = [_rate(rng, m, 500) for m in ("tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")]
             found += [_rate(rng, m, 1000) for m in ("membership_auc", "membership_balanced_accuracy")]
-            scores = pa.table({"score": rng.random(1000), "is_member": np.arange(1000) < 500})
+            ids, every = np.arange(1000), np.ones(1000, dtype=bool)
+            scores = pa.table(
+                {"image_id": ids, "label": ids % 10, "group": ids, "score": rng.random(1000), "is_member": ids < 500}
+                | {"judged": every}
+            )
             return Outcome(found, tables={"scores": scores})
         case "invert":
             metrics = ("target_loss", "target_confidence", "target_accuracy")

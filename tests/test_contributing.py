@@ -15,6 +15,7 @@ from benchmark.inversion.attack import checked as checked_images
 from benchmark.inversion.prior import Prior
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.attack import checked as checked_scores
+from benchmark.membership.signals import Images, Shadows, Signals
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import Regime, to_float
 from benchmark.regimes.regime import checked as checked_history
@@ -124,13 +125,17 @@ def test_prior(tmp_path: Path) -> None:
 
 
 def test_membership(tmp_path: Path) -> None:
-    """Images differ in difficulty far more than by membership: calibration finds members, the loss does not."""
+    """Images differ in difficulty far more than by membership: calibration finds members, the margin does not."""
     draw = torch.Generator().manual_seed(0)
-    is_member = torch.stack([torch.arange(400) % 2 == 0, torch.arange(400) % 2 == 1])
-    losses = 10 * torch.rand(400, generator=draw) + 0.5 * (~is_member).float()
+    hard, first = 10 * torch.rand(400, 1, generator=draw, dtype=torch.float64), torch.arange(400) % 2 == 0
+    inside = torch.stack([first, ~first])
+    shown = -hard + 0.5 * inside[:, :, None]
+    nothing = torch.zeros(2, 400, 0)
+    shadows = Shadows(Signals(shown, nothing, nothing), inside, ~inside, torch.zeros(2, dtype=torch.int64))
+    images = Images(torch.zeros(400), nothing[0], torch.zeros(0), nothing[0])
     attack = cast(MembershipAttack, example(tmp_path, "membership"))
-    found = checked_scores(attack.infer(losses, is_member, 0), 400, "membership")
-    assert found.scores[is_member[0]].min() > found.scores[~is_member[0]].max() and found.threshold is not None
+    found = checked_scores(attack.scores(Signals(*(t[0] for t in shadows.signals)), shadows, images), 400, "")
+    assert found[first].min() > found[~first].max() and attack.num_pairs == 1
 
 
 def test_stage(tmp_path: Path) -> None:

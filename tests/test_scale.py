@@ -42,10 +42,10 @@ def trained(plan: Plan) -> Counter[str]:
 def test_the_suite_has_the_trials_that_it_was_asked_for(prepared: Prepared) -> None:
     replicas = 2 * filling.REPLICAS
     assert trained(prepared.plan) == {
-        "train": replicas, "predict": replicas, "evade": 10 * replicas, "infer_membership": replicas,
+        "train": replicas, "predict": replicas, "query": replicas, "evade": 10 * replicas, "infer_membership": replicas,
         "invert": replicas, "neighbours": replicas, "leakage": replicas,
     }  # fmt: skip
-    assert len(filling.suite(100_000)["models"]) * 25 * filling.REPLICAS == 100_000
+    assert len(filling.suite(100_000)["models"]) * 26 * filling.REPLICAS == 100_000
 
 
 @pytest.mark.slow

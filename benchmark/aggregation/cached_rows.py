@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmark import metrics, stats
-from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, suite_results
+from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, strongest_membership, suite_results
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
 from benchmark.memorization import controls
@@ -60,7 +60,7 @@ class Aggregated:
     ) -> list[Any]:
         found = self._results
         trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
-        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        made_of = [_code(), found.name, list(models), found.about["evasion"], found.about["membership"], trials]
         key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
         before = self._before.get(key)
         if before is not None and not all(map(sound, before)):
@@ -94,6 +94,7 @@ def _code() -> str:
         intervals_over_replicas,
         intervals_over_samples,
         suite_results,
+        strongest_membership,
         samples,
         controls,
         gradient_masking,

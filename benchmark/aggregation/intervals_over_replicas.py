@@ -8,10 +8,11 @@ import numpy as np
 from benchmark import stats
 from benchmark.aggregation import intervals_over_samples
 from benchmark.aggregation.intervals_over_samples import seed_of
+from benchmark.aggregation.strongest_membership import strongest
 from benchmark.aggregation.suite_results import Done, SuiteResults, counted
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
-from benchmark.metrics import STAGES, Join, measured_by
+from benchmark.metrics import STAGES, STRONGEST, Join, measured_by
 from benchmark.stages.shared.samples import mean_interval
 from benchmark.stats import Interval
 from benchmark.trials.trial import Row
@@ -26,8 +27,12 @@ def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
     """Every number of a model over its replicas, as rows with a `stage`: those that `METRICS` declares, and others."""
     for stage in STAGES:
         for method in results.methods(model, stage):
-            for row in _joined(results, model, stage, method):
+            for row in _joined(results, model, stage, method, results.of(model, stage, method)):
                 yield {**row, "stage": stage, "method": method}
+        if stage == "infer_membership":
+            chosen = strongest(results, model)
+            for row in _joined(results, model, stage, STRONGEST, chosen.trials):
+                yield {**row, "stage": stage, "method": STRONGEST, "note": row.get("note") or chosen.note}
         if stage == "evade":
             yield from _masking(results, model)
             yield from _imported(results, model)
@@ -62,9 +67,9 @@ def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
     return rows
 
 
-def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Iterator[Row]:
-    """One stage's metrics under one attack, each as its entry says."""
-    metrics, trials = measured_by(stage), results.of(model, stage, method)
+def _joined(results: SuiteResults, model: str, stage: str, method: str, trials: Mapping[int, Done]) -> Iterator[Row]:
+    """One stage's metrics under one attack, each as its entry says. trials: of the replicas."""
+    metrics = measured_by(stage)
     if any(metric.join in intervals_over_samples.JOINS for metric in metrics):
         yield from intervals_over_samples.rows(results, model, method, metrics)
     for metric in metrics:
@@ -79,7 +84,7 @@ def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Itera
                 if inside and len(inside) == len(outside):
                     (k_in, n_in), (k_out, n_out) = (tuple(zip(*pairs, strict=True)) for pairs in (inside, outside))
                     yield _row(metric.metric, stats.replicated_difference(k_in, n_in, k_out, n_out, seed), {})
-            case Join.SCORES:
+            case Join.SCORES if trials:
                 scored = [results.scores(done.key) for done in trials.values()]
                 yield _row(metric.metric, metric.load()(scored), {})
             case Join.MEMBERS_FOUND:

@@ -12,7 +12,7 @@ from benchmark import schema, stats
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
 from benchmark.aggregation.suite_results import SuiteResults
-from benchmark.metrics import LEADERBOARD_METRICS, STAGES, Metric
+from benchmark.metrics import LEADERBOARD_METRICS, STAGES, STRONGEST, Metric
 from benchmark.planning.prices import bill, prices_of
 from benchmark.reading.plausible_values import is_amount
 from benchmark.reading.text import printable
@@ -111,7 +111,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
         "suite_hash": results.hash,
         "model": model["name"],
         **{name: model[name] for name in ("architecture", "regime", "train_norm", "train_epsilon")},
-        "num_replicas": len(results.made(model["name"])),
+        "num_replicas": sum(results.is_measured(replica) for replica in results.made(model["name"])),
         "num_members": next(
             iter(declared + [int(row["value"]) for row in trained if row is not None and is_amount(row["value"])]), None
         ),
@@ -154,11 +154,11 @@ def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterato
 
 
 def _method(metric: Metric, about: Mapping[str, Any]) -> str:
-    """Label of the attack that the column is about: its own, or the suite's primary one."""
+    """Label of the attack that the column is about: its own, the suite's primary, or the strongest one."""
     primary = {
         "evade": about["evasion"][0]["label"],
         "leakage": about["inversion"][0],
-        "infer_membership": about["membership"][0],
+        "infer_membership": STRONGEST,
     }
     return metric.method or primary.get(metric.stage, "")
 
@@ -180,7 +180,7 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "num_replicas": about["replicas"],
         "primary_evasion": about["evasion"][0]["label"],
         "primary_inversion": about["inversion"][0],
-        "primary_membership": about["membership"][0],
+        "primary_membership": STRONGEST,
         "hardware": _joined(row["device"] for row in made),
         "versions": _joined(row["versions"] for row in made),
         "git_commit": _joined(row["git_commit"] for row in made),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.metrics import STRONGEST
 from benchmark.reading.plausible_values import is_number
 from benchmark.reading.text import shortened
 from benchmark.results import older_versions
@@ -17,7 +18,8 @@ from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
-_SCORES = pa.schema([("score", pa.float64()), ("is_member", pa.bool_())])
+_IDS = [(name, pa.int64()) for name in ("image_id", "label", "group")]
+_SCORES = pa.schema([*_IDS, ("score", pa.float64()), ("is_member", pa.bool_()), ("judged", pa.bool_())])
 _CURVE = pa.schema([("loss", pa.float64())])
 _MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
 """Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
@@ -104,8 +106,12 @@ class SuiteResults:
         }
 
     def made(self, model: str) -> dict[int, Done]:
-        """Replica -> finished trial that trained the model, or took it from a checkpoint."""
-        return self.of(model, "train") or self.of(model, "import")
+        """Replica -> finished trial that trained the model, or took it from a checkpoint; shadow models included."""
+        return self.of(model, "import") or self.of(model, "train")
+
+    def is_measured(self, replica: int) -> bool:
+        """Whether a replica is attacked and inverted, not only a shadow model of others."""
+        return not self.about.get("shadow_replicas") or replica < self.about["replicas"]
 
     def methods(self, model: str, stage: str) -> list[str]:
         """Methods that a model has finished trials of, in the suite's order."""
@@ -133,13 +139,19 @@ class SuiteResults:
             raise CorruptArtifact(key, "samples.parquet", str(error)) from error
 
     def scores(self, key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """(membership scores, whether each is of a member) of a trial, (N,) both. Raises CorruptArtifact."""
+        """(membership scores, whether each is of a member) of the images that count. Raises CorruptArtifact."""
+        table = self.scored_images(key)
+        judged = table["judged"].to_numpy()
+        return table["score"].to_numpy()[judged], table["is_member"].to_numpy()[judged]
+
+    def scored_images(self, key: str) -> pa.Table:
+        """The table of a trial of `infer_membership`, a row a private image. Raises CorruptArtifact."""
         table = self._table(key, "scores", _SCORES)
-        scores, members = (column.to_numpy() for column in table.columns)
+        scores, members, judged = (table[name].to_numpy() for name in ("score", "is_member", "judged"))
         complete = not any(column.null_count for column in table.columns) and np.isfinite(scores).all()
-        if not complete or min(members.sum(), (~members).sum()) < 2:
+        if not complete or min((members & judged).sum(), (~members & judged).sum()) < 2:
             raise CorruptArtifact(key, "scores.parquet", "no scores of members and others, at least two of each")
-        return scores, members
+        return table
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""
@@ -157,13 +169,14 @@ class SuiteResults:
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
         own = [status for status in self._failed if status["model"] in (model, "")]
-        place = [s for s in own if (s["stage"], s["method"]) == (stage, method)] or own
+        place = [s for s in own if s["stage"] == stage and method in (s["method"], STRONGEST)] or own
         if place:
             return f"{place[0]['stage']} failed: {place[0]['error']}"
         missing = {
             (s["stage"], s["method"]) for s in self.status if s["state"] == "missing" and s["model"] in (model, "")
         }
-        told = [o for o in self.older if o["label"] in ("", method) and (o["stage"], o["label"]) in missing]
+        found = (o for o in self.older if method == STRONGEST or o["label"] in ("", method))
+        told = [o for o in found if (o["stage"], o["label"]) in missing]
         return "; ".join(["not run yet", *dict.fromkeys(map(sentence, told))])
 
     @cached_property

@@ -32,7 +32,7 @@ SAMPLES = pa.Table.from_pylist(
     ],
     schema=SCHEMA,
 )
-_SCORES = pa.table({"score": [0.1 * i for i in range(10)], "is_member": [i % 2 == 0 for i in range(10)]})
+_SCORES = scored([0.1 * i for i in range(10)], [i % 2 == 0 for i in range(10)])
 _INFERRED = [
     Row(metric="membership_auc", value=0.6, low=0.5, high=0.7, n=10),
     Row(metric="tpr_at_1pct_fpr", value=0.4, n=5),

@@ -27,6 +27,15 @@ def share(metric: str, hits: int, n: int) -> Row:
     return Row(metric=metric, value=hits / n, low=0.0, high=1.0, n=n)
 
 
+def scored(scores: Sequence[float], is_member: Sequence[bool], judged: Sequence[bool] | None = None) -> pa.Table:
+    """The table of `infer_membership`; by default every image counts."""
+    ids = pa.array(range(len(scores)), pa.int64())
+    columns = {"image_id": ids, "label": pa.array([0] * len(scores), pa.int64()), "group": ids}
+    inside = pa.array(list(is_member), pa.bool_())
+    counts = pa.array([True] * len(scores) if judged is None else list(judged), pa.bool_())
+    return pa.table({**columns, "score": pa.array(list(scores), pa.float64()), "is_member": inside, "judged": counts})
+
+
 class Board:
     """Collects trials, written or missing; `finish` writes the suite's plan."""
 

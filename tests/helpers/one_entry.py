@@ -29,8 +29,7 @@ metrics.METRICS += (
 )  # fmt: skip
 metrics.LEADERBOARD_METRICS = tuple(metric for metric in metrics.METRICS if metric.column)
 
-import pyarrow as pa  # noqa: E402
-from board import Board, share  # noqa: E402
+from board import Board, scored, share  # noqa: E402
 
 from benchmark.aggregation.page_tables import summarise  # noqa: E402
 from benchmark.trials.trial import Row  # noqa: E402
@@ -41,7 +40,7 @@ board = Board(folder / "results", ["m", "empty"])
 gaps = [{("pixel", "memorization_gap"): grid} for grid in ([[0.0, 0.2], [0.4, 0.2]], [[0.0, 0.0], [0.0, 0.0]])]
 board.leaked("m", "gradient", gaps)
 for replica, scores in enumerate(([3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0])):
-    table = pa.table({"score": scores, "is_member": [True, True, False, False]})
+    table = scored(scores, [True, True, False, False])
     rows = [share("membership_auc", 1, 2), Row(metric="mean_rank", value=1.5 + 2 * replica, n=4)]
     board.add("infer_membership", "m", replica, rows, "loss_threshold", scores=table)
 summarise(board.finish(), folder / "site")

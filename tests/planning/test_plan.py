@@ -59,7 +59,8 @@ def test_the_tiny_plan_counted_by_hand() -> None:
     assert stages.count("predict") == 4 and stages.count("evade") == 8 and stages.count("infer_membership") == 4
     # 2 models, memoriser, untrained and 4 injected, 2 replicas each
     assert stages.count("invert") == stages.count("neighbours") == stages.count("leakage") == 16
-    assert len(stages) == 77
+    assert stages.count("query") == 4 and stages.count("embed_auxiliary") == 1
+    assert len(stages) == 82
 
 
 def test_the_order_of_keys_the_name_and_the_threads_change_no_key() -> None:
@@ -121,8 +122,9 @@ def test_what_changes_a_number_changes_the_keys_that_hang_on_it(
 
 
 def test_an_evaluator_changes_what_it_judges_and_no_attack() -> None:
-    judged = {(s, m) for s, m in EVERYTHING if s in ("neighbours", "leakage")}
-    assert changed(("evaluators.standard.regime.epochs", 3)) == judged | {("train", ""), ("embed", "")}
+    judged = {(s, m) for s, m in EVERYTHING if s in ("neighbours", "leakage", "infer_membership")}
+    of_all = {("train", ""), ("embed", ""), ("embed_auxiliary", "")}
+    assert changed(("evaluators.standard.regime.epochs", 3)) == judged | of_all
 
 
 def test_other_data_changes_everything() -> None:
@@ -155,7 +157,9 @@ def test_an_attack_more_keeps_all_keys() -> None:
 def test_only_takes_a_model_with_what_it_needs() -> None:
     part = plan().only(["softmax"])
     assert {node.model for node in part.nodes} == {"softmax", ""}
-    assert len(part.nodes) == 1 + 4 + 2 + 2 + 4 + 2 + 6  # pools, evaluators, train, predict, evade, membership, leak
+    assert (
+        len(part.nodes) == 1 + 5 + 2 + 2 + 4 + 2 + 2 + 6
+    )  # pools, evaluators, train, predict, evade, query, membership, leak
     seen: set[str] = set()
     for node in part.nodes:
         assert seen.issuperset(node.trial.inputs.values())
@@ -184,7 +188,7 @@ PINNED = {
     ("train", "", "small-resnet-pgd-at", 1): "48c85e34591178b9",
     ("evade", "pgd-l2-1.5", "small-vgg", 0): "2b197aa47395f51a",
     ("leakage", "gradient", "small-resnet", 1): "4803840cf139cc3f",
-    ("infer_membership", "loss_threshold", "softmax-regression", 0): "763612d98a5ef8bf",
+    ("infer_membership", "loss_threshold", "softmax-regression", 0): "88354a637df4d245",
 }
 
 

@@ -13,7 +13,6 @@ from benchmark.data.images import ImageData
 from benchmark.evasion.attack import Perturbed
 from benchmark.evasion.attack import checked as perturbed
 from benchmark.inversion.attack import checked as reconstructed
-from benchmark.membership.attack import Inference
 from benchmark.membership.attack import checked as inferred
 from benchmark.models.classifier import InputInfo
 from benchmark.regimes.regime import checked as trained
@@ -61,20 +60,14 @@ WRONG: list[tuple[Any, str]] = [
     ),
     (lambda: reconstructed(X / 0, TARGETS, (1, 4, 4), 2, "inversion 'm'"), "inversion 'm': reconstructions hold NaN"),
     (
-        lambda: inferred(X[0, 0, 0], 4, "membership 'm'"),
-        "membership 'm': infer returned float32 of (4,); allowed: Inference(",
+        lambda: inferred(X, 4, "membership 'm'"),
+        "membership 'm': scores returned: float64 of (2, 1, 4, 4); allowed: float64 of (4,)",
     ),
+    (lambda: inferred(None, 4, "membership 'm'"), "membership 'm': scores returned: nothing (None); allowed: float64"),
+    (lambda: inferred(TARGETS, 2, "membership 'm'"), "int64 of (2,); allowed: float64 of (2,)"),
     (
-        lambda: inferred(Inference(X, None), 4, "membership 'm'"),
-        "scores: float64 of (2, 1, 4, 4); allowed: float64 of (4,)",
-    ),
-    (
-        lambda: inferred(Inference(X.flatten() / 0, None), 32, "membership 'm'"),
-        "scores: NaN or infinity for 32 of 32 images",
-    ),
-    (
-        lambda: inferred(Inference(X.flatten(), cast(Any, "a")), 32, "membership 'm'"),
-        "threshold: 'a'; allowed: a finite",
+        lambda: inferred(X.flatten() / 0, 32, "membership 'm'"),
+        "scores returned NaN or infinity for 32 of 32 images",
     ),
     (
         lambda: trained(nn.Linear(1, 1), nn.Linear(1, 1), "regime 'm'"),
@@ -105,7 +98,7 @@ def test_what_is_returned_wrong_is_one_line(call: Any, said: str) -> None:
 def test_what_is_right_passes() -> None:
     assert perturbed(Perturbed(X, LOSS), X, "").images is X
     assert reconstructed(X, TARGETS, (1, 4, 4), 2, "") is X
-    assert inferred(Inference(X.flatten(), 0.5), 32, "").scores.dtype == torch.float64
+    assert inferred(X.flatten(), 32, "").dtype == torch.float64
     assert trained([1, 0.5], nn.Linear(1, 1).eval(), "") == [1, 0.5]
     ImageData(**sound())
 
@@ -117,7 +110,7 @@ LACKING = [
     ("evasion", "evasion.attack", "Evasion", "perturb"),
     ("inversion", "inversion.attack", "Inversion", "reconstruct"),
     ("prior", "inversion.prior", "Prior", "fit, operations, sampler"),
-    ("membership", "membership.attack", "MembershipAttack", "infer"),
+    ("membership", "membership.attack", "MembershipAttack", "scores"),
     ("stage", "trials.trial", "Stage", "run"),
 ]
 

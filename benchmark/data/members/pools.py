@@ -12,6 +12,10 @@ from benchmark.data.members.duplicates import exact_repeats, near_duplicate_grou
 from benchmark.spec import Fraction, Spec
 from benchmark.trials import trial
 
+_MOST_CUTS = 100
+"""Before a pair is given up: a class of few groups is on both sides of one cut in two, or in some."""
+_SEEN = 64
+"""Images of a class that are compared before a run; only where these are nearly all alike, the whole class is."""
 _ADVICE = "take them out of the data, or do not look for them (duplicate_cosine: null)"
 
 
@@ -50,8 +54,20 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
     _check_num_members(spec, private)
     if spec.num_members is not None:
         proportional(spec.num_members, private, "num_members")
-    # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
-    num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
+    _check_num_halves(num_replicas, private // 2)
+
+
+def check_narrow(data: ImageData, spec: PoolsSpec, num_members: int, num_replicas: int) -> None:
+    """Raise ValueError if no `narrowed` pools of `num_members` can be cut from the private pool, as `check` does."""
+    counts = data.labels.bincount(minlength=_num_classes(data, spec))[: _num_classes(data, spec)]
+    private = counts - (counts * spec.auxiliary).round().long()
+    _check_num_members(PoolsSpec(num_members=num_members), private)
+    _check_num_halves(num_replicas, proportional(num_members, private // 2, "num_members"))
+
+
+def _check_num_halves(num_replicas: int, halves: Tensor) -> None:
+    """Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another. halves: (K,) images each."""
+    num_halves = math.prod(math.comb(2 * half, half) for half in halves.tolist())
     if num_replicas > num_halves:
         raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
 
@@ -64,6 +80,7 @@ def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
     if spec.duplicate_cosine is None:
         return
     num_classes = _num_classes(data, spec)
+    _check_alike(data, spec.duplicate_cosine, num_classes)
     test = data.test_images[data.test_labels < num_classes]
     train = data.labels < num_classes
     repeats = exact_repeats(data.images, test) & train
@@ -73,6 +90,25 @@ def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
         auxiliary = (counts * spec.auxiliary).round().long()
         why = f"{num_repeats} of {int(train.sum())} training images repeat test images, which leaves"
         _check_different(why, auxiliary, counts - auxiliary)
+
+
+def _check_alike(data: ImageData, duplicate_cosine: float, num_classes: int) -> None:
+    """Raise ValueError for a class whose near-duplicates leave no auxiliary image and two halves, whatever the cut."""
+    mean_image = data.images[data.labels < num_classes].float().mean(dim=0)
+    for label in range(num_classes):
+        ids = (data.labels == label).nonzero()[:, 0]
+        some = ids[:: max(1, len(ids) // _SEEN)]
+        if len(ids) and _num_groups(data, some, mean_image, duplicate_cosine) < 3:
+            different = _num_groups(data, ids, mean_image, duplicate_cosine)
+            if different < 3:
+                raise ValueError(
+                    f"pools: the {len(ids)} training images of class {label} are near-duplicates but for {different}; "
+                    f"needed: 3 that differ, an auxiliary image and a member in each half; {_ADVICE}"
+                )
+
+
+def _num_groups(data: ImageData, ids: Tensor, mean_image: Tensor, duplicate_cosine: float) -> int:
+    return len(near_duplicate_groups(data.images[ids], mean_image, duplicate_cosine).unique())
 
 
 def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:
@@ -165,32 +201,47 @@ class Pools:
 
     Replicas 2j and 2j + 1 train on the two halves of cut j of the private pool; each one's non-members are the
     other's members. Cut j depends on the key of the pools trial and on j alone. A model that was trained elsewhere
-    has one replica, with the members that were declared.
+    is replica 0, with the members that were declared; its shadow models, from replica 2 on, have halves of its members
+    and non-members together.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], key: str) -> None:
-        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them."""
+    def __init__(self, tensors: dict[str, Tensor], key: str, labels: Tensor | None = None) -> None:
+        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them. labels: of all ids, for the
+        halves of declared pools, which may hold test images.
+        """
         self.auxiliary, self.private, self.test = tensors["auxiliary"], tensors["private"], tensors["test"]
         self.group, self._key = tensors["group"], key
-        self._label, self._num_members = tensors["label"], int(tensors["num_members"]) or None
+        self._label = tensors["label"] if labels is None else labels
+        self._num_members = int(tensors["num_members"]) or None
         self._pairs: dict[int, tuple[Tensor, Tensor]] = {}
         self._declared = (tensors["members"], tensors["non_members"]) if "members" in tensors else None
 
     def members(self, replica: int) -> Tensor:
         """(M,) ascending ids of the training images that this replica is trained on."""
-        return self._declared[0] if self._declared else self._halves(replica // 2)[replica % 2]
+        return self._sides(replica)[replica % 2]
 
     def non_members(self, replica: int) -> Tensor:
         """(M,) ascending ids of as many images of the same classes that it never sees."""
-        return self._declared[1] if self._declared else self._halves(replica // 2)[1 - replica % 2]
+        return self._sides(replica)[1 - replica % 2]
+
+    def groups(self, ids: Tensor) -> Tensor:
+        """Ids of any shape -> their groups of near-duplicates; a test image, whose id is higher, is its own."""
+        known = ids < len(self.group)
+        return torch.where(known, self.group[torch.where(known, ids, 0)], ids)
+
+    def _sides(self, replica: int) -> tuple[Tensor, Tensor]:
+        return self._declared if self._declared and replica < 2 else self._halves(replica // 2)
 
     def _halves(self, pair: int) -> tuple[Tensor, Tensor]:
         if pair not in self._pairs:
             generator = trial.generator(self._key, f"pair-{pair}")
-            labels, groups = self._label[self.private], self.group[self.private]
-            halves = split_pair(self.private, labels, groups, generator, self._num_members)
-            missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
-            if len(missing):
+            labels, groups = self._label[self.private], self.groups(self.private)
+            for _ in range(_MOST_CUTS):  # whole groups may all fall on one side
+                halves = split_pair(self.private, labels, groups, generator, self._num_members)
+                missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
+                if not len(missing):
+                    break
+            else:
                 raise ValueError(
                     f"pools: near-duplicates leave half a pair without images of class {int(missing.min())}; {_ADVICE}"
                 )
@@ -258,3 +309,23 @@ def draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
     return (
         torch.cat([order[labels[order] == label][:quota] for label, quota in enumerate(quotas.tolist())]).sort().values
     )
+
+
+def narrowed(pools: dict[str, Tensor], num_members: int, generator: Generator) -> dict[str, Tensor]:
+    """The pools of `make_pools` with 2 num_members private images, a random choice without near-duplicates.
+
+    Every class has an even number of them, so that a pair's halves are num_members images each. Raises ValueError if
+    near-duplicates leave too few.
+    """
+    private, labels = pools["private"], pools["label"][pools["private"]]
+    order = torch.randperm(len(private), generator=generator)
+    _, place = torch.unique(pools["group"][private][order], return_inverse=True)
+    first = torch.full((int(place.max()) + 1,), len(order)).scatter_reduce(0, place, torch.arange(len(order)), "amin")
+    ids, labels = private[order[first]], labels[order[first]]
+    available = labels.bincount() // 2
+    if num_members > int(available.sum()):
+        left = f"the private pool has {int(available.sum())} in each half without near-duplicates"
+        raise ValueError(f"num_members: {num_members} is not allowed; {left}")
+    quotas = proportional(num_members, available, "num_members")
+    chosen = ids[draw(labels, 2 * quotas, generator)].sort().values
+    return {**pools, "private": chosen, "num_members": torch.tensor(num_members)}

@@ -1,0 +1,94 @@
+"""What membership attacks need is planned, or refused in one line before anything runs."""
+
+from typing import Any, ClassVar
+
+import command
+import pytest
+from test_plan import BASE, SIZES, keys, places, plan
+
+from benchmark import registry
+from benchmark.membership.attack import MembershipAttack
+from benchmark.planning import membership_trials
+from benchmark.planning.plan import build_plan
+from benchmark.planning.suite import parse_suite
+from benchmark.spec import SpecError
+
+
+class Needy(MembershipAttack):
+    num_pairs: ClassVar[int] = 3
+    needs_adversarial: ClassVar[bool] = True
+
+    def scores(self, target: Any, shadows: Any, images: Any) -> Any:
+        return target.margins[:, 0]
+
+
+@pytest.fixture(autouse=True)
+def needy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.MEMBERSHIP, "needy", f"{Needy.__module__}:Needy")
+
+
+def test_what_an_attack_lacks_is_one_line() -> None:
+    few = parse_suite(command.tiny(("membership", ["loss_threshold", "needy"]), ("shadow_replicas", 4)))
+    with pytest.raises(SpecError) as error:
+        membership_trials.check(few)
+    assert str(error.value) == (
+        "membership[1]: 'needy' needs 6 shadow models besides the target and its mate, which are 8 replicas in all; "
+        "there are 2 replicas and 4 shadow_replicas"
+    )
+    none = command.tiny(("membership", ["needy"]), ("replicas", 8), ("queries", {"adversarial_steps": 0}))
+    with pytest.raises(SpecError, match=r"^membership\[0\]: 'needy' needs adversarial versions .* is 0; allowed: 1 or"):
+        membership_trials.check(parse_suite(none))
+    membership_trials.check(parse_suite(command.tiny(("membership", ["needy"]), ("shadow_replicas", 6))))
+
+
+def test_shadow_replicas_are_trained_and_asked_and_no_more() -> None:
+    more = places(plan(("shadow_replicas", 4)))
+    added = {place for place in more if place not in BASE}
+    assert {(stage, model, replica) for stage, _, model, replica in added} == {
+        (stage, model, replica)
+        for stage in ("train", "query")
+        for model in ("softmax", "hardened")
+        for replica in range(2, 6)
+    }
+    changed = {place[0] for place in BASE if BASE[place] != more[place]}
+    assert changed == {"infer_membership"}, "they have more shadow models; nothing else has"
+
+
+def test_an_attack_that_needs_them_adds_adversarial_versions_in_the_models_own_ball() -> None:
+    made = plan(("membership", ["needy"]), ("shadow_replicas", 6), ("queries", {"adversarial_steps": 5}))
+    balls = {node.model: node.trial.stage["ball"] for node in made.nodes if node.stage == "query"}
+    assert balls["hardened"] == {"norm": "l2", "epsilon": 0.5, "steps": 5} == balls["softmax"]
+    plain = plan(("models.1.regime.epsilon", 0.25), ("membership", ["needy"]), ("shadow_replicas", 6))
+    own = {node.model: node.trial.stage["ball"]["epsilon"] for node in plain.nodes if node.stage == "query"}
+    assert own == {"hardened": 0.25, "softmax": 0.5}, "softmax has no adversary: the primary evasion's"
+
+
+def test_a_narrow_model_has_pools_of_its_own_and_keeps_the_others() -> None:
+    made = plan(("models.0.num_members", 100))
+    assert {node.model for node in made.nodes if node.stage == "narrow_pools"} == {"softmax"}
+    (pools,) = {node.key for node in made.nodes if node.stage == "narrow_pools"}
+    own = [node for node in made.nodes if node.model == "softmax" and node.stage in ("train", "query", "leakage")]
+    assert own and all(node.trial.inputs["pools"] == pools for node in own)
+    others = {node.key for node in plan().nodes if node.model not in ("softmax",)}
+    assert others <= keys(made)
+
+
+def test_new_keys_count_in_the_hash_where_they_are_set() -> None:
+    before = parse_suite(command.tiny()).hash
+    assert before == "ef82d51b6ab5ec81150739d7dc2acd069b8f799b86af6c241b9bb3ca99bb3617"
+    for path, value in [("shadow_replicas", 2), ("models.0.num_members", 100), ("queries", {"shifts": 1})]:
+        assert parse_suite(command.tiny((path, value))).hash != before
+    assert parse_suite(command.tiny(("queries", {}))).hash == before
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("shadow_replicas", 3, "shadow_replicas: 3 is odd; allowed: an even number"),
+        ("models.0.num_members", 0, r"models\[0\].num_members: 0 is not allowed"),
+        ("queries", {"shifts": 9}, "queries.shifts: 9 is not allowed"),
+    ],
+)
+def test_wrong_values_are_one_line(path: str, value: Any, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        build_plan(parse_suite(command.tiny((path, value))), "f" * 64, SIZES)
