@@ -1,13 +1,13 @@
 """`MembershipAttack`: what every membership attack provides, and how its threshold is chosen from other replicas."""
 
 import math
-from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmark import stats
+from benchmark.membership.signals import Images, Shadows, Signals
 from benchmark.reading.text import shown
 from benchmark.spec import Spec, SpecError
 from benchmark.user_files.returned import check_tensor, described
@@ -28,13 +28,21 @@ class Inference(NamedTuple):
 class MembershipAttack(Spec):
     """A method of membership inference."""
 
-    @abstractmethod
+    num_pairs: ClassVar[int] = 0
+    """Pairs of shadow models that it needs at least, besides the target's own."""
+    needs_adversarial: ClassVar[bool] = False
+
+    def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
+        """(P,) float64 of the P private images, higher = more likely a member."""
+        raise NotImplementedError
+
     def infer(self, losses: Tensor, is_member: Tensor, replica: int) -> Inference:
         """Score every private image under `replica`.
 
         losses: (R, P) of every image under every replica. is_member: (R, P) bool. An attack may read the
         rows of is_member of the other replicas (its shadow models), never that of `replica`.
         """
+        raise NotImplementedError
 
 
 def checked(found: object, num_images: int, method: str) -> Inference:
