@@ -41,7 +41,8 @@ def world(
         return torch.randn(*shape, generator=draw, dtype=torch.float64)
 
     features, auxiliary_features = normal(num_images, 6), normal(num_auxiliary, 6)
-    slopes = normal(6) * difficulty / 6**0.5
+    slopes = normal(6)
+    slopes *= difficulty / slopes.norm()
 
     def margins(member: Tensor, of: Tensor, count: int) -> Tensor:
         return (of + gain * member)[..., None] + noise * normal(*member.shape, count)
