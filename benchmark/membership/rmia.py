@@ -20,8 +20,8 @@ class RMIA(MembershipAttack):
     mean of what IN and OUT models say. offline: OUT models alone, p(x) = ((1 + a) p_out + 1 - a) / 2. The population
     are the auxiliary images; no model trained on them, so p(z) is the mean of all models (online), or made from it as
     p(x) is (offline). Several queries of x vote: more than half of them must beat z, itself asked as query 0.
-    Deviations: of the paper we could read the beginning only; gamma 1 and a 0.3 are those of the authors' code, and that
-    queries vote is our reading. Images that no model of one side knows, see `both_sides`.
+    Deviations: of the paper we could read the beginning only; gamma 1 and a 0.3 are those of the authors' code, and
+    that queries vote is our reading. Images that no model of one side knows, see `both_sides`.
     """
 
     SOURCE = "Zarifzadeh et al. 2024, Low-Cost High-Power Membership Inference Attacks (arXiv 2312.03262)"
