@@ -3,9 +3,12 @@ import pytest
 import torch
 from scipy.stats import norm
 from simulated_membership import world
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from benchmark import registry, stats
-from benchmark.membership.quantile import Quantile
+from benchmark.membership.quantile import PENALTIES, Quantile, Ridge
 
 
 def test_scores_of_non_members_are_standard_normal_where_the_model_is_right() -> None:
@@ -51,6 +54,22 @@ def test_queries_are_averaged_and_odd_margins_stay_finite() -> None:
     assert Quantile().scores(w.target, w.shadows, w.images).isfinite().all()
     w.target.auxiliary[0] = 1e300
     assert Quantile().scores(w.target, w.shadows, w.images).isfinite().all()
+
+
+def test_its_regression_is_sklearns() -> None:
+    """Slopes and penalty as by RidgeCV, left-out residuals as by fitting without each row."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 5))
+    x = (x - x.mean(0)) / x.std(0)
+    y = x @ draw.normal(size=5) + 3 * draw.normal(size=40) + 7
+    ours = Ridge(torch.from_numpy(x))
+    fit = ours.fit(torch.from_numpy(y))
+    theirs = RidgeCV(PENALTIES).fit(x, y)
+    assert fit.slopes.numpy() == pytest.approx(theirs.coef_, rel=1e-9)
+    new = draw.normal(size=(3, 5))
+    assert ours.predict(torch.from_numpy(new), fit).numpy() == pytest.approx(theirs.predict(new), rel=1e-9)
+    predicted = cross_val_predict(SklearnRidge(theirs.alpha_), x, y, cv=LeaveOneOut())
+    assert fit.left_out.numpy() == pytest.approx(y - predicted, rel=1e-9)
 
 
 def test_too_few_auxiliary_images_are_said() -> None:
