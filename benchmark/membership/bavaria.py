@@ -73,8 +73,8 @@ class _NIG(NamedTuple):
 
 def _prior(side: Side, variance: Tensor) -> _NIG:
     """By moments over the images that have models of this side. variance: (Q,), the pooled one."""
-    known = side.count.squeeze(-1) > 0
-    count, means = side.count[known], side.mean[known]
+    known = side.models.squeeze(-1) > 0
+    count, means = side.models[known], side.mean[known]
     between = means.var(0, correction=0) - variance * (1 / count).mean()
     weight = (variance / between.clamp(min=0)).clamp(1 / _MOST, _MOST)
     # E[s^4] = E[variance]^2 (1 + 2 / freedom) (shape - 1) / (shape - 2) for an image's own variance s^2.
@@ -87,11 +87,11 @@ def _prior(side: Side, variance: Tensor) -> _NIG:
 
 def _posterior(side: Side, variance: Tensor) -> _NIG:
     prior = _prior(side, variance)
-    weight = prior.weight + side.count
+    weight = prior.weight + side.models
     off = side.mean - prior.mean
     return _NIG(
-        prior.mean + off * side.count / weight,
+        prior.mean + off * side.models / weight,
         weight,
-        prior.shape + side.count / 2,
-        prior.scale + (side.squares + prior.weight * side.count / weight * off.square()) / 2,
+        prior.shape + side.models / 2,
+        prior.scale + (side.squares + prior.weight * side.models / weight * off.square()) / 2,
     )

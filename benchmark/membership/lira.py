@@ -49,7 +49,8 @@ class LiRA(MembershipAttack):
         if self.variance == "per_image" or (self.variance == "auto" and len(values) >= FEW_MODELS):
             one_in, one_out = _own_variance(inside, one_in), _own_variance(outside, one_out)
         if self.mode == "offline":
-            return -log_ndtr((outside.mean - margins) / one_out.sqrt()).sum(-1)
+            log_tail: Tensor = log_ndtr((outside.mean - margins) / one_out.sqrt())
+            return -log_tail.sum(-1)
         return (log_normal(margins, inside.mean, one_in) - log_normal(margins, outside.mean, one_out)).sum(-1)
 
 

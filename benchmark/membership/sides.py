@@ -11,18 +11,18 @@ from benchmark.membership.signals import Shadows
 class Side(NamedTuple):
     """Moments over the shadow models of one side.
 
-    count: (P, 1) float64, models of this side. mean: (P, Q), 0 where count is 0.
+    models: (P, 1) float64, how many are of this side. mean: (P, Q), 0 where none is.
     squares: (P, Q), sum of squared deviations from the mean.
     """
 
-    count: Tensor
+    models: Tensor
     mean: Tensor
     squares: Tensor
 
     @property
     def freedom(self) -> Tensor:
-        """Degrees of freedom (P, 1) of `squares`: count - 1, at least 0."""
-        return (self.count - 1).clamp(min=0)
+        """Degrees of freedom (P, 1) of `squares`: models - 1, at least 0."""
+        return (self.models - 1).clamp(min=0)
 
     @property
     def pooled_variance(self) -> Tensor:
@@ -42,14 +42,14 @@ def both_sides(values: Tensor, shadows: Shadows) -> tuple[Side, Side]:
     """(inside, outside) of values: (S, P, Q): models that trained on an image, and that never saw it or its double.
 
     An image that no model of one side knows gets that side's mean from the other side, plus the average difference of
-    the two over the images that have both; an image without any gets the averages over images. Its count stays 0.
+    the two over the images that have both; an image without any gets the averages over images. Its `models` stay 0.
     Raises ValueError if a side has no model for any image.
     """
     inside, outside = side_of(values, shadows.trained_on), side_of(values, shadows.never_seen)
     for side, name in (inside, "trained on"), (outside, "never saw"):
-        if not side.count.any():
+        if not side.models.any():
             raise ValueError(f"no shadow model {name} any of the images; allowed: at least one pair of shadow models")
-    has_in, has_out = inside.count > 0, outside.count > 0
+    has_in, has_out = inside.models > 0, outside.models > 0
     typical_in, typical_out = _mean(inside.mean, has_in), _mean(outside.mean, has_out)
     both = has_in & has_out
     gain = _mean(inside.mean - outside.mean, both) if both.any() else typical_in - typical_out
