@@ -87,7 +87,7 @@ def rmia_loop(given: Replicas, replica: int, count: int) -> np.ndarray:
             p = expit(margins[:, i, q])
             usual = (p[member[:, i]].mean() + p[~member[:, i]].mean()) / 2
             votes += expit(target.margins[i, q].item()) / usual >= z
-        scores[i] = (votes > margins.shape[2] / 2).mean()
+        scores[i] = (1 + np.sign(2 * votes - margins.shape[2])).mean() / 2
     return scores
 
 

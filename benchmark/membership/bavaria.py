@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.lira import log_normal
-from benchmark.membership.queries import Signal, margins_of
+from benchmark.membership.queries import Count, Signal, margins_of
 from benchmark.membership.sides import Side, both_sides, pooled_variances
 from benchmark.membership.signals import Images, Shadows, Signals
 
@@ -28,11 +28,12 @@ class BaVarIA(MembershipAttack):
     """
 
     SOURCE = "Brännvall 2026, Exponential-Family Membership Inference: From LiRA and RMIA to BaVarIA (arXiv 2603.11799)"
-    TOLD_IF_SET = ("predictive", "signal")
+    TOLD_IF_SET = ("predictive", "signal", "queries")
     num_pairs = 2
 
     predictive: Literal["student", "gaussian"] = "student"
     signal: Signal = "images"
+    queries: Count = None
 
     @property
     def needs_adversarial(self) -> bool:  # type: ignore[override]
@@ -41,8 +42,8 @@ class BaVarIA(MembershipAttack):
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError without shadow models of both sides, or without the queries of `signal`."""
-        margins = margins_of(target, self.signal)
-        sides = both_sides(margins_of(shadows.signals, self.signal), shadows)
+        margins = margins_of(target, self.signal, self.queries)
+        sides = both_sides(margins_of(shadows.signals, self.signal, self.queries), shadows)
         log_in, log_out = (
             self._log_density(margins, _posterior(side, variance))
             for side, variance in zip(sides, pooled_variances(*sides), strict=True)

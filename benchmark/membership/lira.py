@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.special import log_ndtr
 
 from benchmark.membership.attack import MembershipAttack
-from benchmark.membership.queries import Signal, margins_of
+from benchmark.membership.queries import Count, Signal, margins_of
 from benchmark.membership.sides import Side, both_sides, pooled_variances
 from benchmark.membership.signals import Images, Shadows, Signals
 
@@ -28,12 +28,13 @@ class LiRA(MembershipAttack):
     """
 
     SOURCE = "Carlini et al. 2022, Membership Inference Attacks From First Principles (arXiv 2112.03570)"
-    TOLD_IF_SET = ("mode", "variance", "signal")
+    TOLD_IF_SET = ("mode", "variance", "signal", "queries")
     num_pairs = 2
 
     mode: Literal["online", "offline"] = "online"
     variance: Literal["auto", "one", "per_image"] = "auto"
     signal: Signal = "images"
+    queries: Count = None
 
     @property
     def needs_adversarial(self) -> bool:  # type: ignore[override]
@@ -42,8 +43,8 @@ class LiRA(MembershipAttack):
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError without shadow models of both sides, or without the queries of `signal`."""
-        margins = margins_of(target, self.signal)
-        values = margins_of(shadows.signals, self.signal)
+        margins = margins_of(target, self.signal, self.queries)
+        values = margins_of(shadows.signals, self.signal, self.queries)
         inside, outside = both_sides(values, shadows)
         one_in, one_out = pooled_variances(inside, outside)
         if self.variance == "per_image" or (self.variance == "auto" and len(values) >= FEW_MODELS):

@@ -168,5 +168,16 @@ def test_equal_images_have_equal_scores() -> None:
     assert scores[0] == scores[1]
 
 
+def test_queries_beyond_those_asked_for_change_nothing() -> None:
+    w = world(num_images=40, queries=3)
+    one = LiRA(queries=1).scores(w.target, w.shadows, w.images)
+    for x in w.target.margins, w.shadows.signals.margins:
+        x[..., 1:] += 5 * torch.randn(x[..., 1:].shape, generator=torch.Generator().manual_seed(1))
+    assert LiRA(queries=1).scores(w.target, w.shadows, w.images).equal(one)
+    assert not LiRA().scores(w.target, w.shadows, w.images).equal(one)
+    with pytest.raises(ValueError, match="queries: 0 is not allowed"):
+        LiRA.parse({"queries": 0})
+
+
 def test_it_is_registered() -> None:
     assert registry.parse("membership", "lira") == LiRA()

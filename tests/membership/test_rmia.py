@@ -11,7 +11,7 @@ from benchmark.membership.rmia import RMIA
 
 
 def by_loops(attack: RMIA, w: World) -> list[float]:
-    """Eq. 2 of the paper for every x and z; several queries of x vote."""
+    """Eq. 2 of the paper for every x and z; several queries of x vote, a tie is half a win."""
     p_x, p_z = expit(w.shadows.signals.margins.numpy()), expit(w.shadows.signals.auxiliary.numpy()[..., 0])
     target_x, target_z = expit(w.target.margins.numpy()), expit(w.target.auxiliary.numpy()[:, 0])
     inside, outside = w.shadows.trained_on.numpy(), w.shadows.never_seen.numpy()
@@ -22,14 +22,14 @@ def by_loops(attack: RMIA, w: World) -> list[float]:
     ratio_z = [target_z[k] / usual(p_z[:, k].mean()) for k in range(len(target_z))]
     scores = []
     for i, asked in enumerate(target_x):
-        beaten = 0
+        beaten = 0.0
         for z in ratio_z:
             votes = 0
             for q, p in enumerate(asked):
                 out = p_x[outside[:, i], i, q].mean()
                 normal = usual(out) if attack.mode == "offline" else (out + p_x[inside[:, i], i, q].mean()) / 2
                 votes += bool(p / normal / z >= attack.gamma)
-            beaten += votes > len(asked) / 2
+            beaten += (1 + np.sign(2 * votes - len(asked))) / 2
         scores.append(beaten / len(ratio_z))
     return scores
 
@@ -94,6 +94,10 @@ def test_huge_margins_and_no_auxiliary_images() -> None:
 
 
 def test_settings() -> None:
+    w = world(num_images=40, queries=2)
+    assert RMIA(queries=1).scores(w.target, w.shadows, w.images).numpy() == pytest.approx(
+        by_loops(RMIA(), w._replace(target=w.target._replace(margins=w.target.margins[:, :1]))), abs=1e-12
+    )
     assert registry.parse("membership", "rmia") == RMIA()
     with pytest.raises(ValueError, match="gamma: 0.5 is not allowed"):
         RMIA.parse({"gamma": 0.5})
