@@ -3,7 +3,8 @@
     python -m perf.membership_speed [--replicas 16 --images 8000 --queries 2]
 
 Every replica is the target once, with the replicas of the other pairs as its shadow models. Margins are simulated; the
-time of an attack does not depend on them. Loops run on a few images, and their time is scaled up. Scores are compared.
+time of an attack does not depend on them. Loops run on a few images, and their time is scaled up; scores are compared.
+Signals are the passes of the stage `query` over images and mirrors, adversarial versions apart.
 PrivacyGuard: pip install --no-deps privacyguard-platform==0.0.2 pyre-extensions. Prints Markdown.
 """
 
@@ -17,6 +18,9 @@ from scipy.special import expit
 from scipy.stats import norm
 from torch import Tensor
 
+from benchmark.data.embedded import FashionMNIST13k
+from benchmark.evasion.attack import channels_last, folded
+from benchmark.machine.freed_memory import keep_freed_memory
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.bavaria import BaVarIA
 from benchmark.membership.calibrated_loss import CalibratedLoss
@@ -24,6 +28,9 @@ from benchmark.membership.lira import LiRA
 from benchmark.membership.rmia import RMIA
 from benchmark.membership.signals import Images, Shadows, Signals
 from benchmark.memorization.counterfactual import counterfactual_memorization
+from benchmark.models.classifier import InputInfo
+from benchmark.stages.query import Query
+from perf.training import network
 
 Scores = dict[str, np.ndarray]
 
@@ -132,6 +139,19 @@ def privacy_guard(given: Replicas, replica: int) -> Scores:
     return found
 
 
+def signals_of_one_replica(num_images: int) -> Callable[[], object]:
+    """The passes of the stage `query` over so many embedded images, each with its mirror, through the small ResNet."""
+    data = FashionMNIST13k().load(None)
+    model = network(InputInfo(1, 28, 28, 10, data.mean, data.std)).eval()
+    ids = torch.arange(num_images)
+
+    def work() -> None:
+        with channels_last(model), folded(model):
+            Query()._asked(model, data, ids, torch.device("cpu"))
+
+    return work
+
+
 def timed(work: Callable[[], object], rounds: int) -> float:
     """Median seconds, after one round that is not kept."""
     seconds = []
@@ -153,6 +173,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     given = Replicas(options.replicas, options.images, options.queries, options.auxiliary)
     few = min(options.loop_images, options.images)
     own = LiRA(variance="per_image")
@@ -165,7 +186,8 @@ def main() -> None:
     size = f"{options.replicas} replicas, {options.images:,} images, {options.queries} queries"
     print(f"{size}, {options.threads} threads\n")
     print("| what | ours, s | plain loops, s (scaled up) | ratio | largest difference |\n|---|---|---|---|---|")
-    total = 0.0
+    total = timed(signals_of_one_replica(options.images), 1) * options.replicas
+    print(f"| signals, from one replica | {total:.1f} | | | |")
     for name, (ours, loop, factor) in loops.items():
         seconds, slow = timed(ours, options.rounds), timed(loop, options.rounds) * factor
         difference = np.abs(np.asarray(ours()[0])[:few] - loop()).max()
@@ -173,7 +195,7 @@ def main() -> None:
         print(f"| {name} | {seconds:.3f} | {slow:.1f} | {slow / seconds:.0f} | {difference:.1e} |")
     for name, attack in {"bavaria": BaVarIA(), "calibrated_loss": CalibratedLoss()}.items():
         print(f"| {name} | {timed(lambda a=attack: given.all_scores(a), options.rounds):.3f} | | | |")
-    print(f"\nlira, rmia and memorisation together: {total:.2f} s")
+    print(f"\nsignals, lira, rmia and memorisation together: {total:.2f} s")
     one = Replicas(options.replicas, options.images, 1, options.auxiliary)
     for name, scores in privacy_guard(one, 0).items():
         attack = own if name == "lira" else RMIA()
