@@ -69,6 +69,12 @@ PRIOR = {
 }
 MEMBERSHIP = {
     "loss_threshold": "benchmark.membership.loss_threshold:LossThreshold",
+    "lira": "benchmark.membership.lira:LiRA",
+    "rmia": "benchmark.membership.rmia:RMIA",
+    "bavaria": "benchmark.membership.bavaria:BaVarIA",
+    "calibrated_loss": "benchmark.membership.calibrated_loss:CalibratedLoss",
+    "adversarial_loss": "benchmark.membership.adversarial_loss:AdversarialLoss",
+    "quantile": "benchmark.membership.quantile:Quantile",
 }
 STAGE = {
     "pools": "benchmark.stages.make_pools:MakePools",
