@@ -10,6 +10,7 @@ from benchmark.stats.bootstrap import (
 )
 from benchmark.stats.intervals import Interval, clopper_pearson, newcombe_difference
 from benchmark.stats.order import pareto_front, tied_ranks
+from benchmark.stats.rank_correlation import rank_correlation
 from benchmark.stats.roc import (
     auc,
     balanced_accuracy,
@@ -33,6 +34,7 @@ __all__ = [
     "paired_difference",
     "paired_rate_difference",
     "pareto_front",
+    "rank_correlation",
     "rate_interval",
     "replicated_auc",
     "replicated_difference",
