@@ -46,6 +46,7 @@ class Join(Enum):
     )
     SWAP_TEST = ("a p-value: IN and OUT are swapped in each (replica, class)", "")
     MEAN = ("mean of one number a replica", "")
+    IMAGES = ("over private images, each from all replicas at once", "over images, for these trained models")
     NONE = ("not joined: each replica by itself", "")
 
     def __init__(self, how: str, interval: str) -> None:
@@ -195,6 +196,30 @@ METRICS: tuple[Metric, ...] = (
            Join.MEMBERS_FOUND, "%", "down", 0.01, interval=True, shown=True),
     Metric("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", MEMBERSHIP, "members found at 0.1% false alarms",
            "infer_membership", Join.MEMBERS_FOUND, "%", "down", 0.001, interval=True),
+    *(Metric(name, title, MEMBERSHIP, meaning, "memorization", Join.IMAGES, unit, better, 0.0, column=False)
+      for name, title, meaning, unit, better in (
+        ("memorization_mean", "mean memorisation",
+         "P(right | trained on it) - P(right | not), mean over private images", "%", "down"),
+        ("memorized_share", "memorised share",
+         "share of private images of memorisation 0.25 or more, less the share at -0.25 or less, which is chance",
+         "%", "down"),
+        ("memorization_membership", "memorisation, membership score",
+         "rank correlation of an image's memorisation in the shadow replicas with the share of non-members that the "
+         "strongest membership attack puts below it", "", ""),
+        ("memorization_exposure", "memorisation, exposure",
+         "rank correlation with the number of reconstructions whose nearest member the image is", "", ""),
+        ("memorization_exposure_gap", "memorisation, exposure gap",
+         "rank correlation with that number less the same while it is a non-member: images near to everything "
+         "cancel out", "", ""),
+        ("memorization_cosine", "memorisation, cosine",
+         "rank correlation with the cosine to the nearest reconstruction, of images among its k nearest", "", ""),
+        ("memorization_robust_margin", "memorisation, robust margin",
+         "rank correlation with the margin of the image's adversarial version, under models trained on it", "", ""),
+        ("membership_exposure", "membership score, exposure",
+         "rank correlation of the membership score with the exposure", "", ""),
+        ("membership_robust_margin", "membership score, robust margin",
+         "rank correlation of the membership score with the robust margin", "", ""),
+      )),
 )  # fmt: skip
 LEADERBOARD_METRICS = tuple(metric for metric in METRICS if metric.column)
 STAGES = tuple(dict.fromkeys(metric.stage for metric in METRICS))

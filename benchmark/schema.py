@@ -213,6 +213,54 @@ def unlabelled(name: str) -> pa.Schema:
     return pa.schema([field for field in SHOWN[name] if field.name not in labels])
 
 
+IMAGES = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("inversion", _S, "inversion attack of the exposures and cosines; empty where the model was not inverted"),
+        ("image_id", _I, "place among the data set's training images"),
+        ("class_id", _I, "its class"),
+        ("memorization", _F, "P(classified right | trained on it) - P(right | not), over all replicas and shadows"),
+        ("memorization_error", _F, "standard error of that"),
+        ("margin_gap", _F, "mean margin when trained on it minus when not"),
+        ("num_in", _I, "models that were trained on it"),
+        ("num_out", _I, "models that saw neither it nor a near-duplicate"),
+        ("membership_attack", _S, "the attack of the membership score: the strongest one on shadow models"),
+        (
+            "membership_score",
+            _F,
+            "share of a replica's non-members that score lower, mean over the replicas trained on it; null 0.5",
+        ),
+        (
+            "robust_margin",
+            _F,
+            "least margin of its adversarial versions, mean over the attacked replicas trained on it",
+        ),
+        *(
+            column
+            for space in ("evaluator", "evaluator_robust", "pixel")
+            for column in (
+                (f"exposure_{space}", _I, f"reconstructions whose nearest member it is, {space} features"),
+                (f"exposure_out_{space}", _I, "the same while it is a non-member, among non-members: the control"),
+                (f"cosine_{space}", _F, "cosine to the nearest reconstruction of those with it among their k nearest"),
+            )
+        ),
+    ]
+)
+"""site/images.parquet: one row a private image of a (suite, model, inversion). Empty: it is on no such side."""
+
+ROC = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("method", _S, "membership attack"),
+        ("fpr", _F, "share of the non-members that are called members"),
+        ("tpr", _F, "share of the members that are found, mean over replicas"),
+    ]
+)
+"""site/roc.parquet: the ROC curve of every membership attack, at false-positive rates even on a log scale."""
+
+
 SUITES = _schema(
     [
         ("suite", _S, "name of the suite"),

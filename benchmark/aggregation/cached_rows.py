@@ -14,14 +14,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmark import metrics, stats
-from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, suite_results
+from benchmark.aggregation import (
+    image_tables,
+    intervals_over_replicas,
+    intervals_over_samples,
+    roc_curves,
+    suite_results,
+)
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
 from benchmark.memorization import controls
 from benchmark.reading.json_and_parquet import parse
-from benchmark.reading.plausible_values import is_name, is_row
+from benchmark.reading.plausible_values import is_name, is_number, is_row
 from benchmark.registry import canonical
-from benchmark.stages.shared import samples
+from benchmark.stages.shared import image_values, samples
 from benchmark.storage.checksum import is_sealed, seal
 from benchmark.trials.trial import Row
 
@@ -41,6 +47,13 @@ class Aggregated:
             list[Row], self._kept([name], lambda: list(intervals_over_replicas.model_rows(self._results, name)), is_row)
         )
 
+    def curves(self, name: str) -> dict[str, roc_curves.Curve]:
+        """As `roc_curves.curves`."""
+        found = self._kept(
+            [name], lambda: [list(pair) for pair in roc_curves.curves(self._results, name).items()], _is_curve, "curves"
+        )
+        return {method: [(fpr, tpr) for fpr, tpr in points] for method, points in found}
+
     def controls(self) -> list[tuple[str, Row]]:
         """As `intervals_over_replicas.control_rows`."""
         rows = self._kept(
@@ -56,11 +69,15 @@ class Aggregated:
             self._results.store.keep_derived(self._name, seal(text.encode()))
 
     def _kept(
-        self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]], sound: Callable[[Any], bool]
+        self,
+        models: "list[str] | tuple[str, ...]",
+        compute: Callable[[], list[Any]],
+        sound: Callable[[Any], bool],
+        what: str = "rows",
     ) -> list[Any]:
         found = self._results
         trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
-        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        made_of = [_code(), what, found.name, list(models), found.about["evasion"], trials]
         key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
         before = self._before.get(key)
         if before is not None and not all(map(sound, before)):
@@ -72,6 +89,12 @@ class Aggregated:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and is_name(value[0]) and is_row(value[1])
+
+
+def _is_curve(value: Any) -> bool:
+    if not (isinstance(value, list) and len(value) == 2 and is_name(value[0]) and isinstance(value[1], list)):
+        return False
+    return all(isinstance(point, list | tuple) and len(point) == 2 and all(map(is_number, point)) for point in value[1])
 
 
 def _read(content: bytes | None) -> dict[str, list[Any]]:
@@ -93,8 +116,11 @@ def _code() -> str:
         metrics,
         intervals_over_replicas,
         intervals_over_samples,
+        image_tables,
+        roc_curves,
         suite_results,
         samples,
+        image_values,
         controls,
         gradient_masking,
     )

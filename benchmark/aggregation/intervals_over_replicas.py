@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import intervals_over_samples
+from benchmark.aggregation import image_tables, intervals_over_samples
 from benchmark.aggregation.intervals_over_samples import seed_of
 from benchmark.aggregation.suite_results import Done, SuiteResults, counted
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
@@ -31,6 +31,8 @@ def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
         if stage == "evade":
             yield from _masking(results, model)
             yield from _imported(results, model)
+    if (images := image_tables.image_table(results, model)) is not None:
+        yield from image_tables.correlation_rows(images)
 
 
 def _imported(results: SuiteResults, model: str) -> Iterator[Row]:

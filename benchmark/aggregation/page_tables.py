@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import schema, stats
+from benchmark.aggregation import image_tables
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
+from benchmark.aggregation.roc_curves import Curve
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.metrics import LEADERBOARD_METRICS, STAGES, Metric
 from benchmark.planning.prices import bill, prices_of
@@ -24,24 +26,29 @@ from benchmark.trials.trial import Row
 def summarise(
     store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
 ) -> pa.Table:
-    """Write leaderboard, results, suites, status and the tables of pictures as Parquet into `site`.
+    """Write leaderboard, results, suites, status, images, roc and the tables of pictures as Parquet into `site`.
 
     images: False leaves the pictures' tables empty. tell: of each trial of which a file is not what a run writes,
     which is passed over, and of pictures that are too many for a page, in words. Returns the leaderboard, in the
     suites' order. Raises CorruptArtifact where nobody is told.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("leaderboard", "results", "suites", "status")}
-    shown: dict[str, list[pa.Table]] = {name: [columns.empty_table()] for name, columns in schema.SHOWN.items()}
+    shown: dict[str, list[pa.Table]] = {
+        name: [columns.empty_table()]
+        for name, columns in (*schema.SHOWN.items(), ("images", schema.IMAGES), ("roc", schema.ROC))
+    }
     for manifest in store.plans():
         results = SuiteResults(store, manifest)
         pictures = Pictures(results) if images else None
-        found, board = _suite(results)
+        found, board, beside = _suite(results)
         tables["status"] += results.status
         tables["results"] += found
         tables["leaderboard"] += board
         tables["suites"].append(_suite_row(results))
         for name, kept in pictures.tables().items() if pictures else ():
             shown[name] += kept
+        for name, part in beside.items():
+            shown[name] += part
         for problem in results.problems:
             if tell is None:
                 raise problem
@@ -63,13 +70,27 @@ def summarise(
     return written["leaderboard"]
 
 
-def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of results.parquet and of leaderboard.parquet of a suite. Passes over what is not what a run writes."""
+def _suite(
+    results: SuiteResults,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, list[pa.Table]]]:
+    """Rows of results.parquet and leaderboard.parquet of a suite, and its parts of the tables of images and curves.
+
+    Passes over what is not what a run writes.
+    """
     aggregated = Aggregated(results)
+    names = [model["name"] for model in results.about["models"]]
     while True:
         try:
             controls = aggregated.controls()
-            models = {model["name"]: aggregated.model(model["name"]) for model in results.about["models"]}
+            models = {name: aggregated.model(name) for name in names}
+            beside = {
+                "roc": [_curves(results.name, name, aggregated.curves(name)) for name in names],
+                "images": [
+                    image_tables.rows(images, results.name, name)
+                    for name in names
+                    if (images := image_tables.image_table(results, name)) is not None
+                ],
+            }
             break
         except CorruptArtifact as problem:
             results.pass_over(problem)
@@ -97,7 +118,16 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
     for line, on_front in zip(board, front, strict=True):
         measured = line.get("robust_accuracy") is not None and line.get("evaluator_accuracy") is not None
         line["pareto"] = bool(on_front) if measured else None
-    return found, board
+    return found, board, beside
+
+
+def _curves(suite: str, model: str, curves: Mapping[str, Curve]) -> pa.Table:
+    rows = [
+        {"suite": suite, "model": model, "method": method, "fpr": fpr, "tpr": tpr}
+        for method, points in curves.items()
+        for fpr, tpr in points
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.ROC)
 
 
 def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Row]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class SuiteResults:
             yield place, np.stack([_padded(part, shape) for part in parts])
 
     def _samples(self, key: str) -> Cubes:
-        table = self._table(key, "samples", samples.SCHEMA)
+        table = self.table(key, "samples", samples.SCHEMA)
         try:
             return samples.cubes(table)
         except ValueError as error:
@@ -134,7 +134,7 @@ class SuiteResults:
 
     def scores(self, key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """(membership scores, whether each is of a member) of a trial, (N,) both. Raises CorruptArtifact."""
-        table = self._table(key, "scores", _SCORES)
+        table = self.table(key, "scores", _SCORES)
         scores, members = (column.to_numpy() for column in table.columns)
         complete = not any(column.null_count for column in table.columns) and np.isfinite(scores).all()
         if not complete or min(members.sum(), (~members).sum()) < 2:
@@ -143,12 +143,17 @@ class SuiteResults:
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""
-        losses: list[float] = self._table(key, "curve", _CURVE)["loss"].to_pylist()
+        losses: list[float] = self.table(key, "curve", _CURVE)["loss"].to_pylist()
         if not all(map(is_number, losses)):
             raise CorruptArtifact(key, "curve.parquet", "a loss is not finite")
         return losses
 
-    def _table(self, key: str, name: str, columns: pa.Schema) -> pa.Table:
+    def arrays(self, key: str) -> dict[str, npt.NDArray[Any]]:
+        """The tensors of a trial. Raises CorruptArtifact."""
+        return self.store.arrays(key)
+
+    def table(self, key: str, name: str, columns: pa.Schema) -> pa.Table:
+        """A table of a trial with these columns. Raises CorruptArtifact, also where the trial wrote none."""
         try:
             return self.store.table(key, name, columns)
         except ValueError as error:  # the trial did not write it

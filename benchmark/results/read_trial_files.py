@@ -8,6 +8,8 @@ from benchmark.reading.plausible_values import MOST_ROWS
 from benchmark.storage import MOST_BYTES
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
     import torch
 
@@ -30,4 +32,15 @@ def read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":
     try:
         return load_file(found) if isinstance(found, Path) else load(found)
     except (SafetensorError, KeyError, RuntimeError) as error:
+        raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error
+
+
+def read_arrays(found: Path | bytes) -> "dict[str, npt.NDArray[np.generic]]":
+    """As `read_tensors`, without torch."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load, load_file
+
+    try:
+        return load_file(found) if isinstance(found, Path) else load(found)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error
