@@ -38,10 +38,11 @@ class Board:
         self,
         stage: str,
         model: str,
-        replica: int,
+        replica: int | None,
         rows: Sequence[Row] | None,
         method: str = "",
         made: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Any] | None = None,
         **tables: pa.Table,
     ) -> Node:
         """A trial; rows None: it has no results. made: what of its provenance is not as usual."""
@@ -49,7 +50,7 @@ class Board:
         node = Node(trial, trial.key, stage, method, model, replica, 1.0)
         self.nodes.append(node)
         if rows is not None:
-            self.store.write(trial, Outcome(list(rows), tables=tables), {**PROVENANCE, **(made or {})})
+            self.store.write(trial, Outcome(list(rows), dict(tensors or {}), tables), {**PROVENANCE, **(made or {})})
         return node
 
     def predicted(self, model: str, right: Sequence[int], members: Sequence[int], n: int = 100) -> None:
