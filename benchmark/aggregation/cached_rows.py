@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmark import metrics, stats
-from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, suite_results
+from benchmark.aggregation import (
+    intervals_over_replicas,
+    intervals_over_samples,
+    pair_cuts,
+    paired_images,
+    recut_nulls,
+    suite_results,
+)
+from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
-from benchmark.memorization import controls
+from benchmark.memorization import controls, recut
 from benchmark.reading.json_and_parquet import parse
 from benchmark.reading.plausible_values import is_name, is_row
 from benchmark.registry import canonical
@@ -30,22 +38,22 @@ class Aggregated:
     """The aggregated rows of one suite; `keep` writes those that it had to compute."""
 
     def __init__(self, found: SuiteResults) -> None:
-        self._results = found
+        self._results, self._cuts = found, PairCuts(found)
         self._name = f"aggregates-{hashlib.sha256(found.name.encode()).hexdigest()[:16]}.json"
         self._before = _read(found.store.derived(self._name))
         self._now: dict[str, list[Any]] = {}
 
     def model(self, name: str) -> list[Row]:
         """As `intervals_over_replicas.model_rows`."""
-        return cast(
-            list[Row], self._kept([name], lambda: list(intervals_over_replicas.model_rows(self._results, name)), is_row)
-        )
+        found, cuts = self._results, self._cuts
+        rows = self._kept([name], lambda: list(intervals_over_replicas.model_rows(found, cuts, name)), is_row)
+        return cast(list[Row], rows)
 
     def controls(self) -> list[tuple[str, Row]]:
         """As `intervals_over_replicas.control_rows`."""
         rows = self._kept(
             intervals_over_replicas.CONTROL_MODELS,
-            lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results)],
+            lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results, self._cuts)],
             _is_pair,
         )
         return [(model, row) for model, row in rows]
@@ -60,7 +68,8 @@ class Aggregated:
     ) -> list[Any]:
         found = self._results
         trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
-        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        cuts = self._cuts.sources(models)
+        made_of = [_code(), found.name, list(models), found.about["evasion"], trials, cuts]
         key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
         before = self._before.get(key)
         if before is not None and not all(map(sound, before)):
@@ -93,6 +102,10 @@ def _code() -> str:
         metrics,
         intervals_over_replicas,
         intervals_over_samples,
+        pair_cuts,
+        paired_images,
+        recut,
+        recut_nulls,
         suite_results,
         samples,
         controls,

@@ -19,6 +19,11 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+LEAST_FREEDOM = 3.0
+"""Degrees of freedom that a variance is taken to have at least. Two units give it one, whose t quantile of 12.7 makes
+intervals that say nothing; three (3.2) cost a percent or two of coverage (perf/coverage.py)."""
+
+
 class Crossed(NamedTuple):
     """A mean, and what each cell of units crossed with groups adds to its deviation from the truth.
 
@@ -47,13 +52,13 @@ class Crossed(NamedTuple):
         both = _corrected(units) * _corrected(groups) * float(np.square(rest).sum())
         variance = max(between_units + between_groups - both, between_units, between_groups)
         shares = between_units**2 / (units - 1) + between_groups**2 / max(groups - 1, 1)
-        return variance, variance**2 / shares if shares > 0 else math.inf
+        return variance, max(variance**2 / shares, LEAST_FREEDOM) if shares > 0 else math.inf
 
     def interval(self, level: float = 0.95) -> Interval:
         """Student's t interval of the mean."""
         check_level(level)
         variance, freedom = self.variance()
-        half = _quantile(freedom, level) * math.sqrt(variance)
+        half = t_quantile(freedom, level) * math.sqrt(variance)
         return Interval(self.value, self.value - half, self.value + half, self.n)
 
     def p_value(self) -> float:
@@ -199,9 +204,13 @@ def _with_images(
     check_level(level)
     between, units = unit_variance(rates, pairs)
     total = of_images + between
-    freedom = total**2 / (between**2 / (units - 1)) if between > 0 else math.inf
-    half = _quantile(freedom, level) * math.sqrt(total)
+    half = t_quantile(freedom_of(total, between, units), level) * math.sqrt(total)
     return value - half, value + half
+
+
+def freedom_of(total: float, between: float, units: int) -> float:
+    """Degrees of freedom of a variance of which the part `between` comes from so many units, the rest being known."""
+    return max(total**2 * (units - 1) / between**2, LEAST_FREEDOM) if between > 0 else math.inf
 
 
 def unit_variance(values: npt.ArrayLike, pairs: Sequence[int] | None = None) -> tuple[float, int]:
@@ -235,5 +244,6 @@ def _corrected(units: int) -> float:
     return units / (units - 1) if units > 1 else 1.0
 
 
-def _quantile(freedom: float, level: float) -> float:
+def t_quantile(freedom: float, level: float) -> float:
+    """Half width of a two-sided t interval in standard errors."""
     return float(stdtrit(min(freedom, 1e9), (1 + level) / 2))

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, stdtrit
+from scipy.special import bdtr
 
-from benchmark.stats.crossed import Crossed, image_cells, unit_variance
+from benchmark.stats.crossed import Crossed, freedom_of, image_cells, t_quantile, unit_variance
 from benchmark.stats.intervals import Interval, check_level, clopper_pearson, envelope, normal_quantile
 from benchmark.stats.roc import auc, placements, split, tpr_at_fpr
 
@@ -118,8 +118,7 @@ def replicated_tpr(replicas: Sequence[Scored | tuple[Any, Any]], fpr: float, lev
     ends = []
     for side, squares in ((-1, sides[1]), (1, sides[2])):
         variance = squares / z**2 + between
-        freedom = variance**2 / (between**2 / (units - 1)) if between > 0 else 1e9
-        ends.append(value + side * float(stdtrit(min(freedom, 1e9), (1 + level) / 2)) * math.sqrt(variance))
+        ends.append(value + side * t_quantile(freedom_of(variance, between, units), level) * math.sqrt(variance))
     members = min(len(np.unique(pool.image[pool.is_member])) for pool in pools)
     return Interval(value, max(ends[0], 0.0), min(ends[1], 1.0), members)
 

@@ -93,7 +93,7 @@ def test_p_value_equals_the_exact_one() -> None:
     assert (np.isin(everything, [0, 1, 2]).sum(1) == 3).mean() * 2 == pytest.approx(exact)
 
 
-def test_p_values_of_a_model_that_knows_nothing_are_uniform() -> None:
+def test_a_model_that_knows_nothing_is_found_out_no_more_often_than_the_level() -> None:
     """Six of twenty reconstructions point at one image: a binomial test would reject too often, this one does not."""
     p_values = []
     for seed in range(300):
@@ -107,7 +107,7 @@ def test_p_values_of_a_model_that_knows_nothing_are_uniform() -> None:
         rate = [recut.wins(recut.gaps(nearest, inside)).mean(1) for inside in (members, drawn)]
         p_values.append(Null(float(rate[0][0]), rate[1], 0.5).p_value())
     assert 0.01 <= np.mean(np.array(p_values) <= 0.05) <= 0.08  # in steps, so rather below
-    assert np.mean(np.array(p_values) <= 0.5) == pytest.approx(0.5, abs=0.1)
+    assert 0.2 <= np.mean(np.array(p_values) <= 0.5) <= 0.56
 
 
 def test_power_is_what_a_simulation_finds() -> None:
