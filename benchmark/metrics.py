@@ -228,7 +228,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("tpr_at_1pct_fpr", "TPR at 1% FPR", MEMBERSHIP, "members found at 1% false alarms", "infer_membership",
            Join.SCORES, "%", "down", 0.01, interval=True, shown=True, function="benchmark.stats:tpr_at_1pct"),
     Metric("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", MEMBERSHIP, "members found at 0.1% false alarms",
-           "infer_membership", Join.SCORES, "%", "down", 0.001, interval=True, function="benchmark.stats:tpr_at_0_1pct"),
+           "infer_membership", Join.SCORES, "%", "down", 0.001, interval=True,
+           function="benchmark.stats:tpr_at_0_1pct"),
 )  # fmt: skip
 LEADERBOARD_METRICS = tuple(metric for metric in METRICS if metric.column)
 STAGES = tuple(dict.fromkeys(metric.stage for metric in METRICS))

@@ -51,9 +51,11 @@ def control_rows(results: SuiteResults, cuts: PairCuts) -> list[tuple[str, Row]]
             for (space, metric), values in results.cubes(model, method):
                 if metric == "in_rate" and np.isfinite(values).any():
                     null = recut.get((space, metric))
-                    row = interval_row(metric, stats.share_interval(values, pairs), note=null and null.words())
+                    of_cut = null and null.of_cut
+                    found = stats.share_interval(values, pairs, of_cut=of_cut)
+                    row = interval_row(metric, found, note=null and null.words())
                     measured.setdefault(control, {})[space] = row
-                    rate = stats.share_interval(values, pairs, NULL_LEVEL)
+                    rate = stats.share_interval(values, pairs, NULL_LEVEL, of_cut)
                     judged.setdefault(control, {})[space] = ControlRate(rate, null and null.p_value)
     rows: list[tuple[str, Row]] = []
     for verdict in verdicts(judged):

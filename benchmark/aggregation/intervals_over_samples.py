@@ -29,9 +29,10 @@ def rows(results: SuiteResults, cuts: PairCuts, model: str, method: str, metrics
     judged = recut_nulls.of_reconstructions(results, cuts, model, method) if cubes else {}
     by_space: dict[str, dict[str, Row]] = {}
     for (space, name), values in cubes.items():
-        row = mean_row(space, name, values, pairs)
-        if (space, name) in judged:
-            row["note"] = judged[space, name].words()
+        null = judged.get((space, name))
+        row = mean_row(space, name, values, pairs, null and null.of_cut)
+        if null is not None:
+            row["note"] = null.words()
         by_space.setdefault(name, {})[space] = row
         yield row
     declared = [metric.metric for metric in metrics if metric.join is Join.RECUT]
@@ -66,7 +67,7 @@ def _headline(
     strength = [(-p, judged[space, "in_rate"].null.standardised()) for space, p in zip(known, p_values, strict=True)]
     best = max(range(len(known)), key=strength.__getitem__)
     chosen, p_value = judged[known[best], "in_rate"], float(stats.holm(p_values)[best])
-    rate = stats.share_interval(rates[known[best]], pairs, 1 - 0.05 / len(known))
+    rate = stats.share_interval(rates[known[best]], pairs, 1 - 0.05 / len(known), chosen.of_cut)
     of = f"strongest of {', '.join(known)}: {known[best]}"
     told = "no value" if chosen.told is None else f"{chosen.told:.2f}"
     yield interval_row(
@@ -98,12 +99,12 @@ def crossed(values: Cube, pairs: Sequence[int]) -> Crossed | None:
     return stats.crossed_mean(values, pairs) if np.isfinite(values).any() else None
 
 
-def mean_row(space: str, metric: str, values: Cube, pairs: Sequence[int]) -> Row:
+def mean_row(space: str, metric: str, values: Cube, pairs: Sequence[int], of_cut: float | None = None) -> Row:
     """Row of a mean over values, with its 95% interval; for rates never of zero width."""
     if not np.isfinite(values).any():
         return Row(space=space, metric=metric, value=None, n=0, note="undefined for every reconstruction")
     interval = stats.share_interval if metric in RATES else stats.mean_interval
-    return interval_row(metric, interval(values, pairs), space)
+    return interval_row(metric, interval(values, pairs, of_cut=of_cut), space)
 
 
 def interval_row(metric: str, found: Interval, space: str = "", note: str | None = None) -> Row:

@@ -22,11 +22,16 @@ _MADE = f"private images cut anew {NUM_CUTS} times"
 
 
 class Judged(NamedTuple):
-    """A statistic held against its null. told: the smallest value that is told from it; None: none would be."""
+    """A statistic held against its null. told: the smallest value that is told from it; None: none would be.
+
+    of_cut: the variance of half the difference between two replicas under other cuts, see `stats.crossed_mean`; None
+    where there are not two.
+    """
 
     null: Null
     told: float | None
     n: int
+    of_cut: float | None = None
 
     @property
     def p_value(self) -> float:
@@ -53,7 +58,7 @@ def of_reconstructions(results: SuiteResults, cuts: PairCuts, model: str, method
         found[space, "in_rate"] = _in_rate(won)
         every = np.concatenate(gaps, axis=1).mean(axis=1)
         null = Null(float(every[0]), every[1:], 0.0)
-        found[space, "memorization_gap"] = Judged(null, null.told_from(), sum(part.shape[1] for part in gaps))
+        found[space, "memorization_gap"] = Judged(null, null.told_from(), sum(map(_size, gaps)), _of_cut(gaps))
     return found
 
 
@@ -77,7 +82,18 @@ def _in_rate(won: Sequence[Floats]) -> Judged:
     rates = np.concatenate(won, axis=1).mean(axis=1)
     null = Null(float(rates[0]), rates[1:], 0.5)
     told = recut.smallest_told(null, [part[1:] for part in won], np.random.default_rng(0))
-    return Judged(null, told, sum(part.shape[1] for part in won))
+    return Judged(null, told, sum(map(_size, won)), _of_cut(won))
+
+
+def _size(part: Floats) -> int:
+    return part.shape[1]
+
+
+def _of_cut(parts: Sequence[Floats]) -> float | None:
+    if len(parts) != 2:
+        return None
+    one, other = (part[1:].mean(axis=1) for part in parts)
+    return float(np.square((one - other) / 2).mean())
 
 
 def of_scores(results: SuiteResults, cuts: PairCuts, model: str, method: str) -> Judged | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.metrics import Metric
 from benchmark.reading.plausible_values import is_number
 from benchmark.reading.text import shortened
 from benchmark.results import older_versions
@@ -64,6 +65,16 @@ class Done:
         """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
         row = self.row(metric)
         return None if row is None else counted(row)
+
+
+def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
+    """Label of the attack that a column is about: its own, or the suite's primary one."""
+    primary = {
+        "evade": about["evasion"][0]["label"],
+        "leakage": about["inversion"][0],
+        "infer_membership": about["membership"][0],
+    }
+    return metric.method or primary.get(metric.stage, "")
 
 
 def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:

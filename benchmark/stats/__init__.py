@@ -24,11 +24,12 @@ from benchmark.stats.membership_scores import (
     tpr_at_0_1pct,
     tpr_at_1pct,
 )
-from benchmark.stats.order import Places, places, told_apart, unbeaten
+from benchmark.stats.order import ALPHA, Places, places, told_apart, unbeaten
 from benchmark.stats.roc import auc, balanced_accuracy, best_threshold, delong_variance, tpr_at_fpr
 from benchmark.stats.significance import holm
 
 __all__ = [
+    "ALPHA",
     "Crossed",
     "Interval",
     "Places",

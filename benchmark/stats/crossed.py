@@ -28,7 +28,8 @@ class Crossed(NamedTuple):
     """A mean, and what each cell of units crossed with groups adds to its deviation from the truth.
 
     cells: (U, G) float64 that sum to 0. unit_names (U,), group_names (G,): so that two models can be compared cell by
-    cell. n: units (images, reconstructions) behind the value.
+    cell. n: units (images, reconstructions) behind the value. beside: variance between units that cells do not show, of
+    one degree of freedom.
     """
 
     value: float
@@ -36,6 +37,7 @@ class Crossed(NamedTuple):
     unit_names: Ints
     group_names: Ints
     n: int
+    beside: float = 0.0
 
     def variance(self) -> tuple[float, float]:
         """Variance of the mean, and its degrees of freedom (Satterthwaite 1946).
@@ -46,7 +48,8 @@ class Crossed(NamedTuple):
         units, groups = self.cells.shape
         between_groups = _corrected(groups) * float(np.square(self.cells.sum(0)).sum())
         if units == 1:
-            return between_groups, max(groups - 1, 1)
+            variance, shares = between_groups + self.beside, between_groups**2 / max(groups - 1, 1) + self.beside**2
+            return variance, max(variance**2 / shares, LEAST_FREEDOM) if shares > 0 else math.inf
         between_units = _corrected(units) * float(np.square(self.cells.sum(1)).sum())
         rest = self.cells - self.cells.mean(0) - self.cells.mean(1)[:, None] + self.cells.mean()
         both = _corrected(units) * _corrected(groups) * float(np.square(rest).sum())
@@ -77,15 +80,19 @@ class Crossed(NamedTuple):
         if not same:
             raise ValueError(f"cells {self.cells.shape} and {other.cells.shape} do not pair; allowed: equal ones")
         cells = self.cells - other.cells
-        return Crossed(self.value - other.value, cells, self.unit_names, self.group_names, self.n + other.n)
+        beside = self.beside + other.beside
+        return Crossed(self.value - other.value, cells, self.unit_names, self.group_names, self.n + other.n, beside)
 
 
-def crossed_mean(values: npt.ArrayLike, pairs: Sequence[int] | None = None) -> Crossed:
+def crossed_mean(values: npt.ArrayLike, pairs: Sequence[int] | None = None, of_cut: float | None = None) -> Crossed:
     """Mean over pairs of replicas crossed with classes; every present sample weighs the same.
 
     values: (R replicas, C classes, S samples), NaN where a sample is absent. pairs: (R,) the pair of each replica;
     default: r // 2. With one pair its two replicas are the units instead, as if they were independent: complements
     differ more than independent replicas do, so that the interval is then too wide rather than too short.
+    of_cut: the variance of half the difference between the two replicas of a single pair that its cut alone makes.
+    Where that is known the pair is the unit, and their difference counts as one between trainings only where it is more
+    than 95% of cuts make.
     Raises ValueError if no sample is present.
     """
     samples = np.asarray(values, dtype=np.float64)
@@ -97,19 +104,29 @@ def crossed_mean(values: npt.ArrayLike, pairs: Sequence[int] | None = None) -> C
     mean = float(samples[present].mean())
     deviations = np.where(present, samples - mean, 0.0).sum(axis=2) / n
     kept, classes = present.any(axis=(1, 2)), np.flatnonzero(present.any(axis=(0, 2)))
-    names = _units(pairs, len(samples))[kept]
-    unit_names, unit = np.unique(names if len(set(names)) > 1 else np.flatnonzero(kept), return_inverse=True)
+    names, beside = _units(pairs, len(samples))[kept], 0.0
+    if of_cut is not None and len(names) == 2 and len(set(names)) == 1:
+        one, other = (float(samples[replica][present[replica]].mean()) for replica in np.flatnonzero(kept))
+        half = ((one - other) / 2) ** 2
+        beside = half - of_cut if half > of_cut * t_quantile(math.inf, 0.95) ** 2 else 0.0
+    elif len(set(names)) == 1:
+        names = np.flatnonzero(kept)
+    unit_names, unit = np.unique(names, return_inverse=True)
     cells = np.zeros((len(unit_names), len(classes)))
     np.add.at(cells, unit, deviations[kept][:, classes])
-    return Crossed(mean, cells, unit_names, classes, n)
+    return Crossed(mean, cells, unit_names, classes, n, beside)
 
 
-def mean_interval(values: npt.ArrayLike, pairs: Sequence[int] | None = None, level: float = 0.95) -> Interval:
+def mean_interval(
+    values: npt.ArrayLike, pairs: Sequence[int] | None = None, level: float = 0.95, of_cut: float | None = None
+) -> Interval:
     """`crossed_mean` with its interval."""
-    return crossed_mean(values, pairs).interval(level)
+    return crossed_mean(values, pairs, of_cut).interval(level)
 
 
-def share_interval(values: npt.ArrayLike, pairs: Sequence[int] | None = None, level: float = 0.95) -> Interval:
+def share_interval(
+    values: npt.ArrayLike, pairs: Sequence[int] | None = None, level: float = 0.95, of_cut: float | None = None
+) -> Interval:
     """`mean_interval` of indicators (0, 0.5 for a tie, 1), within [0, 1] and never without width.
 
     In envelope with Clopper and Pearson's interval over all samples: where every indicator is equal, nothing varies,
@@ -118,7 +135,7 @@ def share_interval(values: npt.ArrayLike, pairs: Sequence[int] | None = None, le
     samples = np.asarray(values, dtype=np.float64)
     if (samples < 0).any() or (samples > 1).any():
         raise ValueError(f"values span {np.nanmin(samples)} to {np.nanmax(samples)}; allowed: 0 to 1")
-    found = crossed_mean(samples, pairs).interval(level)
+    found = crossed_mean(samples, pairs, of_cut).interval(level)
     exact = clopper_pearson(found.value * found.n, found.n, level)
     return envelope(found.value, found.n, (max(found.low, 0.0), min(found.high, 1.0)), (exact.low, exact.high))
 
