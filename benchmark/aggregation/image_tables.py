@@ -116,10 +116,9 @@ def _exposure(
     counts = {"in": np.zeros(len(ids)), "out": np.zeros(len(ids))}
     cosine = np.full(len(ids), -np.inf)
     for done in near:
-        arrays = results.arrays(done.key)
         for side, count in counts.items():
-            found, cosines = (arrays.get(f"{space}_{side}_{what}") for what in ("ids", "cosines"))
-            if found is None or cosines is None or found.ndim != 2 or found.shape != cosines.shape or not found.size:
+            found, cosines = results.arrays(done.key, f"{space}_{side}_ids", f"{space}_{side}_cosines")
+            if found.ndim != 2 or found.shape != cosines.shape or not found.size:
                 raise CorruptArtifact(done.key, "tensors.safetensors", f"no neighbours in the space {space}")
             at = _places(done.key, "tensors.safetensors", found, ids)
             np.add.at(count, at[:, 0], 1)

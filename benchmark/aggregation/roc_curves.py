@@ -17,7 +17,8 @@ def curves(results: SuiteResults, model: str) -> dict[str, Curve]:
     found = {}
     for method in results.methods(model, "infer_membership"):
         trials = results.of(model, "infer_membership", method).values()
-        found[method] = curve([results.scores(done.key) for done in trials])
+        scored = [results.scores(done).scored for done in trials]
+        found[method] = curve([(each.scores, each.is_member) for each in scored])
     return {method: points for method, points in found.items() if points}
 
 

@@ -213,9 +213,12 @@ class Store(Records):
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
         return self._verified(key, "tensors.safetensors", read_tensors) or {}
 
-    def arrays(self, key: str) -> "dict[str, npt.NDArray[Any]]":
-        """`tensors` for readers that load no torch."""
-        return self._verified(key, "tensors.safetensors", read_arrays) or {}
+    def arrays(self, key: str, *names: str) -> "list[npt.NDArray[Any]]":
+        """Some of the tensors that the trial wrote, as numpy arrays, without torch. Raises CorruptArtifact."""
+        found = self._verified(key, "tensors.safetensors", lambda file: read_arrays(file, names))
+        if found is None:
+            raise CorruptArtifact(key, "tensors.safetensors", "it was not written")
+        return found
 
     def _mark(self, key: str) -> dict[str, Any]:
         try:
