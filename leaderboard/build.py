@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow.compute as pc
 
-from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
-from leaderboard import pages, picture_scripts, picture_views, reasons
+from benchmark.schema import IMAGES, LEADERBOARD, RESULTS, ROC, SHOWN, STATUS, SUITES
+from leaderboard import memorization, pages, picture_scripts, picture_views, reasons
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.markup import measured, why
@@ -34,6 +35,8 @@ def build(site: Path, *, images: bool = True) -> Path:
             ("results", RESULTS, True),
             ("suites", SUITES, True),
             ("status", STATUS, False),
+            ("images", IMAGES, False),
+            ("roc", ROC, False),
             *((name, columns, False) for name, columns in SHOWN.items()),
         )
     }
@@ -48,8 +51,11 @@ def build(site: Path, *, images: bool = True) -> Path:
     kept = set()
     for suite, lines, made in zip(suites, cells, views, strict=True):
         shown = picture_scripts.scripts(suite.name, [row["model"] for row in suite.models], made, site / "pictures")
+        single = _single_images(tables, suite, images)
         for i, name in enumerate(suite.slugs):
-            _write(site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, images))
+            _write(
+                site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, single[i], images)
+            )
             kept.add(f"{name}.html")
     for stale in (site / "models").glob("*.html"):
         if stale.name not in kept:
@@ -83,6 +89,20 @@ def _views(tables: dict[str, Any], suites: list[pages.Suite]) -> list[list[pictu
         )
         for suite in suites
     ]
+
+
+def _single_images(tables: dict[str, Any], suite: pages.Suite, images: bool) -> list[dict[str, Any]]:
+    """Of each model of a suite: what is said of its single images, and the ROC curves."""
+    own, roc, pictures = (
+        tables[name].filter(pc.equal(tables[name]["suite"], suite.name)) for name in ("images", "roc", "pictures")
+    )
+    shown = {row["image_id"]: row for row in rows(pictures)} if images else {}
+    points, primary = rows(roc), suite.primary["invert"]
+    found = []
+    for name in (row["model"] for row in suite.models):
+        memory = memorization.section(name, primary, own, suite.results_of[name], suite.status_of[name], shown)
+        found.append({"memory": memory, "curves": memorization.curves(name, points)})
+    return found
 
 
 def _strip(suite: pages.Suite, views: list[picture_views.View]) -> dict[str, Any] | None:
@@ -128,6 +148,7 @@ def _model_page(
     index: int,
     lines: list[list[pages.Cell]],
     shown: dict[str, list[dict[str, Any]]],
+    single: dict[str, Any],
     images: bool,
 ) -> str:
     row = suite.models[index]
@@ -143,6 +164,7 @@ def _model_page(
         masking=reasons.masking(results) if row["masking_suspected"] else "",
         pictures={"model": row["model"], "hrefs": _hrefs(suite), "views": shown[row["model"]]},
         images=images,
+        **single,
     )
 
 

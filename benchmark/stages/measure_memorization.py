@@ -14,7 +14,7 @@ _HALF = 1.96
 
 
 class MeasureMemorization(Stage):
-    """Inputs: pools, query_0, query_1, ...: of every replica of a model, those that are shadows alone last.
+    """Inputs: pools, query_<replica> of every replica of a model; the largest numbers are shadows alone.
 
     num_attacked: replicas that are attacked and inverted. shown: most memorised images of which pictures are kept.
     Writes `memorization`, see `image_values.SCHEMA`, and `pictures`.
@@ -39,8 +39,8 @@ class MeasureMemorization(Stage):
 
 def _queried(context: Context) -> tuple[Queried, dict[str, np.ndarray]]:
     """Of all replicas, and who the images are."""
-    num = sum(role.startswith("query_") for role in context.trial.inputs)
-    found = [context.tensors(f"query_{replica}") for replica in range(num)]
+    replicas = sorted(int(role[6:]) for role in context.trial.inputs if role.startswith("query_"))
+    found = [context.tensors(f"query_{replica}") for replica in replicas]
     ids = {name: found[0][role].numpy() for name, role in _IDS.items()}
     assert all((each["image_id"].numpy() == ids["image_id"]).all() for each in found), "replicas of other images"
     robust = [each["adversarial"].numpy() for each in found]

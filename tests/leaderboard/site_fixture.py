@@ -342,13 +342,55 @@ def suites() -> list[dict[str, Any]]:
     return [row, dict.fromkeys(row) | waiting | {"data": "CIFAR-10", "num_replicas": 2}]
 
 
+MEMORISING = "small_resnet_pgd_at"
+"""The one model of which single images were looked at; its images 0 to TRAINING - 1 have pictures."""
+
+
+def images() -> list[dict[str, Any]]:
+    """Image i has memorisation 1 - i / 200, up to noise in all else; the last one was never trained on."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(240):
+        row: dict[str, Any] = dict.fromkeys(schema.IMAGES.names)
+        value = None if i == 239 else 1 - i / 200
+        row |= {"suite": SUITE, "model": MEMORISING, "inversion": "gradient", "image_id": i, "class_id": i % 10}
+        row |= {"memorization": value, "memorization_error": 0.12, "margin_gap": 3.0, "num_in": 9, "num_out": 9}
+        row |= {
+            "membership_attack": "lira",
+            "membership_score": min(1.0, 0.4 + 0.4 * (value or 0) + 0.2 * rng.random()),
+        }
+        row |= {"exposure_pixel": int(rng.poisson(1 + 2 * abs(value or 0))), "exposure_out_pixel": int(rng.poisson(1))}
+        found.append(row)
+    return found
+
+
+def correlations() -> list[dict[str, Any]]:
+    place = {"stage": "memorization", "n": 239, "low": 0.09, "value": 0.21, "high": 0.33, "space": "pixel"}
+    names = ("memorization_exposure", "memorization_exposure_gap", "memorization_membership")
+    rows = [result(SUITE, MEMORISING, None, metric=name, method="gradient", **place) for name in names]
+    share = {"metric": "memorized_share", "value": 0.31, "low": 0.25, "high": 0.37, "n": 239}
+    return [*rows, result(SUITE, MEMORISING, None, stage="memorization", method="", space="", **share)]
+
+
+def curves() -> list[dict[str, Any]]:
+    rates = np.geomspace(1 / 1000, 1, 40)
+    powers = {"lira": 0.35, "loss_threshold": 0.8, HOSTILE: 1.0}
+    return [
+        {"suite": SUITE, "model": MEMORISING, "method": method, "fpr": float(f), "tpr": float(f**power)}
+        for method, power in powers.items()
+        for f in rates
+    ]
+
+
 def write(site: Path, *, samples: int = 2) -> Path:
     """Write the Parquet files into `site`."""
     site.mkdir(parents=True, exist_ok=True)
     waiting = [dict.fromkeys(schema.LEADERBOARD.names) | {"suite": RUNNING, "model": m} for m in ("resnet18", "vgg16")]
     tables = {
         "leaderboard": (schema.LEADERBOARD, [leaderboard_row(SUITE, m) for m in MODELS] + waiting),
-        "results": (schema.RESULTS, results()),
+        "results": (schema.RESULTS, results() + correlations()),
+        "images": (schema.IMAGES, images()),
+        "roc": (schema.ROC, curves()),
         "suites": (schema.SUITES, suites()),
         "status": (schema.STATUS, status()),
         "gallery": (schema.GALLERY, gallery(samples)),
