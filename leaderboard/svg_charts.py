@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 Points = Sequence[tuple[float, float]]
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 480, 320, 58, 46, 12, 14
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 480, 320, 58, 46, 12, 22
 _SERIES = 6
 """Colours of the page; further lines repeat them, dashed."""
 

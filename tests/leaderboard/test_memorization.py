@@ -59,7 +59,7 @@ def test_roc_points_lie_where_their_logarithms_do() -> None:
     paths = {p.get("class"): p.get("d") for p in ElementTree.fromstring(svg) if p.tag == "path"}
     (left, middle), (right, top) = (map(float, point.split()) for point in paths["series-1"][1:].split("L"))
     (_, bottom), _ = (map(float, point.split()) for point in paths["series-2"][1:].split("L"))
-    assert (left, right) == (58, 466) and middle == pytest.approx((top + bottom) / 2)
+    assert (left, right) == (58, 458) and middle == pytest.approx((top + bottom) / 2)
     assert "&lt;b&gt;" in svg
 
 
