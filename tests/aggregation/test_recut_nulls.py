@@ -55,10 +55,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> SuiteResults:
     for replica, inside in ((0, first), (1, ~first)):
         for model in ("m", "alone") if replica == 0 else ("m",):
             rng = np.random.default_rng(replica)
-            outcome = {
-                "is_member": torch.from_numpy(inside),
-                "correct": torch.from_numpy(inside | (rng.random(80) < 0.5)),
-            }
+            right = inside | (rng.random(80) < 0.5)
+            outcome = {"is_member": torch.from_numpy(inside), "correct": torch.from_numpy(right)}
             board.add("predict", model, replica, [share("clean_accuracy", 5, 10)], inputs=inputs, tensors=outcome)
             score = inside + rng.normal(size=80)
             table = {"image_id": PRIVATE, "group": PRIVATE, "score": score, "is_member": inside, "judged": [True] * 80}
@@ -124,9 +122,8 @@ def test_without_its_mate_the_cut_is_the_one_that_other_models_keep(results: Sui
 
 
 def test_a_control_that_shows_members_is_found_by_re_cutting(results: SuiteResults) -> None:
-    passed = {
-        row["space"]: row["value"] for _, row in control_rows(results, PairCuts(results)) if row["metric"] == "passed"
-    }
+    found = control_rows(results, PairCuts(results))
+    passed = {row["space"]: row["value"] for _, row in found if row["metric"] == "passed"}
     assert passed == {"target": 1.0, "evaluator": 1.0, "evaluator_robust": 1.0, LEAKY: 0.0}
 
 
