@@ -219,11 +219,12 @@ def test_rows_that_were_aggregated_before_are_not_computed_again_and_are_the_sam
     store = Store(site.parent / "results")
     computed: list[str] = []
     rows = intervals_over_replicas.model_rows
-    monkeypatch.setattr(
-        intervals_over_replicas,
-        "model_rows",
-        lambda found, cuts, model: computed.append(model) or rows(found, cuts, model),
-    )
+
+    def counted(found: SuiteResults, cuts: PairCuts, model: str) -> Any:
+        computed.append(model)
+        return rows(found, cuts, model)
+
+    monkeypatch.setattr(intervals_over_replicas, "model_rows", counted)
     shutil.rmtree(store.root / "index")
     summarise(store, tmp_path / "fresh")
     assert computed == MODELS and tables(tmp_path / "fresh")["results.parquet"]
