@@ -132,23 +132,25 @@ def above(lines: Lines, name: str, compared: Sequence[Mapping[str, Any]]) -> Boo
 
 def front(board: list[dict[str, Any]], compared: Sequence[Mapping[str, Any]]) -> None:
     """Set `pareto` and `pareto_note` of every line: whether another model beats it in the measures of `FRONT`."""
-    measured = [name for name in FRONT if any(_known(line, name) for line in board)]
-    lines = [line for line in board if measured and all(_known(line, name) for name in measured)]
+    lines = [line for line in board if all(_known(line, name) for name in FRONT[:2])]
     for line in board:
         line["pareto"] = line["pareto_note"] = None
-    if "robust_accuracy" not in measured or len(measured) < 2:
-        return
+    measured = [name for name in FRONT if any(_known(line, name) for line in lines)]
     metrics = {metric.name: metric for metric in LEADERBOARD_METRICS}
     better = []
     for name in measured:
-        higher = above(lines, name, compared)
+        known = [i for i, line in enumerate(lines) if _known(line, name)]
+        higher = np.zeros((len(lines), len(lines)), dtype=bool)
+        higher[np.ix_(known, known)] = above([lines[i] for i in known], name, compared)
         better.append(higher if metrics[name].better == "up" else higher.T)
+    if not lines:
+        return
     titles = ", ".join(metrics[name].title for name in measured)
-    largest = max((line["membership_auc"] for line in lines if "membership_auc" in measured), default=None)
+    largest = max((line["membership_auc"] for line in lines if _known(line, "membership_auc")), default=None)
     for line, on_front in zip(lines, stats.unbeaten(better), strict=True):
         line["pareto"] = bool(on_front)
         note = f"of {titles}: no other model is significantly better in one and significantly worse in none"
-        if largest is not None and line["membership_auc"] == largest and len(lines) > 1:
+        if largest is not None and line.get("membership_auc") == largest and len(lines) > 1:
             note += f"; but its membership AUC, {largest:.3f}, is the largest of the suite"
         line["pareto_note"] = note if on_front else None
 

@@ -8,6 +8,7 @@ from benchmark import stats
 from benchmark.aggregation import image_tables, intervals_over_samples, paired_images, recut_nulls
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
+from benchmark.aggregation.paired_images import ONE_PAIR
 from benchmark.aggregation.suite_results import Done, SuiteResults
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_CONTROLS, NULL_LEVEL, ControlRate, verdicts
@@ -54,18 +55,18 @@ def control_rows(results: SuiteResults, cuts: PairCuts) -> list[tuple[str, Row]]
                 if metric == "in_rate" and np.isfinite(values).any():
                     null = recut.get((space, metric))
                     of_cut = null and null.of_cut
-                    found = stats.share_interval(values, pairs, of_cut=of_cut)
-                    row = interval_row(metric, found, note=null and null.words())
+                    interval = stats.share_interval(values, pairs, of_cut=of_cut)
+                    row = interval_row(metric, interval, note=null and null.words())
                     measured.setdefault(control, {})[space] = row
                     rate = stats.share_interval(values, pairs, NULL_LEVEL, of_cut)
                     judged.setdefault(control, {})[space] = ControlRate(rate, null and null.p_value)
     rows: list[tuple[str, Row]] = []
     for verdict in verdicts(judged):
-        rate = measured[verdict.control][verdict.space]
+        shown = measured[verdict.control][verdict.space]
         place = {"stage": "control", "method": verdict.control, "space": verdict.space}
         model = verdict.control.partition("_")[0]
-        rows.append((model, {**rate, **place}))  # type: ignore[typeddict-item]
-        passed = Row(metric="passed", value=float(verdict.passed), n=rate["n"], note=verdict.expected)
+        rows.append((model, {**shown, **place}))  # type: ignore[typeddict-item]
+        passed = Row(metric="passed", value=float(verdict.passed), n=shown["n"], note=verdict.expected)
         rows.append((model, {**passed, **place}))  # type: ignore[typeddict-item]
     return rows
 
@@ -103,8 +104,9 @@ def _joined(results: SuiteResults, cuts: PairCuts, model: str, stage: str, metho
 
 
 def _of_scores(metric: Metric, scored: Sequence[Scored]) -> Row:
+    note = ONE_PAIR if len({replica.pair for replica in scored}) == 1 else None
     try:
-        return interval_row(metric.metric, metric.load()(scored))
+        return interval_row(metric.metric, metric.load()(scored), note=note)
     except ValueError as error:  # what these scores cannot tell: empty, with the reason
         return Row(space="", metric=metric.metric, value=None, n=len(scored[0].scores), note=str(error))
 

@@ -30,6 +30,8 @@ _SCHEMAS = {
     "status": schema.STATUS,
 }
 
+_MEASURED = ("space", "metric", "value", "low", "high", "n", "note")
+
 
 def summarise(
     store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
@@ -94,10 +96,7 @@ def _suite(results: SuiteResults) -> tuple[dict[str, list[dict[str, Any]]], dict
             results.pass_over(problem)
     found = [
         {"suite": results.name, "model": done.model, "replica": done.replica}
-        | _alone(
-            {name: row[name] for name in ("space", "metric", "value", "low", "high", "n", "note")}
-            | {"stage": done.stage}
-        )
+        | _alone({"stage": done.stage, **{name: row[name] for name in _MEASURED}})
         | {"method": done.method, "trial_key": done.key}
         for done in results.done
         for row in done.rows

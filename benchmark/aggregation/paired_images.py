@@ -15,11 +15,14 @@ from benchmark.trials.trial import Row
 Bools = npt.NDArray[np.bool_]
 
 
+ONE_PAIR = "one pair of replicas: the interval is about these trainings and other images, not about other trainings"
+
+
 def rows(results: SuiteResults, model: str, metric: str) -> Iterator[Row]:
     """P(right | trained on it) - P(right | not) over the images that one of a pair trained on."""
     found = crossed(results, model)
     if found is not None:
-        yield interval_row(metric, found.interval())
+        yield interval_row(metric, found.interval(), note=ONE_PAIR if len(found.unit_names) == 1 else None)
     elif results.of(model, "predict"):
         note = "no image was judged by two replicas of which one trained on it: a pair is needed"
         yield Row(space="", metric=metric, value=None, n=0, note=note)

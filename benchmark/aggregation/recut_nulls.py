@@ -86,7 +86,7 @@ def _in_rate(won: Sequence[Floats]) -> Judged:
 
 
 def _size(part: Floats) -> int:
-    return part.shape[1]
+    return int(part.shape[1])
 
 
 def _of_cut(parts: Sequence[Floats]) -> float | None:

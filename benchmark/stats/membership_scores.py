@@ -174,6 +174,8 @@ def _complete(replicas: Sequence[Scored | tuple[Any, Any]]) -> list[Scored]:
 
 
 def _joined(replicas: Sequence[Scored]) -> Scored:
-    return Scored(
-        *(np.concatenate([getattr(replica, name) for replica in replicas]) for name in ("scores", "is_member", "image"))
+    scores, members, images = (
+        np.concatenate([replica[part] for replica in replicas])  # scores, is_member, image
+        for part in range(3)
     )
+    return Scored(scores, members, images)
