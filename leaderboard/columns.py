@@ -11,11 +11,11 @@ from benchmark.schema import CONSTRUCTS as MEASURED
 from benchmark.schema import LEADERBOARD, LEADERBOARD_METRICS, STARRED, Metric
 from leaderboard.parquet_rows import number
 
-_TRAINED = ("pools", "train", "declare_members", "import")
+_TRAINED = ("pools", "narrow_pools", "train", "declare_members", "import")
 _BEFORE = {
     "evade": (*_TRAINED, "predict"),
     "leakage": (*_TRAINED, "embed", "invert", "neighbours"),
-    "infer_membership": (*_TRAINED, "predict"),
+    "infer_membership": (*_TRAINED, "embed", "query"),
 }
 """Step -> those whose failure leaves it without a result; of the others, training alone."""
 

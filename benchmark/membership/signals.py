@@ -38,7 +38,7 @@ class Shadows(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Of the P private and A auxiliary images: labels (P,), (A,) int64; features (P, K), (A, K) float32 of an evaluator."""
+    """Of the P private and A auxiliary images: labels (P,), (A,) int64; features (P, K), (A, K) float32 of a judge."""
 
     labels: Tensor
     features: Tensor

@@ -15,10 +15,11 @@ from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.machine.devices import num_gpus
 from benchmark.models.classifier import InputInfo
+from benchmark.planning import membership_trials
 from benchmark.planning.costs import Sizes
 from benchmark.planning.given_model import Given, examine
 from benchmark.planning.plan import Plan, build_plan
-from benchmark.planning.suite import ExternalModel, Recipe, Suite, load_suite
+from benchmark.planning.suite import ExternalModel, ModelEntry, Recipe, Suite, load_suite
 from benchmark.planning.suite_description import describe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import SpecError
@@ -59,8 +60,10 @@ def prepare_suite(
     files: those of `--include`, run already.
     """
     images = data.load(suite.data, data_root)
-    pools.check(images, suite.pools, suite.replicas)
+    membership_trials.check(suite)
+    pools.check(images, suite.pools, suite.replicas + suite.shadow_replicas)
     pools.check_repeats(images, suite.pools)
+    _check_narrow(suite, images)
     sizes = _sizes(images, suite.pools)
     _check_samples(suite, images, sizes)
     _check_radii(suite, sizes.info)
@@ -70,6 +73,16 @@ def prepare_suite(
     sources = {file: include.source(file) for file in files}
     named = tuple(sorted({file for found in given.values() for file in found.files}))
     return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), named)
+
+
+def _check_narrow(suite: Suite, images: ImageData) -> None:
+    """As `pools.check`, of the models that have fewer members than the suite's."""
+    for index, model in enumerate(suite.models):
+        if isinstance(model, ModelEntry) and model.num_members is not None:
+            try:
+                pools.check_narrow(images, suite.pools, model.num_members, suite.replicas + suite.shadow_replicas)
+            except ValueError as error:
+                raise SpecError(str(error), ("models", index)) from error
 
 
 def _given(suite: Suite, folder: Path, images: ImageData, info: InputInfo) -> dict[str, Given]:
@@ -133,7 +146,8 @@ def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
     """
     counts = images.labels.bincount(minlength=sizes.info.num_classes)[: sizes.info.num_classes]
     smallest = int(counts.min()) / int(counts.sum())
-    allowed = int(min(sizes.num_members, sizes.num_auxiliary) * smallest)
+    narrow = [model.num_members for model in suite.models if isinstance(model, ModelEntry) and model.num_members]
+    allowed = int(min(sizes.num_members, sizes.num_auxiliary, *narrow) * smallest)
     for index, attack in enumerate(suite.inversion):
         wanted = cast(Inversion, attack).samples_per_class
         if wanted > allowed:

@@ -62,6 +62,15 @@ def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
 
 
+def query(recipe: Recipe | ExternalModel, sizes: Sizes, passes: float) -> float:
+    """passes: forward passes an image."""
+    return (sizes.num_private + min(sizes.num_auxiliary, 2000)) * passes * forward(recipe.architecture, sizes)
+
+
+def embed_auxiliary(recipe: Recipe, sizes: Sizes) -> float:
+    return min(sizes.num_auxiliary, 2000) * forward(recipe.architecture, sizes)
+
+
 def embed(recipe: Recipe, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_auxiliary) * forward(recipe.architecture, sizes)
 

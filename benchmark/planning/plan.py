@@ -1,6 +1,6 @@
 """Turns a suite into its plan: all its trials, parents first. Reads no results and runs nothing."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,10 +10,10 @@ from benchmark.inversion.attack import Inversion
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
 from benchmark.models.memoriser import Memoriser
-from benchmark.planning import costs
+from benchmark.planning import costs, membership_trials
 from benchmark.planning.given_model import Given
 from benchmark.planning.labels import INJECTED, labelled
-from benchmark.planning.suite import AnyModel, ExternalModel, Recipe, Suite
+from benchmark.planning.suite import AnyModel, ExternalModel, ModelEntry, Recipe, Suite
 from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
 from benchmark.spec import Spec, SpecError, suggest
@@ -76,7 +76,7 @@ class _Builder:
         self._suite, self._sizes, self._given = suite, sizes, given
         self._evasions = labelled("evasion", suite.evasion)
         self._inversions = labelled("inversion", suite.inversion)
-        self._memberships = labelled("membership", suite.membership)
+        self._embed_auxiliary = ""
         self._evaluators = {"evaluator": suite.evaluators.standard, "evaluator_robust": suite.evaluators.robust}
         self._nodes: dict[tuple[str, str, str, int | None], Node] = {}
         self._stages: dict[str, tuple[Json, str]] = {}
@@ -97,11 +97,9 @@ class _Builder:
         judges = self._judges()
         for model in suite.models:
             if isinstance(model, ExternalModel):
-                target, judged = self._import(model, judges)
-                self._measure(model, [target], judged)
+                self._external(model, judges)
             else:
-                targets = [self._train(model, model.name, replica) for replica in range(suite.replicas)]
-                self._measure(model, targets, judges)
+                self._trained(model, judges)
         self._controls(judges)
         return Plan(suite.name, suite.hash, tuple(self._nodes.values()))
 
@@ -115,7 +113,11 @@ class _Builder:
                 costs.train(recipe, self._sizes, self._sizes.num_auxiliary),
                 role,
             )
-        return self._embedded(judges)
+        embedded = self._embedded(judges)
+        inputs = {"pools": self._pools, "model": judges["evaluator"], "embed": embedded["embed"]}
+        cost = costs.embed_auxiliary(self._evaluators["evaluator"], self._sizes)
+        self._embed_auxiliary = self._add({"method": "embed_auxiliary"}, inputs, cost, "evaluator")
+        return embedded
 
     def _embedded(self, judges: Mapping[str, str], model: str = "", replica: int | None = None) -> dict[str, str]:
         """The judges with the evaluators' features of the data in their pools."""
@@ -126,6 +128,30 @@ class _Builder:
             embed = role.replace("evaluator", "embed")
             found[embed] = self._add({"method": "embed"}, inputs, cost, role, model, replica)
         return found
+
+    def _trained(self, model: ModelEntry, judges: Mapping[str, str]) -> None:
+        """A model that is trained here: its replicas, and those that are shadow models alone."""
+        suite, name = self._suite, model.name
+        if model.num_members is not None:
+            stage: Json = {"method": "narrow_pools", "data": self._dump("data", suite.data)}
+            stage["num_members"] = model.num_members
+            pools = self._add(stage, {}, 0.0, "", name, 0)
+            judges = self._embedded({**judges, "pools": pools}, name, 0)
+        numbers = range(suite.replicas + suite.shadow_replicas)
+        targets = {number: self._train(model, name, number, judges["pools"]) for number in numbers}
+        for replica in range(suite.replicas):
+            self._measure(model, replica, targets[replica], judges)
+        self._infer_membership(model, targets, range(suite.replicas), judges)
+
+    def _external(self, model: ExternalModel, judges: Mapping[str, str]) -> None:
+        """A model that was trained elsewhere is replica 0; its shadow models, if any, are numbered from 2 on."""
+        target, judged = self._import(model, judges)
+        self._measure(model, 0, target, judged)
+        targets = {0: target}
+        if model.shadow_recipe is not None:
+            for number in range(2, 2 + self._suite.shadow_replicas):
+                targets[number] = self._train(model.shadow_recipe, model.name, number, judged["pools"])
+        self._infer_membership(model, targets, range(1), judged)
 
     def _import(self, model: ExternalModel, judges: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Key of an external model; the judges with pools, and features of the data, for its declared members."""
@@ -143,32 +169,40 @@ class _Builder:
         target = self._add(stage, {}, costs.import_model(model, self._sizes), "", name, 0)
         return target, self._embedded({**judges, "pools": pools}, name, 0)
 
-    def _train(self, recipe: Recipe, name: str, replica: int) -> str:
+    def _train(self, recipe: Recipe, name: str, replica: int, pools: str) -> str:
         return self._add(
             {"method": "train", "replica": replica, **self._recipe(recipe)},
-            {},
+            {"pools": pools},
             costs.train(recipe, self._sizes, self._sizes.num_members),
             model=name,
             replica=replica,
         )
 
-    def _measure(self, model: AnyModel, targets: list[str], judges: Mapping[str, str]) -> None:
-        """Everything that is measured on the replicas of a model."""
-        predictions = {}
-        for replica, target in enumerate(targets):
-            cost = costs.predict(model, self._sizes)
-            inputs = {"pools": judges["pools"], "target": target}
-            key = self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
-            predictions[f"predict_{replica}"] = key
-            self._evade(model, inputs, replica)
-            for label, inversion in self._inversions.items():
-                attack = self._suite.attack_on(model.name, label, inversion)
-                self._invert(model, label, attack, inputs, judges, model.name, replica)
-        for label, membership in self._memberships.items():
-            for replica in range(len(targets)):
+    def _measure(self, model: AnyModel, replica: int, target: str, judges: Mapping[str, str]) -> None:
+        """What is measured on one replica of a model by itself."""
+        inputs = {"pools": judges["pools"], "target": target}
+        self._add({"method": "predict"}, inputs, costs.predict(model, self._sizes), "", model.name, replica)
+        self._evade(model, inputs, replica)
+        for label, inversion in self._inversions.items():
+            attack = self._suite.attack_on(model.name, label, inversion)
+            self._invert(model, label, attack, inputs, judges, model.name, replica)
+
+    def _infer_membership(
+        self, model: AnyModel, targets: Mapping[int, str], measured: Iterable[int], judges: Mapping[str, str]
+    ) -> None:
+        """What all replicas of a model say of the private images, and the attacks on those that are measured."""
+        asked = membership_trials.query(model, self._suite)
+        cost = costs.query(model, self._sizes, membership_trials.num_passes(asked))
+        inputs = {}
+        for replica, target in targets.items():
+            parents = {"pools": judges["pools"], "target": target}
+            inputs[f"query_{replica}"] = self._add(asked, parents, cost, "", model.name, replica)
+        inputs |= {"embed": judges["embed"], "embed_auxiliary": self._embed_auxiliary}
+        for label, attack in membership_trials.attacks_on(model, self._suite).items():
+            for replica in measured:
                 stage: Json = {"method": "infer_membership", "replica": replica}
-                stage["attack"] = self._dump("membership", membership)
-                self._add(stage, predictions, 0.0, label, model.name, replica, pools=False)
+                stage["attack"] = self._dump("membership", attack)
+                self._add(stage, inputs, 0.0, label, model.name, replica, pools=False)
 
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
@@ -228,9 +262,9 @@ class _Builder:
         nulls = (each.without_target() for each in suite.inversion)
         alone = labelled("inversion", [each for each in nulls if each is not None])
         for replica in range(suite.replicas):
-            store = {"pools": self._pools, "target": self._train(memoriser, "memoriser", replica)}
+            store = {"pools": self._pools, "target": self._train(memoriser, "memoriser", replica, self._pools)}
             self._invert(memoriser, label, attack.for_memoriser(), store, judges, "memoriser", replica)
-            random = {"pools": self._pools, "target": self._train(untrained, "untrained", replica)}
+            random = {"pools": self._pools, "target": self._train(untrained, "untrained", replica, self._pools)}
             self._invert(untrained, label, attack, random, judges, "untrained", replica)
             for name, settings in INJECTED.items():
                 injected = Injected.parse({**settings, "samples_per_class": primary.samples_per_class})

@@ -26,6 +26,9 @@ from benchmark.user_files.yaml_file import read_yaml
 CONTROL_NAMES = ("memoriser", "untrained", "injected")
 """Names of the controls, which every suite runs; no model may be called so."""
 MOST_SEED = 2**62
+MOST_SHIFTS = 8
+STRONGEST = "strongest"
+"""The label, on the page, of whichever membership attack is the strongest on shadow models."""
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
@@ -39,9 +42,16 @@ class Recipe(Spec):
 
 
 class ModelEntry(Recipe):
-    """One row of the leaderboard: a model that is trained here."""
+    """One row of the leaderboard: a model that is trained here. num_members: default, the pools'."""
 
     name: Name
+    num_members: int | None = Field(default=None, ge=1, le=1_000_000_000)
+
+
+class Shadow(Spec):
+    """How shadow models of a model that was trained elsewhere are trained: as it was, as far as that is known."""
+
+    regime: RegimeField
 
 
 class ExternalModel(Spec):
@@ -50,6 +60,12 @@ class ExternalModel(Spec):
     name: Name
     architecture: ArchitectureField
     checkpoint: Checkpoint
+    shadow: Shadow | None = None
+
+    @property
+    def shadow_recipe(self) -> Recipe | None:
+        """What the suite's `shadow_replicas` of it are, if there are any."""
+        return self.shadow and Recipe(architecture=self.architecture, regime=self.shadow.regime)
 
 
 def _model(value: Any) -> Any:
@@ -83,6 +99,18 @@ class Evaluation(Spec):
     shown_neighbours: int = Field(default=5, ge=1, le=1_000)
 
 
+class Queries(Spec):
+    """What models are asked about every private image, besides the image, for membership attacks.
+
+    mirror: the mirror image, too. shifts: images shifted by 1 or 2 pixels. adversarial_steps: of the search for an
+    adversarial version, which is made where an attack of the suite needs one; 0: never.
+    """
+
+    mirror: bool = True
+    shifts: int = Field(default=0, ge=0, le=MOST_SHIFTS)
+    adversarial_steps: int = Field(default=3, ge=0, le=1_000)
+
+
 Attack = TypeVar("Attack", bound=Evasion | Inversion)
 Settings = dict[str, Any]
 
@@ -90,6 +118,7 @@ Settings = dict[str, Any]
 class Suite(Spec):
     """What is compared: the first attack of each list is the suite's primary one.
 
+    replicas: trained, attacked and inverted. shadow_replicas: trained and asked as many more, for membership attacks.
     tuned: label of an attack -> model -> settings in which the attack on this model differs; see `bench tune`.
     """
 
@@ -97,6 +126,7 @@ class Suite(Spec):
     data: DataField
     pools: PoolsSpec = PoolsSpec()
     replicas: int = Field(default=2, ge=2, le=1024)
+    shadow_replicas: int = Field(default=0, ge=0, le=1024)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     threads: int = Field(default=1, ge=1, le=1024)
     models: list[Annotated[AnyModel, BeforeValidator(_model)]] = Field(min_length=1)
@@ -104,6 +134,7 @@ class Suite(Spec):
     evasion: list[EvasionField] = Field(min_length=1)
     inversion: list[InversionField] = Field(min_length=1)
     membership: list[MembershipField] = Field(min_length=1)
+    queries: Queries = Queries()
     evaluation: Evaluation = Evaluation()
     resources: Resources = {}
     prices: Prices | None = None
@@ -111,9 +142,17 @@ class Suite(Spec):
 
     @property
     def hash(self) -> str:
-        """sha256 of what can change a number, whatever the file's comments and order of keys."""
-        left_out = {"resources", "prices"} | (set() if self.tuned else {"tuned"})
+        """sha256 of what can change a number, whatever the file's comments and order of keys.
+
+        Keys that came later count where they are set, so that suites of before keep their hash.
+        """
+        later: dict[str, Any] = {"tuned": {}, "shadow_replicas": 0, "queries": Queries()}
+        left_out = {"resources", "prices"} | {name for name, unset in later.items() if getattr(self, name) == unset}
         counted = self.model_dump(mode="json", exclude=left_out)
+        for model in counted["models"]:
+            for name in ("num_members", "shadow"):
+                if model.get(name) is None:
+                    model.pop(name, None)
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
     def attacks(self) -> dict[str, Evasion | Inversion]:
@@ -166,8 +205,10 @@ def load_suite(path: str) -> tuple[Suite, str]:
 def parse_suite(data: Any) -> Suite:
     """A checked suite from plain data. Raises SpecError in one line."""
     suite = Suite.parse(data)
-    if suite.replicas % 2:
-        raise SpecError(f"{suite.replicas} is odd; allowed: an even number, replicas come in pairs", ("replicas",))
+    for name in ("replicas", "shadow_replicas"):
+        if getattr(suite, name) % 2:
+            odd = f"{getattr(suite, name)} is odd; allowed: an even number, replicas come in pairs"
+            raise SpecError(odd, (name,))
     for path, method in _methods(suite):
         if isinstance(method, Memoriser | Memorise | Injected):
             name = type(method).__name__.lower()
@@ -190,6 +231,10 @@ def _check_attacks(suite: Suite) -> None:
             if attack in attacks[:index]:
                 name = label(kind, getattr(suite, kind)[index])
                 raise SpecError(f"{name!r} is there twice; allowed: attacks that differ", (kind, index))
+    if STRONGEST in labelled("membership", suite.membership):
+        raise SpecError(
+            f"{STRONGEST!r} is what the page calls the strongest attack; allowed: any other", ("membership",)
+        )
     for name in labelled("evasion", suite.evasion).keys() & labelled("inversion", suite.inversion).keys():
         raise SpecError(f"{name!r} is an evasion and an inversion; allowed: labels that differ", ("inversion",))
 
@@ -218,6 +263,8 @@ def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
         yield (*place, "architecture"), recipe.architecture
         if isinstance(recipe, Recipe):
             yield (*place, "regime"), recipe.regime
+        elif recipe.shadow is not None:
+            yield (*place, "shadow", "regime"), recipe.shadow.regime
     yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
 
 

@@ -34,6 +34,7 @@ def describe(
         "path": path,
         "data": card,
         "replicas": suite.replicas,
+        "shadow_replicas": suite.shadow_replicas,
         "models": [
             _external(model, given[model.name]) if isinstance(model, ExternalModel) else _model(model)
             for model in suite.models

@@ -64,6 +64,7 @@ class _About(_Shape):
     path: Line
     data: Line
     replicas: Annotated[int, Field(ge=0, le=_MOST_REPLICAS)]
+    shadow_replicas: Annotated[int, Field(ge=0, le=_MOST_REPLICAS)] = 0
     models: Annotated[list[_Model], Field(min_length=1, max_length=_MOST_MODELS)]
     evasion: Annotated[list[_Attack], Field(min_length=1, max_length=_MOST_ATTACKS)]
     inversion: Attacks

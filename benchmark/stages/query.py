@@ -21,7 +21,7 @@ from benchmark.stages.shared.outputs import finite
 from benchmark.stages.shared.queried import auxiliary_ids
 from benchmark.trials.trial import Context, Outcome, Stage
 
-_SHIFTS = ((2, 0), (-2, 0), (0, 2), (0, -2), (1, 0), (-1, 0), (0, 1), (0, -1))
+SHIFTS = ((2, 0), (-2, 0), (0, 2), (0, -2), (1, 0), (-1, 0), (0, 1), (0, -1))
 """(right, down) in pixels, in their order; what comes in is 0, as in the augmentation of our training."""
 _ADVERSARIAL_BATCH = 250
 _STEP_SIZE = 2.5
@@ -48,7 +48,7 @@ class Query(Stage):
     """
 
     mirror: bool = True
-    shifts: int = Field(default=0, ge=0, le=len(_SHIFTS))
+    shifts: int = Field(default=0, ge=0, le=len(SHIFTS))
     ball: Ball | None = None
 
     def run(self, context: Context) -> Outcome:
@@ -77,7 +77,7 @@ class Query(Stage):
         yield lambda x: x
         if self.mirror:
             yield lambda x: x.flip(3)
-        for right, down in _SHIFTS[: self.shifts]:
+        for right, down in SHIFTS[: self.shifts]:
             yield lambda x, right=right, down=down: shifted(x, right, down)
 
     def _adversarial(self, model: Classifier, data: ImageData, ids: Tensor, context: Context) -> Tensor:

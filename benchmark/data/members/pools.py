@@ -50,8 +50,20 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
     _check_num_members(spec, private)
     if spec.num_members is not None:
         proportional(spec.num_members, private, "num_members")
-    # Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another cut.
-    num_halves = math.prod(math.comb(2 * half, half) for half in (private // 2).tolist())
+    _check_num_halves(num_replicas, private // 2)
+
+
+def check_narrow(data: ImageData, spec: PoolsSpec, num_members: int, num_replicas: int) -> None:
+    """Raise ValueError if no `narrowed` pools of `num_members` can be cut from the private pool, as `check` does."""
+    counts = data.labels.bincount(minlength=_num_classes(data, spec))[: _num_classes(data, spec)]
+    private = counts - (counts * spec.auxiliary).round().long()
+    _check_num_members(PoolsSpec(num_members=num_members), private)
+    _check_num_halves(num_replicas, proportional(num_members, private // 2, "num_members"))
+
+
+def _check_num_halves(num_replicas: int, halves: Tensor) -> None:
+    """Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another. halves: (K,) images each."""
+    num_halves = math.prod(math.comb(2 * half, half) for half in halves.tolist())
     if num_replicas > num_halves:
         raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
 
