@@ -29,7 +29,9 @@ def rank_correlation(
     None where fewer than 10 pairs are left, or one side is all ties.
 
     The interval is by the infinitesimal jackknife (Efron 1982): the variance is the mean square of what each pair
-    contributes, its effect on the ranks of all others included; on Fisher's z scale.
+    contributes, its effect on the ranks of all others included; on Fisher's z scale. It is never narrower than that of
+    unrelated values, whose variance is 1 / (N - 1) whatever their ties: where one value alone differs from all others,
+    no resampling of pairs sees how uncertain its place is.
     """
     check_level(level)
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
@@ -45,13 +47,15 @@ def rank_correlation(
     scale = float(np.sqrt(variances[0] * variances[1]))
     value = float(np.clip(_covariance(a, b) / scale, -1, 1))
     effect = _influence(a, b) / scale - value / 2 * (_influence(a, a) / variances[0] + _influence(b, b) / variances[1])
+    units = n
     if clusters is not None:
         _, number = np.unique(np.asarray(clusters)[known], return_inverse=True)
         effect = np.bincount(number, weights=effect)
+        units = len(effect)
     error = float(np.sqrt((effect**2).sum())) / n
     if abs(value) > 1 - 1e-12:
         return Interval(value, value, value, n)
-    half = float(ndtri((1 + level) / 2)) * error / (1 - value**2)
+    half = float(ndtri((1 + level) / 2)) * max(error / (1 - value**2), 1 / np.sqrt(max(units - 1, 1)))
     low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
     return Interval(value, float(low), float(high), n)
 

@@ -60,6 +60,12 @@ def test_coverage_under_a_normal_distribution(pearson: float) -> None:
     assert 0.92 <= covered / runs <= 0.98
 
 
+def test_one_value_among_ties_proves_nothing() -> None:
+    """Its rank among 160 is uniform where it is unrelated: no more than 5% of its places may exclude 0."""
+    places = [rank_correlation(np.arange(160) == i, np.arange(160)) for i in range(160)]
+    assert np.mean([found is not None and found.low <= 0 <= found.high for found in places]) >= 0.95
+
+
 def test_copies_are_one_draw() -> None:
     rng = np.random.default_rng(4)
     first, second = rng.normal(size=60), rng.normal(size=60)
