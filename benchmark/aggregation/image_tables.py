@@ -68,7 +68,7 @@ def image_table(results: SuiteResults, model: str) -> ImageTable | None:
         raise CorruptArtifact(trial.key, f"{STAGE}.parquet", "an image has no id, or is there twice")
     attack = _strongest(results, model)
     scored = results.of(model, "infer_membership", attack).values() if attack else ()
-    exposures = {}
+    exposures: dict[tuple[str, str], Exposure] = {}
     for inversion in results.methods(model, "neighbours"):
         near = list(results.of(model, "neighbours", inversion).values())
         sides = values["attacked_in"] > 0, values["attacked_out"] > 0

@@ -50,7 +50,7 @@ def rank_correlation(
     units = n
     if clusters is not None:
         _, number = np.unique(np.asarray(clusters)[known], return_inverse=True)
-        effect = np.bincount(number, weights=effect)
+        effect = np.bincount(number, weights=effect).astype(np.float64)
         units = len(effect)
     error = float(np.sqrt((effect**2).sum())) / n
     if abs(value) > 1 - 1e-12:
@@ -73,7 +73,8 @@ def _covariance(a: _Ranked, b: _Ranked) -> float:
 def _influence(a: _Ranked, b: _Ranked) -> Floats:
     """(N,) effect of one more pair, at each of the pairs, on the covariance of the shares."""
     own = a.share * b.share
-    return own - own.mean() + _raised(a, b.share) + _raised(b, a.share)
+    effect: Floats = own - own.mean() + _raised(a, b.share) + _raised(b, a.share)
+    return effect
 
 
 def _raised(a: _Ranked, weights: Floats) -> Floats:
@@ -83,4 +84,5 @@ def _raised(a: _Ranked, weights: Floats) -> Floats:
     """
     sums = np.bincount(a.place, weights=weights)
     above = sums.sum() - sums.cumsum() + sums / 2
-    return above[a.place] / len(weights) - float((a.share * weights).mean())
+    mean: Floats = above[a.place] / len(weights) - float((a.share * weights).mean())
+    return mean

@@ -46,12 +46,18 @@ class Queried(NamedTuple):
     is_out: npt.NDArray[np.bool_]
     never_seen: npt.NDArray[np.bool_]
 
+    def of(self, models: slice) -> "Queried":
+        """What these of the replicas say."""
+        correct, margins, robust_margins, is_member, is_out, never_seen = self
+        sides = is_member[models], is_out[models], never_seen[models]
+        return Queried(correct[models], margins[models], robust_margins[models], *sides)
+
 
 def image_values(queried: Queried, num_attacked: int, ids: dict[str, npt.NDArray[np.int64]]) -> pa.Table:
     """The table. ids: `image_id`, `class_id` and `group`, (P,) each."""
     found = counterfactual_memorization(queried.correct, queried.is_member, queried.never_seen)
-    attacked = Queried(*(each[:num_attacked] for each in queried))
-    shadows = Queried(*(each[num_attacked:] for each in queried))
+    attacked = queried.of(slice(num_attacked))
+    shadows = queried.of(slice(num_attacked, None))
     elsewhere = counterfactual_memorization(shadows.correct, shadows.is_member, shadows.never_seen)
     columns = {
         **ids,
