@@ -25,7 +25,7 @@ def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=not wide)
     table.add_column("model", overflow="fold")
     for name in _RANKED:
-        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
+        table.add_column(name, justify="right")
     for row in sorted(rows, key=lambda row: -(row["robust_accuracy"] or 0.0)):
         table.add_row(line(row["model"]), *(_rate(row, name, wide) for name in _RANKED.values()))
     return table
