@@ -92,7 +92,7 @@ def _joined(results: SuiteResults, cuts: PairCuts, model: str, stage: str, metho
                     yield interval_row(metric.metric, stats.counted_difference(k_in, n_in, k_out, n_out, pairs))
             case Join.PAIRED_IMAGES:
                 yield from paired_images.rows(results, model, metric.metric)
-            case Join.SCORES:
+            case Join.SCORES if trials:
                 scored = scored or [results.scores(done).scored for done in trials.values()]
                 yield _of_scores(metric, scored)
             case Join.MEAN:
