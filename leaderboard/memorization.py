@@ -110,7 +110,7 @@ def _most(known: pa.Table, shown: Mapping[Any, Row]) -> list[dict[str, Any]]:
     order = pc.sort_indices(
         known, sort_keys=[("memorization", "descending"), ("margin_gap", "descending"), ("image_id", "ascending")]
     )
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows(known.take(order[: 4 * MOST_SHOWN])):
         picture = shown.get(row["image_id"])
         image = png(picture["image_png"]) if picture else None

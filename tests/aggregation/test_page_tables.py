@@ -77,7 +77,7 @@ def test_the_tables_have_the_columns_of_the_schema(site: Path) -> None:
     for name, expected in (
         ("leaderboard", schema.LEADERBOARD), ("results", schema.RESULTS), ("suites", schema.SUITES),
         ("ranks", schema.RANKS), ("comparisons", schema.COMPARISONS),
-        ("status", schema.STATUS), *schema.SHOWN.items(),
+        ("status", schema.STATUS), ("images", schema.IMAGES), ("roc", schema.ROC), *schema.SHOWN.items(),
     ):  # fmt: skip
         assert pq.read_schema(site / f"{name}.parquet").equals(expected), name
 
