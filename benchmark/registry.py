@@ -94,6 +94,7 @@ STAGE = {
     "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",
     "infer_membership": "benchmark.stages.infer_membership:InferMembership",
+    "memorization": "benchmark.stages.measure_memorization:MeasureMemorization",
 }
 KINDS: dict[str, dict[str, str]] = {
     "data": DATA,

@@ -116,7 +116,8 @@ LEADERBOARD = _schema(
         ("num_members", _I, "training images of one replica; of a checkpoint, as declared"),
         *_measured(),
         ("controls_passed", _B, "the suite's positive, negative and injected controls came out as they must"),
-        ("pareto", _B, "no other model of the suite is more robust and leaks less"),
+        ("pareto", _B, "no other model is significantly better in one of the front's measures and worse in none"),
+        ("pareto_note", _S, "which measures the front is of, and what is to be said of the model on it"),
         ("wall_s", _F, "seconds of compute of all its trials"),
         ("gpu_s", _F, "seconds in which its trials held a GPU, or a share of one"),
         (
@@ -213,6 +214,54 @@ def unlabelled(name: str) -> pa.Schema:
     return pa.schema([field for field in SHOWN[name] if field.name not in labels])
 
 
+IMAGES = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("inversion", _S, "inversion attack of the exposures and cosines; empty where the model was not inverted"),
+        ("image_id", _I, "place among the data set's training images"),
+        ("class_id", _I, "its class"),
+        ("memorization", _F, "P(classified right | trained on it) - P(right | not), over all replicas and shadows"),
+        ("memorization_error", _F, "standard error of that"),
+        ("margin_gap", _F, "mean margin when trained on it minus when not"),
+        ("num_in", _I, "models that were trained on it"),
+        ("num_out", _I, "models that saw neither it nor a near-duplicate"),
+        ("membership_attack", _S, "the attack of the membership score: the strongest one on shadow models"),
+        (
+            "membership_score",
+            _F,
+            "share of a replica's non-members that score lower, mean over the replicas trained on it; null 0.5",
+        ),
+        (
+            "robust_margin",
+            _F,
+            "least margin of its adversarial versions, mean over the attacked replicas trained on it",
+        ),
+        *(
+            column
+            for space in ("evaluator", "evaluator_robust", "pixel")
+            for column in (
+                (f"exposure_{space}", _I, f"reconstructions whose nearest member it is, {space} features"),
+                (f"exposure_out_{space}", _I, "the same while it is a non-member, among non-members: the control"),
+                (f"cosine_{space}", _F, "cosine to the nearest reconstruction of those with it among their k nearest"),
+            )
+        ),
+    ]
+)
+"""site/images.parquet: one row a private image of a (suite, model, inversion). Empty: it is on no such side."""
+
+ROC = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("method", _S, "membership attack"),
+        ("fpr", _F, "share of the non-members that are called members"),
+        ("tpr", _F, "share of the members that are found, mean over replicas"),
+    ]
+)
+"""site/roc.parquet: the ROC curve of every membership attack, at false-positive rates even on a log scale."""
+
+
 SUITES = _schema(
     [
         ("suite", _S, "name of the suite"),
@@ -243,6 +292,35 @@ SUITES = _schema(
     ]
 )
 """site/suites.parquet: one row a suite."""
+
+RANKS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("metric", _S, "column of the leaderboard"),
+        ("best", _I, "1 + the number of models that are significantly better"),
+        ("worst", _I, "the number of models, less those that are significantly worse"),
+        ("num_tied", _I, "models that are neither"),
+        ("tied", pa.list_(_S), "the first of these"),
+    ]
+)
+"""site/ranks.parquet: the places of every model in every column that ranks, by paired differences."""
+
+COMPARISONS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("metric", _S, "column of the leaderboard"),
+        ("model", _S, "name of a model"),
+        ("other", _S, "name of another"),
+        ("difference", _F, "value of the model minus that of the other, in the column's unit"),
+        ("low", _F, "lower end of its 95% interval"),
+        ("high", _F, "upper end of its 95% interval"),
+        ("p_value", _F, "two-sided p-value of no difference"),
+        ("p_holm", _F, "the same, corrected for all comparisons of the column"),
+        ("paired", _B, "over the same pairs, classes and images; else as if the two were independent"),
+    ]
+)
+"""site/comparisons.parquet: every two models of a suite in every column that ranks; of suites with few models."""
 
 STATUS = _schema(
     [

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow.compute as pc
 
-from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
-from leaderboard import pages, picture_scripts, picture_views, reasons
+from benchmark.schema import COMPARISONS, IMAGES, LEADERBOARD, RANKS, RESULTS, ROC, SHOWN, STATUS, SUITES
+from leaderboard import memorization, pages, picture_scripts, picture_views, reasons
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
+from leaderboard.compared import compared
 from leaderboard.markup import measured, why
 from leaderboard.parquet_rows import group, read, rows, script_json, write_csv
 
@@ -34,6 +36,10 @@ def build(site: Path, *, images: bool = True) -> Path:
             ("results", RESULTS, True),
             ("suites", SUITES, True),
             ("status", STATUS, False),
+            ("images", IMAGES, False),
+            ("roc", ROC, False),
+            ("ranks", RANKS, False),
+            ("comparisons", COMPARISONS, False),
             *((name, columns, False) for name, columns in SHOWN.items()),
         )
     }
@@ -48,8 +54,11 @@ def build(site: Path, *, images: bool = True) -> Path:
     kept = set()
     for suite, lines, made in zip(suites, cells, views, strict=True):
         shown = picture_scripts.scripts(suite.name, [row["model"] for row in suite.models], made, site / "pictures")
+        single = _single_images(tables, suite, images)
         for i, name in enumerate(suite.slugs):
-            _write(site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, images))
+            _write(
+                site / "models" / f"{name}.html", _model_page(environment, suite, i, lines, shown, single[i], images)
+            )
             kept.add(f"{name}.html")
     for stale in (site / "models").glob("*.html"):
         if stale.name not in kept:
@@ -60,7 +69,8 @@ def build(site: Path, *, images: bool = True) -> Path:
 
 
 def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
-    by_suite = {name: group(rows(tables[name]), "suite") for name in ("leaderboard", "results", "suites", "status")}
+    named = ("leaderboard", "results", "suites", "status", "ranks", "comparisons")
+    by_suite = {name: group(rows(tables[name]), "suite") for name in named}
     names = dict.fromkeys(key[0] for name in ("suites", "leaderboard") for key in by_suite[name])
     found = []
     for name in names:
@@ -69,8 +79,8 @@ def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
         if None in seen or len(set(seen)) < len(seen):
             raise ValueError(f"{site / 'leaderboard.parquet'}: suite {name!r} has a model without a name or twice")
         info = by_suite["suites"].get((name,), [dict.fromkeys(SUITES.names)])[-1]
-        results, status = by_suite["results"].get((name,), []), by_suite["status"].get((name,), [])
-        found.append(pages.Suite(name, info, models, results, status))
+        parts = (by_suite[table].get((name,), []) for table in ("results", "status", "ranks", "comparisons"))
+        found.append(pages.Suite(name, info, models, *parts))
     return found
 
 
@@ -83,6 +93,20 @@ def _views(tables: dict[str, Any], suites: list[pages.Suite]) -> list[list[pictu
         )
         for suite in suites
     ]
+
+
+def _single_images(tables: dict[str, Any], suite: pages.Suite, images: bool) -> list[dict[str, Any]]:
+    """Of each model of a suite: what is said of its single images, and the ROC curves."""
+    own, roc, pictures = (
+        tables[name].filter(pc.equal(tables[name]["suite"], suite.name)) for name in ("images", "roc", "pictures")
+    )
+    shown = {row["image_id"]: row for row in rows(pictures)} if images else {}
+    points, primary = rows(roc), suite.primary["invert"]
+    found = []
+    for name in (row["model"] for row in suite.models):
+        memory = memorization.section(name, primary, own, suite.results_of[name], suite.status_of[name], shown)
+        found.append({"memory": memory, "curves": memorization.curves(name, points)})
+    return found
 
 
 def _strip(suite: pages.Suite, views: list[picture_views.View]) -> dict[str, Any] | None:
@@ -128,6 +152,7 @@ def _model_page(
     index: int,
     lines: list[list[pages.Cell]],
     shown: dict[str, list[dict[str, Any]]],
+    single: dict[str, Any],
     images: bool,
 ) -> str:
     row = suite.models[index]
@@ -137,12 +162,14 @@ def _model_page(
         row=row,
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
+        compared=compared(suite.comparisons, row["model"]),
         failures=pages.failures(suite.status_of[row["model"]]),
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
         masking=reasons.masking(results) if row["masking_suspected"] else "",
         pictures={"model": row["model"], "hrefs": _hrefs(suite), "views": shown[row["model"]]},
         images=images,
+        **single,
     )
 
 

@@ -14,6 +14,8 @@ from benchmark.results.store import CorruptArtifact
 MOST_BYTES, MOST_ROWS = 384 * 2**20, 2_000_000
 """Of all tables of a suite together. A page is made in memory, which it takes about four times."""
 _MOST_PICTURE = 8 * 2**20
+_TAKEN = {"memorization": ("pictures",), "leakage": tuple(schema.SHOWN)}
+"""Stage -> the tables of pictures that its trials write."""
 
 
 class Pictures:
@@ -28,9 +30,9 @@ class Pictures:
         self._bytes, self._rows = MOST_BYTES, MOST_ROWS
         self._found: dict[str, dict[str, pa.Table]] = {}
         models = {model["name"] for model in results.about["models"]}
-        for done in [done for done in results.done if done.stage == "leakage" and done.model in models]:
+        for done in [done for done in results.done if done.stage in _TAKEN and done.model in models]:
             try:
-                self._take(done)
+                self._take(done, _TAKEN[done.stage])
             except CorruptArtifact as problem:
                 if isinstance(problem.__cause__, TooMuch):
                     self.left_out += 1
@@ -41,15 +43,16 @@ class Pictures:
         """Name -> the tables of the trials that are still taken for results."""
         kept = {done.key for done in self._results.done}
         found = [tables for key, tables in self._found.items() if key in kept]
-        return {name: [tables[name] for tables in found] for name in schema.SHOWN}
+        return {name: [tables[name] for tables in found if name in tables] for name in schema.SHOWN}
 
-    def _take(self, done: Done) -> None:
+    def _take(self, done: Done, names: tuple[str, ...]) -> None:
         sizes = self._results.store.sizes(done.key)
-        if not all(f"{name}.parquet" in sizes for name in schema.SHOWN):
+        if not all(f"{name}.parquet" in sizes for name in names):
             return  # of an older version, which kept other pictures
         labels = {"suite": self._results.name, "model": done.model, "replica": done.replica, "method": done.method}
         found, room, rows = {}, self._bytes, self._rows
-        for name, columns in schema.SHOWN.items():
+        for name in names:
+            columns = schema.SHOWN[name]
             table = self._results.store.table(done.key, name, schema.unlabelled(name), rows, room)
             room, rows = room - table.nbytes, rows - len(table)
             if name == "pictures":

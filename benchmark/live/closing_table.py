@@ -12,7 +12,7 @@ from benchmark.metrics import LEADERBOARD_METRICS
 from benchmark.planning.prices import Bill
 from benchmark.running.schedule import Report
 
-_WIDE = 110
+_WIDE = 150
 """Columns of a terminal from which on an interval fits beside its value."""
 _RANKED = {metric.short: metric.name for metric in LEADERBOARD_METRICS if metric.short}
 """Heading -> column."""
@@ -21,13 +21,13 @@ _RANKED = {metric.short: metric.name for metric in LEADERBOARD_METRICS if metric
 def ranking(rows: list[Mapping[str, Any]], width: int) -> Table:
     """The leaderboard of one suite, most robust first. width: columns of the terminal; 80 are enough."""
     title = line(f"suite {rows[0]['suite']}: most robust first; 95% intervals")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    wide = width >= _WIDE
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=not wide)
     table.add_column("model", overflow="fold")
     for name in _RANKED:
         table.add_column(name, justify="right")
-    gap = " " if width >= _WIDE else "\n"
     for row in sorted(rows, key=lambda row: -(row["robust_accuracy"] or 0.0)):
-        table.add_row(line(row["model"]), *(_rate(row, name, gap) for name in _RANKED.values()))
+        table.add_row(line(row["model"]), *(_rate(row, name, wide) for name in _RANKED.values()))
     return table
 
 
@@ -57,9 +57,11 @@ def closing(report: Report, spent: Bill) -> str:
     return text
 
 
-def _rate(row: Mapping[str, Any], name: str, gap: str) -> Text:
+def _rate(row: Mapping[str, Any], name: str, wide: bool) -> Text:
     if row[name] is None:
         return Text("-")
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    ends = "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
-    return Text(f"{row[name]:.3f}{gap}") + Text(ends, "dim")
+    ends = [] if low is None or high is None else [f"{low:.2f}", f"{high:.2f}"]
+    if not wide:  # .76-.79 below it
+        ends = [end.removeprefix("0") for end in ends]
+    return Text(f"{row[name]:.3f}" + (" " if wide else "\n")) + Text("-".join(ends), "dim")

@@ -15,6 +15,7 @@ DEFAULT_GPUS = {
     "declare_members": 0.0,
     "narrow_pools": 0.0,
     "infer_membership": 0.0,
+    "memorization": 0.0,
     "leakage": 0.0,
     "import": 0.25,
     "embed": 0.25,

@@ -197,10 +197,13 @@ class _Builder:
         for replica, target in targets.items():
             parents = {"pools": judges["pools"], "target": target}
             inputs[f"query_{replica}"] = self._add(asked, parents, cost, "", model.name, replica)
+        if len(inputs) > 1:  # one model alone has no counterfactual
+            stage: Json = {"method": "memorization", "num_attacked": len(list(measured))}
+            self._add(stage, {"pools": judges["pools"], **inputs}, 0.0, "", model.name)
         inputs |= {"embed": judges["embed"], "embed_auxiliary": self._embed_auxiliary}
         for label, attack in membership_trials.attacks_on(model, self._suite).items():
             for replica in measured:
-                stage: Json = {"method": "infer_membership", "replica": replica}
+                stage = {"method": "infer_membership", "replica": replica}
                 stage["attack"] = self._dump("membership", attack)
                 self._add(stage, inputs, 0.0, label, model.name, replica, pools=False)
 

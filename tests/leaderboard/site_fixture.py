@@ -114,6 +114,9 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         "masking_suspected": model == HOSTILE,
         "controls_passed": False,
         "pareto": model in ("small_vgg", "small_resnet", "small_resnet_pgd_at", HOSTILE),
+        "pareto_note": "of a, b; but its membership AUC, 0.641, is the largest of the suite"
+        if model == "small_resnet_pgd_at"
+        else "of a, b",
         "primary_inversion": "gradient",
         "wall_s": 31.25,
         "gpu_s": 0.0,
@@ -129,6 +132,39 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         row |= {"cosine_nn_in": 0.88, "cosine_nn_out": 0.86, "neighbour_purity_at_k": 0.9 * evaluator}
         row |= {"exposure_gini": math.nan if model == "small_vgg" else 0.42}
     return row
+
+
+RANKED = {
+    "clean_accuracy": "up", "robust_accuracy": "up", "evaluator_accuracy": "down", "membership_auc": "down",
+    "generalization_gap": "down", "knn_distance": "up",
+}  # fmt: skip
+
+
+def places() -> list[dict[str, Any]]:
+    """Models are told apart where their intervals do not overlap."""
+    rows = []
+    for metric, better in RANKED.items():
+        lines = [line for m in MODELS if (line := leaderboard_row(SUITE, m))[metric] is not None]
+        ends = {line["model"]: (line[f"{metric}_low"], line[f"{metric}_high"]) for line in lines}
+        for model, (low, high) in ends.items():
+            above = [other for other, (least, _) in ends.items() if least > high]
+            below = [other for other, (_, most) in ends.items() if most < low]
+            ahead, behind = (above, below) if better == "up" else (below, above)
+            tied = [other for other in ends if other not in (*above, *below, model)]
+            place = {"best": 1 + len(ahead), "worst": len(ends) - len(behind), "num_tied": len(tied), "tied": tied}
+            rows.append({"suite": SUITE, "model": model, "metric": metric} | place)
+    return rows
+
+
+def comparisons() -> list[dict[str, Any]]:
+    """The first model against every other."""
+    first, *others = (leaderboard_row(SUITE, m) for m in MODELS)
+    return [
+        {"suite": SUITE, "metric": "membership_auc", "model": first["model"], "other": other["model"]}
+        | {"difference": (d := first["membership_auc"] - other["membership_auc"]), "low": d - 0.02, "high": d + 0.02}
+        | {"p_value": 0.001, "p_holm": 0.0002 if abs(d) > 0.02 else 0.4, "paired": True}
+        for other in others
+    ]
 
 
 def result(suite: str, model: str | None, replica: int | None, **measure: Any) -> dict[str, Any]:
@@ -342,15 +378,59 @@ def suites() -> list[dict[str, Any]]:
     return [row, dict.fromkeys(row) | waiting | {"data": "CIFAR-10", "num_replicas": 2}]
 
 
+MEMORISING = "small_resnet_pgd_at"
+"""The one model of which single images were looked at; its images 0 to TRAINING - 1 have pictures."""
+
+
+def images() -> list[dict[str, Any]]:
+    """Image i has memorisation 1 - i / 200, up to noise in all else; the last one was never trained on."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(240):
+        row: dict[str, Any] = dict.fromkeys(schema.IMAGES.names)
+        value = None if i == 239 else 1 - i / 200
+        row |= {"suite": SUITE, "model": MEMORISING, "inversion": "gradient", "image_id": i, "class_id": i % 10}
+        row |= {"memorization": value, "memorization_error": 0.12, "margin_gap": 3.0, "num_in": 9, "num_out": 9}
+        row |= {
+            "membership_attack": "lira",
+            "membership_score": min(1.0, 0.4 + 0.4 * (value or 0) + 0.2 * rng.random()),
+        }
+        row |= {"exposure_pixel": int(rng.poisson(1 + 2 * abs(value or 0))), "exposure_out_pixel": int(rng.poisson(1))}
+        found.append(row)
+    return found
+
+
+def correlations() -> list[dict[str, Any]]:
+    place = {"stage": "memorization", "n": 239, "low": 0.09, "value": 0.21, "high": 0.33, "space": "pixel"}
+    names = ("memorization_exposure", "memorization_exposure_gap", "memorization_membership")
+    rows = [result(SUITE, MEMORISING, None, metric=name, method="gradient", **place) for name in names]
+    share = {"metric": "memorized_share", "value": 0.31, "low": 0.25, "high": 0.37, "n": 239}
+    return [*rows, result(SUITE, MEMORISING, None, stage="memorization", method="", space="", **share)]
+
+
+def curves() -> list[dict[str, Any]]:
+    rates = np.geomspace(1 / 1000, 1, 40)
+    powers = {"lira": 0.35, "loss_threshold": 0.8, HOSTILE: 1.0}
+    return [
+        {"suite": SUITE, "model": MEMORISING, "method": method, "fpr": float(f), "tpr": float(f**power)}
+        for method, power in powers.items()
+        for f in rates
+    ]
+
+
 def write(site: Path, *, samples: int = 2) -> Path:
     """Write the Parquet files into `site`."""
     site.mkdir(parents=True, exist_ok=True)
     waiting = [dict.fromkeys(schema.LEADERBOARD.names) | {"suite": RUNNING, "model": m} for m in ("resnet18", "vgg16")]
     tables = {
         "leaderboard": (schema.LEADERBOARD, [leaderboard_row(SUITE, m) for m in MODELS] + waiting),
-        "results": (schema.RESULTS, results()),
+        "results": (schema.RESULTS, results() + correlations()),
+        "images": (schema.IMAGES, images()),
+        "roc": (schema.ROC, curves()),
         "suites": (schema.SUITES, suites()),
         "status": (schema.STATUS, status()),
+        "ranks": (schema.RANKS, places()),
+        "comparisons": (schema.COMPARISONS, comparisons()),
         "gallery": (schema.GALLERY, gallery(samples)),
         "neighbours": (schema.NEIGHBORS, neighbors(samples)),
         "exposed": (schema.EXPOSED, exposed()),

@@ -48,9 +48,10 @@ def tables(
         "neighbours": neighbors,
         "exposed": exposed,
         "class_means": _class_means(data, made["targets"], sides["in"]),
-        "pictures": _pictures(data, sorted({row["image_id"] for row in (*neighbors, *exposed)})),
     }
-    return {name: pa.Table.from_pylist(found, schema=schema.unlabelled(name)) for name, found in rows.items()}
+    shown = sorted({row["image_id"] for row in (*neighbors, *exposed)})
+    made_of_rows = {name: pa.Table.from_pylist(found, schema=schema.unlabelled(name)) for name, found in rows.items()}
+    return {**made_of_rows, "pictures": pictures(data, shown)}
 
 
 def _gallery(data: ImageData, made: Tensors, places: Sequence[tuple[int, int]], judged: Tensors) -> Rows:
@@ -104,13 +105,15 @@ def _class_means(data: ImageData, targets: Tensor, members: Tensor) -> Rows:
     ]
 
 
-def _pictures(data: ImageData, ids: Sequence[int]) -> Rows:
+def pictures(data: ImageData, ids: Sequence[int]) -> pa.Table:
+    """The table `pictures` of these images."""
     chosen = torch.tensor(ids, dtype=torch.int64)
     labels = data.classes(chosen).tolist()
-    return [
+    rows = [
         {"image_id": i, "class_id": c, "class_name": data.class_names[c], "image_png": _png(image)}
         for i, c, image in zip(ids, labels, data.pixels(chosen), strict=True)
     ]
+    return pa.Table.from_pylist(rows, schema=schema.unlabelled("pictures"))
 
 
 def _known(value: Tensor) -> float | None:
