@@ -182,6 +182,7 @@ def _gradients_by_image(model: Classifier) -> Iterator[None]:
     from opacus.grad_sample import GradSampleHooks, register_grad_sampler
 
     register_grad_sampler(PooledStem)(_of_pooled_stem)
+    register_grad_sampler(nn.Conv2d)(_of_convolution)
     in_place = [layer for layer in model.modules() if getattr(layer, "inplace", False)]
     for layer in in_place:  # it would overwrite what the hooks keep
         setattr(layer, "inplace", False)  # noqa: B010
@@ -196,6 +197,14 @@ def _gradients_by_image(model: Classifier) -> Iterator[None]:
         hooks.cleanup()
         for layer in in_place:
             setattr(layer, "inplace", True)  # noqa: B010
+
+
+def _of_convolution(layer: nn.Conv2d, inputs: list[Tensor], upstream: Tensor) -> dict[nn.Parameter, Tensor]:
+    """As Opacus 1.6, which takes the strides of its input for those of NCHW: of channels-last ones it is wrong."""
+    from opacus.grad_sample.conv import compute_conv_grad_sample
+
+    found: dict[nn.Parameter, Tensor] = compute_conv_grad_sample(layer, [inputs[0].contiguous()], upstream.contiguous())
+    return found
 
 
 def _of_pooled_stem(stem: PooledStem, inputs: list[Tensor], upstream: Tensor) -> dict[nn.Parameter, Tensor]:
