@@ -24,27 +24,27 @@ class Join(Enum):
 
     SHARED_IMAGES = (
         "mean of rates on images that all replicas share",
-        "bootstrap over replicas, and Clopper-Pearson at the distinct images: the wider",
+        "t, from one draw of the images and the spread between pairs; at least Clopper-Pearson",
     )
     DIFFERENCE = (
         "difference of two such rates, replica by replica",
-        "bootstrap over replicas, and Newcombe's at the distinct images: the wider",
+        "t, from one draw of the images and the spread between pairs; at least Newcombe's",
     )
-    SAMPLES = ("mean over reconstructions", "nested bootstrap over replicas, classes, samples")
+    PAIRED_IMAGES = (
+        "mean over private images and pairs, each image under the replica that trained on it and the one that did not",
+        "t, over pairs crossed with images",
+    )
+    SAMPLES = ("mean over reconstructions", "t, over pairs crossed with classes")
     SAMPLE_RATE = (
         "mean over reconstructions, each 0, 0.5 or 1",
-        "nested bootstrap over replicas, classes, samples, and Clopper-Pearson: the wider",
+        "t, over pairs crossed with classes; at least Clopper-Pearson",
     )
     SMALLER_SPACE = (
         "as a rate over reconstructions in each of two spaces, then the smaller",
-        "that of the smaller: nested bootstrap, and Clopper-Pearson",
+        "that of the smaller",
     )
     SCORES = ("a function of the membership scores of all replicas", "the function's own")
-    MEMBERS_FOUND = (
-        "mean of rates of members, at the smallest number of members; empty where one replica's is",
-        "bootstrap over replicas, and Clopper-Pearson: the wider",
-    )
-    SWAP_TEST = ("a p-value: IN and OUT are swapped in each (replica, class)", "")
+    RECUT = ("the same reconstructions or scores, the private images cut into members and non-members anew", "")
     MEAN = ("mean of one number a replica", "")
     NONE = ("not joined: each replica by itself", "")
 
@@ -65,7 +65,8 @@ class Metric:
     shown: on the page without being chosen. context: on the page after its construct's other metrics.
     of: the metrics that it is computed from. function: what computes it, as "module:function":
 
-    - SCORES: gets [(scores (N,), is_member (N,) bool), ...] of the replicas, returns a `stats.Interval`.
+    - SCORES: gets a `stats.Scored` of each replica: scores (N,), is_member (N,) bool, image (N,), pair. Returns a
+      `stats.Interval`, or raises ValueError with the reason why there is none.
     - SAMPLES and SAMPLE_RATE: gets, for each space, the values of each of `of`, (replicas, classes, samples) with NaN
       for none, and returns its own in that shape. Where `of` is empty it gets, for each replica, class and
       evaluator, the features of the reconstructions (n, K), n > 1, and of the members (m, K), and returns a float.
@@ -131,6 +132,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("generalization_gap", "general. gap", MEMBERSHIP, "accuracy on members minus accuracy on test images",
            "predict", Join.DIFFERENCE, "%", "down", 0.0, interval=True, shown=True, context=True,
            of=("member_accuracy", "clean_accuracy")),
+    Metric("paired_generalization_gap", "general. gap, paired", MEMBERSHIP,
+           "P(right | trained on it) minus P(right | not) of the same private images", "predict", Join.PAIRED_IMAGES,
+           "%", "down", 0.0, interval=True, context=True),
     Metric("robust_generalization_gap", "robust general. gap", MEMBERSHIP,
            "robust accuracy on members minus on test images", "evade",
            Join.DIFFERENCE, "%", "down", 0.0, interval=True, context=True,
@@ -164,18 +168,40 @@ METRICS: tuple[Metric, ...] = (
            "share of the k nearest members with the target label, target features", "leakage",
            Join.SAMPLES, "%", space="target", context=True),
     Metric("in_rate", "IN rate", TRAIN_SPECIFICITY,
-           "P(nearest member is closer than nearest non-member), evaluator features; null 0.5", "leakage",
-           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, space="evaluator", shown=True, short="in rate"),
-    Metric("in_rate_target", "IN rate, target", TRAIN_SPECIFICITY, "the same in target features", "leakage",
-           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, metric="in_rate", space="target", shown=True),
+           "P(nearest member is closer than nearest non-member), where the evidence is strongest of three spaces that "
+           "do not depend on the model; null 0.5", "leakage",
+           Join.SAMPLE_RATE, "", "", 0.5, interval=True, shown=True, short="in rate"),
+    Metric("in_rate_p_value", "p of the IN rate", TRAIN_SPECIFICITY,
+           "how rare an IN rate so far from 0.5 is if nothing leaks, its choice of a space paid for by Holm", "leakage",
+           Join.RECUT, shown=True, of=("in_rate",)),
+    Metric("in_rate_power", "IN rate told from 0.5", TRAIN_SPECIFICITY,
+           "the smallest IN rate that these samples and replicas would tell from 0.5 with probability 0.8", "leakage",
+           Join.RECUT, shown=True, of=("in_rate",)),
+    Metric("in_rate_evaluator", "IN rate, evaluator", TRAIN_SPECIFICITY, "the same in evaluator features", "leakage",
+           Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="evaluator"),
+    Metric("in_rate_evaluator_robust", "IN rate, robust evaluator", TRAIN_SPECIFICITY,
+           "the same in the robust evaluator's features", "leakage",
+           Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="evaluator_robust"),
+    Metric("in_rate_target", "IN rate, target", TRAIN_SPECIFICITY,
+           "the same in target features, which the attack optimised: proves nothing alone", "leakage",
+           Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="target", shown=True,
+           short="in rate, target"),
     Metric("in_rate_pixel", "IN rate, pixels", TRAIN_SPECIFICITY, "the same in mean-centred pixels", "leakage",
-           Join.SAMPLE_RATE, "", "down", 0.5, interval=True, metric="in_rate", space="pixel"),
-    Metric("in_rate_p_value", "p-value of the IN rate", TRAIN_SPECIFICITY,
-           "how rare an in_rate so far from 0.5 is without a leak", "leakage", Join.SWAP_TEST, column=False,
-           of=("in_rate",)),
+           Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="pixel", shown=True,
+           short="in rate, pixels"),
+    Metric("in_rate_null", "IN rate of other cuts", TRAIN_SPECIFICITY, "where an IN rate lies in 95% of other cuts",
+           "leakage", Join.RECUT, column=False, of=("in_rate",)),
     Metric("memorization_gap", "memorization gap", TRAIN_SPECIFICITY,
            "mean cosine to the nearest member minus to the nearest non-member", "leakage",
-           Join.SAMPLES, "", "down", 0.0, column=False),
+           Join.SAMPLES, "", "", 0.0, column=False),
+    Metric("memorization_gap_p_value", "p of the memorization gap", TRAIN_SPECIFICITY,
+           "how rare a gap so far from 0 is if nothing leaks", "leakage", Join.RECUT, column=False,
+           of=("memorization_gap",)),
+    Metric("memorization_gap_null", "memorization gap of other cuts", TRAIN_SPECIFICITY,
+           "where a gap lies in 95% of other cuts", "leakage", Join.RECUT, column=False, of=("memorization_gap",)),
+    Metric("memorization_gap_power", "memorization gap told from 0", TRAIN_SPECIFICITY,
+           "the smallest gap that would be told from 0 with probability 0.8", "leakage", Join.RECUT, column=False,
+           of=("memorization_gap",)),
     Metric("exposure_gini", "exposure Gini", TRAIN_SPECIFICITY,
            "how unevenly reconstructions point at members: 0 even, 1 all at one", "leakage",
            Join.MEAN, space="evaluator", context=True),
@@ -188,13 +214,22 @@ METRICS: tuple[Metric, ...] = (
            "area under the ROC curve of the primary membership attack; null 0.5", "infer_membership",
            Join.SCORES, "", "down", 0.5, interval=True, shown=True, short="membership AUC",
            function="benchmark.stats:replicated_auc"),
+    Metric("membership_auc_p_value", "p of the AUC", MEMBERSHIP,
+           "how rare an AUC so far from 0.5 is if nothing leaks", "infer_membership", Join.RECUT,
+           of=("membership_auc",)),
+    Metric("membership_auc_null", "AUC of other cuts", MEMBERSHIP, "where an AUC lies in 95% of other cuts",
+           "infer_membership", Join.RECUT, column=False, of=("membership_auc",)),
+    Metric("membership_auc_power", "AUC told from 0.5", MEMBERSHIP,
+           "the smallest AUC that would be told from 0.5 with probability 0.8", "infer_membership", Join.RECUT,
+           column=False, of=("membership_auc",)),
     Metric("membership_balanced_accuracy", "balanced accuracy", MEMBERSHIP,
            "mean of the rates of members and non-members told right, at the other replicas' threshold",
            "infer_membership", Join.MEAN, "%", "down", 0.5, column=False),
     Metric("tpr_at_1pct_fpr", "TPR at 1% FPR", MEMBERSHIP, "members found at 1% false alarms", "infer_membership",
-           Join.MEMBERS_FOUND, "%", "down", 0.01, interval=True, shown=True),
+           Join.SCORES, "%", "down", 0.01, interval=True, shown=True, function="benchmark.stats:tpr_at_1pct"),
     Metric("tpr_at_0_1pct_fpr", "TPR at 0.1% FPR", MEMBERSHIP, "members found at 0.1% false alarms",
-           "infer_membership", Join.MEMBERS_FOUND, "%", "down", 0.001, interval=True),
+           "infer_membership", Join.SCORES, "%", "down", 0.001, interval=True,
+           function="benchmark.stats:tpr_at_0_1pct"),
 )  # fmt: skip
 LEADERBOARD_METRICS = tuple(metric for metric in METRICS if metric.column)
 STAGES = tuple(dict.fromkeys(metric.stage for metric in METRICS))

@@ -116,7 +116,8 @@ LEADERBOARD = _schema(
         ("num_members", _I, "training images of one replica; of a checkpoint, as declared"),
         *_measured(),
         ("controls_passed", _B, "the suite's positive, negative and injected controls came out as they must"),
-        ("pareto", _B, "no other model of the suite is more robust and leaks less"),
+        ("pareto", _B, "no other model is significantly better in one of the front's measures and worse in none"),
+        ("pareto_note", _S, "which measures the front is of, and what is to be said of the model on it"),
         ("wall_s", _F, "seconds of compute of all its trials"),
         ("gpu_s", _F, "seconds in which its trials held a GPU, or a share of one"),
         (
@@ -239,6 +240,35 @@ SUITES = _schema(
     ]
 )
 """site/suites.parquet: one row a suite."""
+
+RANKS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("model", _S, "name of the model"),
+        ("metric", _S, "column of the leaderboard"),
+        ("best", _I, "1 + the number of models that are significantly better"),
+        ("worst", _I, "the number of models, less those that are significantly worse"),
+        ("num_tied", _I, "models that are neither"),
+        ("tied", pa.list_(_S), "the first of these"),
+    ]
+)
+"""site/ranks.parquet: the places of every model in every column that ranks, by paired differences."""
+
+COMPARISONS = _schema(
+    [
+        ("suite", _S, "name of the suite"),
+        ("metric", _S, "column of the leaderboard"),
+        ("model", _S, "name of a model"),
+        ("other", _S, "name of another"),
+        ("difference", _F, "value of the model minus that of the other, in the column's unit"),
+        ("low", _F, "lower end of its 95% interval"),
+        ("high", _F, "upper end of its 95% interval"),
+        ("p_value", _F, "two-sided p-value of no difference"),
+        ("p_holm", _F, "the same, corrected for all comparisons of the column"),
+        ("paired", _B, "over the same pairs, classes and images; else as if the two were independent"),
+    ]
+)
+"""site/comparisons.parquet: every two models of a suite in every column that ranks; of suites with few models."""
 
 STATUS = _schema(
     [

@@ -11,10 +11,11 @@ from typing import Any
 
 import jinja2
 
-from benchmark.schema import LEADERBOARD, RESULTS, SHOWN, STATUS, SUITES
+from benchmark.schema import COMPARISONS, LEADERBOARD, RANKS, RESULTS, SHOWN, STATUS, SUITES
 from leaderboard import pages, picture_scripts, picture_views, reasons
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
+from leaderboard.compared import compared
 from leaderboard.markup import measured, why
 from leaderboard.parquet_rows import group, read, rows, script_json, write_csv
 
@@ -34,6 +35,8 @@ def build(site: Path, *, images: bool = True) -> Path:
             ("results", RESULTS, True),
             ("suites", SUITES, True),
             ("status", STATUS, False),
+            ("ranks", RANKS, False),
+            ("comparisons", COMPARISONS, False),
             *((name, columns, False) for name, columns in SHOWN.items()),
         )
     }
@@ -60,7 +63,8 @@ def build(site: Path, *, images: bool = True) -> Path:
 
 
 def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
-    by_suite = {name: group(rows(tables[name]), "suite") for name in ("leaderboard", "results", "suites", "status")}
+    named = ("leaderboard", "results", "suites", "status", "ranks", "comparisons")
+    by_suite = {name: group(rows(tables[name]), "suite") for name in named}
     names = dict.fromkeys(key[0] for name in ("suites", "leaderboard") for key in by_suite[name])
     found = []
     for name in names:
@@ -69,8 +73,8 @@ def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
         if None in seen or len(set(seen)) < len(seen):
             raise ValueError(f"{site / 'leaderboard.parquet'}: suite {name!r} has a model without a name or twice")
         info = by_suite["suites"].get((name,), [dict.fromkeys(SUITES.names)])[-1]
-        results, status = by_suite["results"].get((name,), []), by_suite["status"].get((name,), [])
-        found.append(pages.Suite(name, info, models, results, status))
+        parts = (by_suite[table].get((name,), []) for table in ("results", "status", "ranks", "comparisons"))
+        found.append(pages.Suite(name, info, models, *parts))
     return found
 
 
@@ -137,6 +141,7 @@ def _model_page(
         row=row,
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
+        compared=compared(suite.comparisons, row["model"]),
         failures=pages.failures(suite.status_of[row["model"]]),
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),

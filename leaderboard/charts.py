@@ -21,7 +21,6 @@ def scatter(rows: Sequence[Row], hrefs: Sequence[str]) -> dict[str, Any]:
             "architecture": row["architecture"] or "",
             "regime": row["regime"] or "unknown regime",
             "masking": bool(row["masking_suspected"]),
-            "pareto": bool(row["pareto"]),
             "values": {n: span for n in names if (span := interval(row, n))},
         }
         for row, href in zip(rows, hrefs, strict=True)

@@ -44,6 +44,8 @@ class Suite:
     models: list[Row]
     results: list[Row]
     status: list[Row]
+    places: list[Row]
+    comparisons: list[Row]
 
     @cached_property
     def slugs(self) -> list[str]:
@@ -79,12 +81,12 @@ class Suite:
 
 def cells(suite: Suite) -> list[list[Cell]]:
     """Row by row, in the order of `COLUMNS`."""
-    places = {c.name: ranks(suite.models, c.name, c.better) for c in COLUMNS if c.ranked}
-    names = [row["model"] for row in suite.models]
+    places = ranks(suite.places, [row["model"] for row in suite.models])
+    unranked = [None] * len(suite.models)
     table = []
     for i, row in enumerate(suite.models):
         why = _Why(suite, row)
-        table.append([_cell(c, row, places[c.name][i] if c.ranked else None, names, why) for c in COLUMNS])
+        table.append([_cell(c, row, places.get(c.name, unranked)[i] if c.ranked else None, why) for c in COLUMNS])
     return table
 
 
@@ -106,7 +108,7 @@ class _Why:
         return "; ".join(note for note in notes if note)
 
 
-def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], why: _Why) -> Cell:
+def _cell(column: Column, row: Row, rank: Rank | None, why: _Why) -> Cell:
     text = show(column, row[column.name])
     if not text:
         return Cell(column, "", why=why.empty(column))
@@ -120,15 +122,16 @@ def _cell(column: Column, row: Row, rank: Rank | None, names: list[str], why: _W
         bar=_bar(span) if span and column.starred and _is_share(column) else None,
         sort=text if span is None else repr(span[0]),
         rank=str(rank) if rank else "",
-        tied=_tied([names[j] for j in rank.tied]) if rank else "",
+        tied=_tied(rank) if rank else "",
         note=why.note(column),
     )
 
 
-def _tied(names: list[str]) -> str:
+def _tied(rank: Rank) -> str:
     """The first of them; all of hundreds, in every cell, would make a page of tens of megabytes."""
-    more = len(names) - MOST_TIED
-    return ", ".join(names[:MOST_TIED]) + (f" and {more} more" if more > 0 else "")
+    names = rank.tied[:MOST_TIED]
+    more = rank.num_tied - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_share(column: Column) -> bool:

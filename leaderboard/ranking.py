@@ -1,20 +1,19 @@
-"""Ranks models by one column; models whose intervals overlap share their places."""
+"""Places of the models in one column, as the comparisons of every two of them gave them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from leaderboard.parquet_rows import Row, number
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Places a model may hold: `best` to `worst`, 1 = best, and the indices it is tied with."""
+    """Places a model may hold: `best` to `worst`, 1 = best; how many it is tied with, and the first of them."""
 
     best: int
     worst: int
-    tied: tuple[int, ...]
+    num_tied: int
+    tied: tuple[str, ...]
 
     def __str__(self) -> str:
         return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
@@ -29,27 +28,14 @@ def interval(row: Row, name: str) -> tuple[float, float, float] | None:
     return value, min(value, low if low is not None else value), max(value, high if high is not None else value)
 
 
-def _has_ends(row: Row, name: str) -> bool:
-    return all(number(row.get(f"{name}_{end}")) is not None for end in ("low", "high"))
-
-
-def ranks(rows: Sequence[Row], name: str, better: str) -> list[Rank | None]:
-    """Rank of every row by one column, None where it is empty or has no interval. better: "up" or "down".
-
-    A row is better than another only if their intervals do not overlap; otherwise the two are tied. The best
-    place is one after all that are better, the worst is before all that are worse.
-    """
-    if better not in ("up", "down"):
-        raise ValueError(f"better: {better!r} is not allowed; allowed: up, down")
-    spans = [interval(row, name) if _has_ends(row, name) else None for row in rows]
-    known = np.array([i for i, span in enumerate(spans) if span is not None], dtype=np.int64)
-    lows, highs = (np.array([span[end] for span in spans if span is not None]) for end in (1, 2))
-    # (i, j): known model i is better than j.
-    beats = lows[:, None] > highs[None, :] if better == "up" else highs[:, None] < lows[None, :]
-    ties = ~(beats | beats.T)
-    np.fill_diagonal(ties, False)
-    found: list[Rank | None] = [None] * len(rows)
-    for place, (ahead, behind) in enumerate(zip(beats.sum(axis=0), beats.sum(axis=1), strict=True)):
-        tied = tuple(known[ties[place]].tolist())
-        found[known[place]] = Rank(int(ahead) + 1, len(known) - int(behind), tied)
+def ranks(places: Sequence[Row], names: Sequence[str]) -> dict[str, list[Rank | None]]:
+    """Column -> rank of every model, None for none. places: rows of ranks.parquet. names: of the models, in order."""
+    at = {name: i for i, name in enumerate(names)}
+    found: dict[str, list[Rank | None]] = {}
+    for row in places:
+        ends = [number(row[end]) for end in ("best", "worst", "num_tied")]
+        if row["model"] in at and row["metric"] and None not in ends:
+            best, worst, tied = (int(end or 0) for end in ends)
+            column = found.setdefault(row["metric"], [None] * len(names))
+            column[at[row["model"]]] = Rank(best, worst, tied, tuple(name or "" for name in row["tied"] or ()))
     return found

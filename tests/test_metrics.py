@@ -19,15 +19,18 @@ from leaderboard.columns import COLUMNS
 ROOT = Path(__file__).parents[1]
 CSV = """suite model architecture regime train_norm train_epsilon num_replicas num_members
 clean_accuracy* robust_accuracy* eval_norm eval_epsilon masking_suspected
-generalization_gap* robust_generalization_gap*
+generalization_gap* paired_generalization_gap* robust_generalization_gap*
 primary_inversion evaluator_accuracy* target_confidence diversity knn_distance* class_mean_correlation*
-cosine_nn_in cosine_nn_out neighbour_purity_at_k in_rate* in_rate_target* in_rate_pixel* exposure_gini
-membership_auc* tpr_at_1pct_fpr* tpr_at_0_1pct_fpr*
-controls_passed pareto wall_s gpu_s gpu_hours cost currency checkpoint git_commit suite_hash created_utc"""
+cosine_nn_in cosine_nn_out neighbour_purity_at_k in_rate* in_rate_p_value in_rate_power
+in_rate_evaluator* in_rate_evaluator_robust* in_rate_target* in_rate_pixel* exposure_gini
+membership_auc* membership_auc_p_value tpr_at_1pct_fpr* tpr_at_0_1pct_fpr*
+controls_passed pareto pareto_note wall_s gpu_s gpu_hours cost currency checkpoint git_commit suite_hash created_utc"""
 PAGE = """clean_accuracy robust_accuracy eval_norm eval_epsilon
 evaluator_accuracy target_confidence diversity knn_distance class_mean_correlation
-in_rate in_rate_target in_rate_pixel cosine_nn_in cosine_nn_out neighbour_purity_at_k exposure_gini
-membership_auc tpr_at_1pct_fpr tpr_at_0_1pct_fpr generalization_gap robust_generalization_gap
+in_rate in_rate_p_value in_rate_power in_rate_evaluator in_rate_evaluator_robust in_rate_target in_rate_pixel
+cosine_nn_in cosine_nn_out neighbour_purity_at_k exposure_gini
+membership_auc membership_auc_p_value tpr_at_1pct_fpr tpr_at_0_1pct_fpr
+generalization_gap paired_generalization_gap robust_generalization_gap
 architecture regime train_norm train_epsilon num_members num_replicas
 primary_inversion wall_s gpu_s gpu_hours cost created_utc"""
 
@@ -52,7 +55,7 @@ def test_an_entry_is_sound(metric: Metric) -> None:
     }
     names = {other.metric for other in METRICS if other.stage == metric.stage}
     assert set(metric.of) <= names
-    wanted = {Join.DIFFERENCE: 2, Join.SWAP_TEST: 1}
+    wanted = {Join.DIFFERENCE: 2, Join.RECUT: 1}
     assert len(metric.of) == wanted.get(metric.join, len(metric.of))
     assert bool(metric.function) or metric.join is not Join.SCORES
     assert not metric.function or callable(metric.load())

@@ -13,13 +13,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from benchmark import metrics, stats
-from benchmark.aggregation import intervals_over_replicas, intervals_over_samples, suite_results
+from benchmark import metrics, schema, stats
+from benchmark.aggregation import (
+    comparisons,
+    intervals_over_replicas,
+    intervals_over_samples,
+    pair_cuts,
+    paired_images,
+    recut_nulls,
+    suite_results,
+)
+from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion import gradient_masking
-from benchmark.memorization import controls
+from benchmark.memorization import controls, recut
 from benchmark.reading.json_and_parquet import parse
-from benchmark.reading.plausible_values import is_name, is_row
+from benchmark.reading.plausible_values import is_name, is_number, is_row
 from benchmark.registry import canonical
 from benchmark.stages.shared import samples
 from benchmark.storage.checksum import is_sealed, seal
@@ -30,25 +39,30 @@ class Aggregated:
     """The aggregated rows of one suite; `keep` writes those that it had to compute."""
 
     def __init__(self, found: SuiteResults) -> None:
-        self._results = found
+        self._results, self._cuts = found, PairCuts(found)
         self._name = f"aggregates-{hashlib.sha256(found.name.encode()).hexdigest()[:16]}.json"
         self._before = _read(found.store.derived(self._name))
         self._now: dict[str, list[Any]] = {}
 
     def model(self, name: str) -> list[Row]:
         """As `intervals_over_replicas.model_rows`."""
-        return cast(
-            list[Row], self._kept([name], lambda: list(intervals_over_replicas.model_rows(self._results, name)), is_row)
-        )
+        found, cuts = self._results, self._cuts
+        rows = self._kept([name], lambda: list(intervals_over_replicas.model_rows(found, cuts, name)), is_row)
+        return cast(list[Row], rows)
 
     def controls(self) -> list[tuple[str, Row]]:
         """As `intervals_over_replicas.control_rows`."""
         rows = self._kept(
             intervals_over_replicas.CONTROL_MODELS,
-            lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results)],
+            lambda: [list(pair) for pair in intervals_over_replicas.control_rows(self._results, self._cuts)],
             _is_pair,
         )
         return [(model, row) for model, row in rows]
+
+    def comparisons(self, board: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As `comparisons.paired`. board: the leaderboard's lines of these results."""
+        models = [line["model"] for line in board]
+        return self._kept(models, lambda: comparisons.paired(self._results, board), _is_comparison, "comparisons")
 
     def keep(self) -> None:
         if self._now.keys() - self._before.keys():
@@ -56,11 +70,16 @@ class Aggregated:
             self._results.store.keep_derived(self._name, seal(text.encode()))
 
     def _kept(
-        self, models: "list[str] | tuple[str, ...]", compute: Callable[[], list[Any]], sound: Callable[[Any], bool]
+        self,
+        models: "list[str] | tuple[str, ...]",
+        compute: Callable[[], list[Any]],
+        sound: Callable[[Any], bool],
+        kind: str = "rows",
     ) -> list[Any]:
         found = self._results
         trials = [[d.stage, d.method, d.replica, d.key, d.content] for name in models for d in found.of_model(name)]
-        made_of = [_code(), found.name, list(models), found.about["evasion"], trials]
+        cuts = self._cuts.sources(models)
+        made_of = [_code(), kind, found.name, list(models), found.about["evasion"], trials, cuts]
         key = hashlib.sha256(canonical(made_of).encode()).hexdigest()
         before = self._before.get(key)
         if before is not None and not all(map(sound, before)):
@@ -72,6 +91,17 @@ class Aggregated:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and is_name(value[0]) and is_row(value[1])
+
+
+def _is_comparison(value: Any) -> bool:
+    if not isinstance(value, dict) or value.keys() != set(schema.COMPARISONS.names):
+        return False
+    numbers = ("difference", "low", "high", "p_value", "p_holm")
+    return (
+        all(is_number(value[name]) for name in numbers)
+        and all(is_name(value[name]) for name in ("suite", "metric", "model", "other"))
+        and isinstance(value["paired"], bool)
+    )
 
 
 def _read(content: bytes | None) -> dict[str, list[Any]]:
@@ -91,8 +121,13 @@ def _code() -> str:
     """Hash of the text that decides the rows, and of the libraries that compute them."""
     modules = (
         metrics,
+        comparisons,
         intervals_over_replicas,
         intervals_over_samples,
+        pair_cuts,
+        paired_images,
+        recut,
+        recut_nulls,
         suite_results,
         samples,
         controls,

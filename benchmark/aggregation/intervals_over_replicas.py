@@ -1,19 +1,19 @@
 """Joins the replicas of a model: each number over all of them, with its interval. The unit is the trained model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import intervals_over_samples
-from benchmark.aggregation.intervals_over_samples import seed_of
-from benchmark.aggregation.suite_results import Done, SuiteResults, counted
+from benchmark.aggregation import intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation.intervals_over_samples import interval_row
+from benchmark.aggregation.pair_cuts import PairCuts
+from benchmark.aggregation.paired_images import ONE_PAIR
+from benchmark.aggregation.suite_results import Done, SuiteResults
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
-from benchmark.memorization.controls import CONTROLS, NULL_LEVEL, verdicts
-from benchmark.metrics import STAGES, Join, measured_by
-from benchmark.stages.shared.samples import mean_interval
-from benchmark.stats import Interval
+from benchmark.memorization.controls import CONTROLS, NULL_CONTROLS, NULL_LEVEL, ControlRate, verdicts
+from benchmark.metrics import STAGES, Join, Metric, measured_by
+from benchmark.stats import Scored
 from benchmark.trials.trial import Row
 
 CONTROL_MODELS = ("memoriser", "untrained", "injected")
@@ -22,11 +22,11 @@ HUGE_LINF = 0.5
 """A linf ball of this radius reaches uniform grey from every image."""
 
 
-def model_rows(results: SuiteResults, model: str) -> Iterator[Row]:
+def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Row]:
     """Every number of a model over its replicas, as rows with a `stage`: those that `METRICS` declares, and others."""
     for stage in STAGES:
         for method in results.methods(model, stage):
-            for row in _joined(results, model, stage, method):
+            for row in _joined(results, cuts, model, stage, method):
                 yield {**row, "stage": stage, "method": method}
         if stage == "evade":
             yield from _masking(results, model)
@@ -39,59 +39,79 @@ def _imported(results: SuiteResults, model: str) -> Iterator[Row]:
         yield Row(stage="import", method="", space="", metric="num_replicas", value=1.0, n=1, note=note)
 
 
-def control_rows(results: SuiteResults) -> list[tuple[str, Row]]:
+def control_rows(results: SuiteResults, cuts: PairCuts) -> list[tuple[str, Row]]:
     """(control model, row) of every control: its in_rate in each space, and whether it passed."""
-    measured: dict[str, dict[str, Interval]] = {}
-    judged: dict[str, dict[str, Interval]] = {}
+    measured: dict[str, dict[str, Row]] = {}
+    judged: dict[str, dict[str, ControlRate]] = {}
     for model in CONTROL_MODELS:
         for method in results.methods(model, "leakage"):
-            control = method if model == "injected" else model
+            control, pairs = method if model == "injected" else model, results.pairs(model, "leakage", method)
+            if control not in CONTROLS:
+                continue
+            recut = recut_nulls.of_reconstructions(results, cuts, model, method) if control in NULL_CONTROLS else {}
             for (space, metric), values in results.cubes(model, method):
-                if metric == "in_rate" and control in CONTROLS:
-                    seed = f"{results.name}/{control}/{space}"
-                    measured.setdefault(control, {})[space] = mean_interval(metric, values, seed)
-                    judged.setdefault(control, {})[space] = mean_interval(metric, values, seed, NULL_LEVEL)
+                if metric == "in_rate" and np.isfinite(values).any():
+                    null = recut.get((space, metric))
+                    of_cut = null and null.of_cut
+                    interval = stats.share_interval(values, pairs, of_cut=of_cut)
+                    row = interval_row(metric, interval, note=null and null.words())
+                    measured.setdefault(control, {})[space] = row
+                    rate = stats.share_interval(values, pairs, NULL_LEVEL, of_cut)
+                    judged.setdefault(control, {})[space] = ControlRate(rate, null and null.p_value)
     rows: list[tuple[str, Row]] = []
     for verdict in verdicts(judged):
-        rate = measured[verdict.control][verdict.space]
+        shown = measured[verdict.control][verdict.space]
         place = {"stage": "control", "method": verdict.control, "space": verdict.space}
         model = verdict.control.partition("_")[0]
-        rows.append((model, _row("in_rate", rate, place)))
-        passed = Row(metric="passed", value=float(verdict.passed), n=rate.n, note=verdict.expected)
+        rows.append((model, {**shown, **place}))  # type: ignore[typeddict-item]
+        passed = Row(metric="passed", value=float(verdict.passed), n=shown["n"], note=verdict.expected)
         rows.append((model, {**passed, **place}))  # type: ignore[typeddict-item]
     return rows
 
 
-def _joined(results: SuiteResults, model: str, stage: str, method: str) -> Iterator[Row]:
+def _joined(results: SuiteResults, cuts: PairCuts, model: str, stage: str, method: str) -> Iterator[Row]:
     """One stage's metrics under one attack, each as its entry says."""
     metrics, trials = measured_by(stage), results.of(model, stage, method)
     if any(metric.join in intervals_over_samples.JOINS for metric in metrics):
-        yield from intervals_over_samples.rows(results, model, method, metrics)
+        yield from intervals_over_samples.rows(results, cuts, model, method, metrics)
+    scored: list[Scored] | None = None
     for metric in metrics:
-        seed = seed_of(results.name, stage, method, metric.metric)
         match metric.join:
             case Join.SHARED_IMAGES:
-                if pairs := _counts(trials, metric.metric):
-                    hits, sizes = zip(*pairs, strict=True)
-                    yield _row(metric.metric, stats.replicated_rate(hits, max(sizes), seed), {})
+                if rates := _counts(trials, metric.metric):
+                    hits, sizes = zip(*rates.values(), strict=True)
+                    pairs = [replica // 2 for replica in rates]
+                    yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs))
             case Join.DIFFERENCE:
                 inside, outside = (_counts(trials, name) for name in metric.of)
-                if inside and len(inside) == len(outside):
-                    (k_in, n_in), (k_out, n_out) = (tuple(zip(*pairs, strict=True)) for pairs in (inside, outside))
-                    yield _row(metric.metric, stats.replicated_difference(k_in, n_in, k_out, n_out, seed), {})
+                if inside and inside.keys() == outside.keys():
+                    (k_in, n_in), (k_out, n_out) = (tuple(zip(*of.values(), strict=True)) for of in (inside, outside))
+                    pairs = [replica // 2 for replica in inside]
+                    yield interval_row(metric.metric, stats.counted_difference(k_in, n_in, k_out, n_out, pairs))
+            case Join.PAIRED_IMAGES:
+                yield from paired_images.rows(results, model, metric.metric)
             case Join.SCORES:
-                scored = [results.scores(done.key) for done in trials.values()]
-                yield _row(metric.metric, metric.load()(scored), {})
-            case Join.MEMBERS_FOUND:
-                yield from _members_found(trials, metric.metric, seed_of(results.name, model, metric.metric))
+                scored = scored or [results.scores(done).scored for done in trials.values()]
+                yield _of_scores(metric, scored)
             case Join.MEAN:
                 yield from _mean_of_replicas(trials, metric.metric)
+    declared = [metric.metric for metric in metrics if metric.join is Join.RECUT]
+    if stage == "infer_membership" and declared:
+        judged = recut_nulls.of_scores(results, cuts, model, method)
+        yield from recut_nulls.rows({("", "membership_auc"): judged} if judged else {}, declared)
 
 
-def _counts(trials: Mapping[int, Done], metric: str) -> list[tuple[int, int]]:
-    """(hits, units) of a rate in each replica that has it."""
-    rows = [row for done in trials.values() for row in done.rows if row["metric"] == metric]
-    return [pair for row in rows if (pair := counted(row))]
+def _of_scores(metric: Metric, scored: Sequence[Scored]) -> Row:
+    note = ONE_PAIR if len({replica.pair for replica in scored}) == 1 else None
+    try:
+        return interval_row(metric.metric, metric.load()(scored), note=note)
+    except ValueError as error:  # what these scores cannot tell: empty, with the reason
+        return Row(space="", metric=metric.metric, value=None, n=len(scored[0].scores), note=str(error))
+
+
+def _counts(trials: Mapping[int, Done], metric: str) -> dict[int, tuple[int, int]]:
+    """Replica -> (hits, units) of a rate, of those that have it."""
+    return {replica: found for replica, done in trials.items() if (found := done.counted(metric))}
 
 
 def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
@@ -103,19 +123,6 @@ def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
                 values.setdefault(row["space"], []).append(row["value"])
     for space, found in values.items():
         yield Row(space=space, metric=metric, value=float(np.mean(found)), n=len(found))
-
-
-def _members_found(trials: Mapping[int, Done], metric: str, seed: int) -> Iterator[Row]:
-    """Mean of the rates of found members; empty, with the reason, where one replica's is."""
-    rows = [row for done in trials.values() if (row := done.row(metric)) is not None]
-    empty = next((row for row in rows if row["value"] is None), None)
-    if empty is not None:
-        yield Row(metric=metric, value=None, n=empty["n"], note=empty["note"])
-        return
-    pairs = [pair for row in rows if (pair := counted(row))]
-    if pairs:
-        least = min(n for _, n in pairs)
-        yield _row(metric, stats.replicated_rate([min(k, least) for k, _ in pairs], least, seed), {})
 
 
 def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
@@ -151,8 +158,3 @@ def _left(attack: AttackAccuracy) -> float:
 
 def _same_ball(one: AttackAccuracy, other: AttackAccuracy) -> bool:
     return (one.norm, one.epsilon) == (other.norm, other.epsilon)
-
-
-def _row(metric: str, interval: Interval, place: Mapping[str, Any]) -> Row:
-    row = Row(metric=metric, value=interval.value, low=interval.low, high=interval.high, n=interval.n)
-    return {**row, **place}  # type: ignore[typeddict-item]

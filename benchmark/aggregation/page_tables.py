@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark import schema, stats
+from benchmark import schema
+from benchmark.aggregation import comparisons
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
-from benchmark.aggregation.suite_results import SuiteResults
-from benchmark.metrics import LEADERBOARD_METRICS, STAGES, Metric
+from benchmark.aggregation.suite_results import SuiteResults, method_of
+from benchmark.metrics import LEADERBOARD_METRICS, STAGES
 from benchmark.planning.prices import bill, prices_of
 from benchmark.reading.plausible_values import is_amount
 from benchmark.reading.text import printable
@@ -20,25 +20,35 @@ from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.trials.trial import Row
 
+_SCHEMAS = {
+    "leaderboard": schema.LEADERBOARD,
+    "results": schema.RESULTS,
+    "ranks": schema.RANKS,
+    "comparisons": schema.COMPARISONS,
+    "suites": schema.SUITES,
+    "status": schema.STATUS,
+}
+
+_MEASURED = ("space", "metric", "value", "low", "high", "n", "note")
+
 
 def summarise(
     store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
 ) -> pa.Table:
-    """Write leaderboard, results, suites, status and the tables of pictures as Parquet into `site`.
+    """Write leaderboard, results, ranks, comparisons, suites, status and pictures as Parquet into `site`.
 
     images: False leaves the pictures' tables empty. tell: of each trial of which a file is not what a run writes,
     which is passed over, and of pictures that are too many for a page, in words. Returns the leaderboard, in the
     suites' order. Raises CorruptArtifact where nobody is told.
     """
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("leaderboard", "results", "suites", "status")}
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _SCHEMAS}
     shown: dict[str, list[pa.Table]] = {name: [columns.empty_table()] for name, columns in schema.SHOWN.items()}
     for manifest in store.plans():
         results = SuiteResults(store, manifest)
         pictures = Pictures(results) if images else None
-        found, board = _suite(results)
+        for name, rows in _suite(results).items():
+            tables[name] += rows
         tables["status"] += results.status
-        tables["results"] += found
-        tables["leaderboard"] += board
         tables["suites"].append(_suite_row(results))
         for name, kept in pictures.tables().items() if pictures else ():
             shown[name] += kept
@@ -49,22 +59,16 @@ def summarise(
         if pictures and pictures.left_out and tell:
             most = f"a page shows {MOST_BYTES / 2**20:.0f} MiB of a suite"
             tell(f"pictures of {pictures.left_out} trials of suite {results.name} are left out: {most}")
-    schemas = {
-        "leaderboard": schema.LEADERBOARD,
-        "results": schema.RESULTS,
-        "suites": schema.SUITES,
-        "status": schema.STATUS,
-    }
     site.mkdir(parents=True, exist_ok=True)
-    written = {name: pa.Table.from_pylist(rows, schema=schemas[name]) for name, rows in tables.items()}
+    written = {name: pa.Table.from_pylist(rows, schema=_SCHEMAS[name]) for name, rows in tables.items()}
     written |= {name: pa.concat_tables(parts) for name, parts in shown.items()}
     for name, table in written.items():
         pq.write_table(table, site / f"{name}.parquet", compression="zstd", write_page_checksum=True)
     return written["leaderboard"]
 
 
-def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of results.parquet and of leaderboard.parquet of a suite. Passes over what is not what a run writes."""
+def _suite(results: SuiteResults) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each table of `_SCHEMAS` that numbers are in. Passes over what is not what a run writes."""
     aggregated = Aggregated(results)
     while True:
         try:
@@ -73,11 +77,10 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
             break
         except CorruptArtifact as problem:
             results.pass_over(problem)
-    aggregated.keep()
     found = [
         {"suite": results.name, "model": done.model, "replica": done.replica}
-        | {name: row[name] for name in ("space", "metric", "value", "low", "high", "n", "note")}
-        | {"stage": done.stage, "method": done.method, "trial_key": done.key}
+        | _alone({"stage": done.stage, **{name: row[name] for name in _MEASURED}})
+        | {"method": done.method, "trial_key": done.key}
         for done in results.done
         for row in done.rows
     ]
@@ -90,14 +93,29 @@ def _suite(results: SuiteResults) -> tuple[list[dict[str, Any]], list[dict[str, 
         line = {"controls_passed": all(passed) if passed else None, **_leaderboard_row(results, model, rows)}
         board.append(line)
         found += _reasons(results, model["name"], line)
-    front = stats.pareto_front(
-        [_number(line.get("robust_accuracy")) for line in board],
-        [_number(line.get("evaluator_accuracy")) for line in board],
-    )
-    for line, on_front in zip(board, front, strict=True):
-        measured = line.get("robust_accuracy") is not None and line.get("evaluator_accuracy") is not None
-        line["pareto"] = bool(on_front) if measured else None
-    return found, board
+    compared = _compared(results, aggregated, board)
+    comparisons.front(board, compared)
+    aggregated.keep()
+    return {
+        "results": found,
+        "leaderboard": board,
+        "comparisons": compared,
+        "ranks": comparisons.places(board, compared),
+    }
+
+
+def _compared(results: SuiteResults, aggregated: Aggregated, board: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every two models of the suite in every column that ranks; none where a file turns out to be damaged just now."""
+    try:
+        return aggregated.comparisons(board)
+    except CorruptArtifact as problem:
+        results.pass_over(problem)
+        return []
+
+
+def _alone(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of one replica. What its reconstructions vary by says nothing of other trainings: no interval of them."""
+    return row if row["stage"] != "leakage" else {**row, "low": None, "high": None}
 
 
 def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
@@ -127,7 +145,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
     }
     index = {(row.get("stage"), row.get("method"), row.get("space", ""), row["metric"]): row for row in rows}
     for metric in LEADERBOARD_METRICS:
-        row = index.get((metric.stage, _method(metric, about), metric.space, metric.metric))
+        row = index.get((metric.stage, method_of(metric, about), metric.space, metric.metric))
         if row is not None:
             line[metric.name] = row["value"]
             if metric.interval:
@@ -147,20 +165,10 @@ def _reasons(results: SuiteResults, model: str, line: dict[str, Any]) -> Iterato
     """A row with a note for every empty cell of the leaderboard that has none yet."""
     for metric in sorted(LEADERBOARD_METRICS, key=lambda metric: STAGES.index(metric.stage)):
         if metric.name not in line:
-            stage, method = metric.stage, _method(metric, results.about)
+            stage, method = metric.stage, method_of(metric, results.about)
             note = results.why_missing(model, stage, method)
             row = {"stage": stage, "method": method, "space": "", "metric": metric.name, "note": note}
             yield {"suite": results.name, "model": model, **row}
-
-
-def _method(metric: Metric, about: Mapping[str, Any]) -> str:
-    """Label of the attack that the column is about: its own, or the suite's primary one."""
-    primary = {
-        "evade": about["evasion"][0]["label"],
-        "leakage": about["inversion"][0],
-        "infer_membership": about["membership"][0],
-    }
-    return metric.method or primary.get(metric.stage, "")
 
 
 def _suite_row(results: SuiteResults) -> dict[str, Any]:
@@ -194,7 +202,3 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
 
 def _joined(values: Iterator[str | None]) -> str:
     return "; ".join(dict.fromkeys(value for value in values if value))
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

@@ -3,25 +3,42 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.metrics import Metric
 from benchmark.reading.plausible_values import is_number
 from benchmark.reading.text import shortened
 from benchmark.results import older_versions
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
+from benchmark.stats import Scored
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
-_SCORES = pa.schema([("score", pa.float64()), ("is_member", pa.bool_())])
+_SCORES = pa.schema(
+    [
+        ("score", pa.float64()),
+        ("is_member", pa.bool_()),
+        ("judged", pa.bool_()),
+        ("image_id", pa.int64()),
+        ("group", pa.int64()),
+    ]
+)
 _CURVE = pa.schema([("loss", pa.float64())])
 _MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
 """Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
 _LONGEST_REASON = 500
+
+
+class Scores(NamedTuple):
+    """scored: of the images that a replica is judged on. image: (N,) their ids, where the trial kept them."""
+
+    scored: Scored
+    image: npt.NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,16 @@ class Done:
         """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
         row = self.row(metric)
         return None if row is None else counted(row)
+
+
+def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
+    """Label of the attack that a column is about: its own, or the suite's primary one."""
+    primary = {
+        "evade": about["evasion"][0]["label"],
+        "leakage": about["inversion"][0],
+        "infer_membership": about["membership"][0],
+    }
+    return metric.method or primary.get(metric.stage, "")
 
 
 def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -112,18 +139,37 @@ class SuiteResults:
         return list(dict.fromkeys(done.method for done in self.of_model(model) if done.stage == stage))
 
     def cubes(self, model: str, method: str) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.float64]]]:
-        """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model."""
+        """(space, metric) -> values (replicas, classes, samples) of an inversion attack on a model; see `pairs`."""
         trials = list(self.of(model, "leakage", method).values())
         replicas = [self._samples(done.key) for done in trials]
         for place in dict.fromkeys(place for replica in replicas for place in replica):
             parts = [replica[place] for replica in replicas if place in replica]
             shape = np.max([part.shape for part in parts], axis=0)
-            cells, values = len(parts) * int(shape.prod()), sum(part.size for part in parts)
+            cells, values = len(replicas) * int(shape.prod()), sum(part.size for part in parts)
             if cells > min(_MOST_CELLS, max(_MOST_EMPTY, 4 * values)):
                 largest = max(range(len(parts)), key=lambda i: parts[i].size)
                 reason = f"{place[1]}: classes and samples of other numbers than the other replicas have"
                 raise CorruptArtifact(trials[largest].key, "samples.parquet", reason)
-            yield place, np.stack([_padded(part, shape) for part in parts])
+            empty = np.full(tuple(shape), np.nan)
+            yield place, np.stack([_padded(replica.get(place, empty), shape) for replica in replicas])
+
+    def pairs(self, model: str, stage: str, method: str = "") -> list[int]:
+        """The pair of each replica that has a trial, in their order: replicas 2j and 2j + 1 are pair j."""
+        return [replica // 2 for replica in self.of(model, stage, method)]
+
+    def inputs(self, key: str) -> Mapping[str, str]:
+        """Role -> key of the trials that a trial of the plan reads; empty where the plan's record does not say."""
+        return self._inputs.get(key, {})
+
+    @cached_property
+    def _inputs(self) -> dict[str, Mapping[str, str]]:
+        trials = {node["key"]: node.get("trial") for node in self.manifest["nodes"]}
+        found = {key: trial.get("inputs") for key, trial in trials.items() if isinstance(trial, dict)}
+        return {key: inputs for key, inputs in found.items() if isinstance(inputs, dict)}
+
+    def arrays(self, key: str, *names: str) -> list[npt.NDArray[Any]]:
+        """Tensors of a trial, without torch. Raises CorruptArtifact where one is not there."""
+        return self.store.arrays(key, *names)
 
     def _samples(self, key: str) -> Cubes:
         table = self._table(key, "samples", samples.SCHEMA)
@@ -132,14 +178,25 @@ class SuiteResults:
         except ValueError as error:
             raise CorruptArtifact(key, "samples.parquet", str(error)) from error
 
-    def scores(self, key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """(membership scores, whether each is of a member) of a trial, (N,) both. Raises CorruptArtifact."""
-        table = self._table(key, "scores", _SCORES)
-        scores, members = (column.to_numpy() for column in table.columns)
-        complete = not any(column.null_count for column in table.columns) and np.isfinite(scores).all()
-        if not complete or min(members.sum(), (~members).sum()) < 2:
-            raise CorruptArtifact(key, "scores.parquet", "no scores of members and others, at least two of each")
-        return scores, members
+    def scores(self, done: Done) -> Scores:
+        """What a trial says of the images that its replica is judged on. Raises CorruptArtifact."""
+        key, file = done.key, "scores.parquet"
+        table = self._table(key, "scores", None)
+        places, named = np.arange(len(table)), "image_id" in table.column_names
+        for name, known in (("image_id", places), ("group", places), ("judged", np.ones(len(table), dtype=bool))):
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array(known))
+        try:
+            table = table.select(_SCORES.names).cast(_SCORES)
+        except (KeyError, ValueError) as error:
+            raise CorruptArtifact(key, file, f"not the columns of scores ({str(error).splitlines()[0]})") from error
+        if any(column.null_count for column in table.columns):
+            raise CorruptArtifact(key, file, "a score, an image or a side is missing")
+        score, member, judged, image, group = (column.to_numpy() for column in table.columns)
+        score, member, image, group = score[judged], member[judged], image[judged], group[judged]
+        if not np.isfinite(score).all() or min(member.sum(), (~member).sum()) < 2:
+            raise CorruptArtifact(key, file, "no scores of members and others, at least two of each")
+        return Scores(Scored(score, member, group, (done.replica or 0) // 2), image if named else None)
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""
@@ -148,7 +205,7 @@ class SuiteResults:
             raise CorruptArtifact(key, "curve.parquet", "a loss is not finite")
         return losses
 
-    def _table(self, key: str, name: str, columns: pa.Schema) -> pa.Table:
+    def _table(self, key: str, name: str, columns: pa.Schema | None) -> pa.Table:
         try:
             return self.store.table(key, name, columns)
         except ValueError as error:  # the trial did not write it

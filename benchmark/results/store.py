@@ -28,13 +28,14 @@ from benchmark.results.finished_trials import (
     place,
     read_mark,
 )
-from benchmark.results.read_trial_files import read_measure, read_tensors
+from benchmark.results.read_trial_files import read_arrays, read_measure, read_tensors
 from benchmark.results.set_aside import set_aside
 from benchmark.results.side_files import Records, blob
 from benchmark.storage import MARK, Leaf, Tree, open_storage
 from benchmark.trials.trial import Outcome, Trial
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
     import torch
 
@@ -211,6 +212,13 @@ class Store(Records):
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
         return self._verified(key, "tensors.safetensors", read_tensors) or {}
+
+    def arrays(self, key: str, *names: str) -> "list[npt.NDArray[Any]]":
+        """Some of the tensors that the trial wrote, as numpy arrays, without torch. Raises CorruptArtifact."""
+        found = self._verified(key, "tensors.safetensors", lambda file: read_arrays(file, names))
+        if found is None:
+            raise CorruptArtifact(key, "tensors.safetensors", "it was not written")
+        return found
 
     def _mark(self, key: str) -> dict[str, Any]:
         try:

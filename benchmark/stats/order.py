@@ -1,33 +1,62 @@
-"""Orders models: ranks with ties, and the Pareto front."""
+"""Orders models: ranks from pairwise tests, and the front of those that no other beats."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.stats.intervals import Interval
+from benchmark.stats.significance import holm
+
+ALPHA = 0.05
+"""Share of tables in which chance alone may tell two models apart."""
+
+Bools = npt.NDArray[np.bool_]
 
 
-def tied_ranks(intervals: Sequence[Interval | None], higher_is_better: bool) -> list[int | None]:
-    """Rank of each entry: 1 + the number of entries whose whole interval is better than its whole interval.
+class Places(NamedTuple):
+    """The place that a model may hold, 1 the best, `best` to `worst`; tied: which models it is not told apart from."""
 
-    So equal ranks always overlap, and an entry that is wholly better always ranks higher. Overlap is not
-    transitive: two entries that overlap get different ranks only where a third is wholly better than one
-    of them and not than the other. Ends that touch overlap. None (not measured) has no rank.
+    best: int
+    worst: int
+    tied: tuple[int, ...]
+
+
+def told_apart(differences: npt.ArrayLike, p_values: npt.ArrayLike) -> Bools:
+    """(M, M) bool: model i is significantly above model j, after Holm's correction over all pairs of the table.
+
+    differences: (M, M), value of i minus value of j. p_values: (M, M), symmetric; NaN where the two are not compared.
     """
-    sign = 1 if higher_is_better else -1
-    ends = [None if i is None else sorted((sign * i.low, sign * i.high)) for i in intervals]
-    return [None if e is None else 1 + sum(o is not None and o[0] > e[1] for o in ends) for e in ends]
+    p, d = np.asarray(p_values, dtype=np.float64), np.asarray(differences, dtype=np.float64)
+    assert p.shape == d.shape == (len(p), len(p)), (p.shape, d.shape)
+    rows, columns = np.triu_indices(len(p), 1)
+    tested = ~np.isnan(p[rows, columns])
+    rows, columns = rows[tested], columns[tested]
+    significant = holm(p[rows, columns]) <= ALPHA
+    above = np.zeros(p.shape, dtype=bool)
+    above[rows, columns] = significant & (d[rows, columns] > 0)
+    above[columns, rows] = significant & (d[rows, columns] < 0)
+    return above
 
 
-def pareto_front(x_higher_better: npt.ArrayLike, y_lower_better: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """(M,) bool: no other entry is at least as good on both axes and better on one.
+def places(better: Bools) -> list[Places]:
+    """Of each of M models: 1 + how many are significantly better; tied with all that are neither better nor worse.
 
-    Equal entries are on the front together. An entry with a NaN is never on it and keeps nobody off it.
+    better: (M, M) bool, model i is significantly better than j.
     """
-    x, y = np.asarray(x_higher_better, dtype=np.float64), np.asarray(y_lower_better, dtype=np.float64)
-    assert x.ndim == 1 and x.shape == y.shape, (x.shape, y.shape)
-    no_worse = (x[:, None] >= x) & (y[:, None] <= y)  # False wherever a NaN takes part
-    better = (x[:, None] > x) | (y[:, None] < y)
-    front: npt.NDArray[np.bool_] = ~(no_worse & better).any(axis=0) & ~np.isnan(x) & ~np.isnan(y)
+    ties = ~(better | better.T)
+    np.fill_diagonal(ties, False)
+    ahead, behind = better.sum(axis=0), better.sum(axis=1)
+    return [
+        Places(1 + int(ahead[i]), len(better) - int(behind[i]), tuple(np.flatnonzero(ties[i]).tolist()))
+        for i in range(len(better))
+    ]
+
+
+def unbeaten(better: "list[Bools]") -> Bools:
+    """(M,) bool: no other model is significantly better in one of the criteria and significantly worse in none.
+
+    better: for each criterion (M, M) bool, model i is significantly better than j.
+    """
+    one = np.any(better, axis=0)
+    front: Bools = ~(one & ~one.T).any(axis=0)
     return front

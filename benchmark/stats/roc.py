@@ -1,12 +1,9 @@
 """ROC measures of membership scores. Everywhere a higher score means member: `score > threshold` says member."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-
-from benchmark.stats.intervals import Interval, clopper_pearson, envelope, normal_quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -16,7 +13,7 @@ def auc(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
 
     scores: (N,). is_member: (N,) bool. Raises ValueError if either side is empty or a score is not finite.
     """
-    over_non_members, _ = _placements(*_split(scores, is_member))
+    over_non_members, _ = placements(*split(scores, is_member))
     return float(over_non_members.mean())
 
 
@@ -25,40 +22,13 @@ def delong_variance(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
 
     Raises ValueError as `auc` does, and with fewer than two images on either side.
     """
-    members, non_members = _split(scores, is_member)
+    members, non_members = split(scores, is_member)
     if min(len(members), len(non_members)) < 2:
         raise ValueError(
             f"{len(members)} members and {len(non_members)} non-members; allowed: at least 2 of each for a variance"
         )
-    over, under = _placements(members, non_members)
+    over, under = placements(members, non_members)
     return float(over.var(ddof=1) / len(members) + under.var(ddof=1) / len(non_members))
-
-
-def replicated_auc(replicas: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], level: float = 0.95) -> Interval:
-    """Mean AUC of R replicas, each (scores (N,), is_member (N,)), with a normal interval clipped to [0, 1].
-
-    SE^2 = mean DeLong variance + variance between replicas / R. The first term is not divided by R, since
-    all replicas are judged on the same private images; that makes the interval rather too wide than too
-    short. One replica has no second term. Where SE is 0 (perfect separation, all scores equal) DeLong's
-    estimate is no evidence of certainty: the interval is Clopper-Pearson's over the smaller side, after
-    the bound Var(AUC) <= AUC (1 - AUC) / min(num_members, num_non_members) of Birnbaum and Klose (1957).
-    n counts the images of a replica, of the smallest. Raises ValueError as `delong_variance` does.
-    """
-    if not replicas:
-        raise ValueError("replicas is empty; allowed: at least one replica")
-    values = np.array([auc(scores, is_member) for scores, is_member in replicas])
-    variance = float(np.mean([delong_variance(scores, is_member) for scores, is_member in replicas]))
-    if len(values) > 1:
-        variance += float(values.var(ddof=1)) / len(values)
-    value = float(values.mean())
-    sides = [tuple(len(side) for side in _split(*replica)) for replica in replicas]
-    n = min(map(sum, sides))
-    if variance == 0:
-        smaller = min(map(min, sides))
-        exact = clopper_pearson(value * smaller, smaller, level)
-        return envelope(value, n, (exact.low, exact.high))
-    half = normal_quantile(level) * math.sqrt(variance)
-    return Interval(value, max(value - half, 0.0), min(value + half, 1.0), n)
 
 
 def tpr_at_fpr(scores: npt.ArrayLike, is_member: npt.ArrayLike, fpr: float) -> float:
@@ -69,7 +39,7 @@ def tpr_at_fpr(scores: npt.ArrayLike, is_member: npt.ArrayLike, fpr: float) -> f
     not called members, so the realised rate of false alarms is at most fpr.
     Raises ValueError if fpr < 1 / num_non_members: this data cannot resolve it.
     """
-    members, non_members = _split(scores, is_member)
+    members, non_members = split(scores, is_member)
     if not 0 < fpr < 1:
         raise ValueError(f"fpr is {fpr}; allowed: between 0 and 1")
     allowed = math.floor(fpr * len(non_members) + 1e-9)  # 0.29 * 100 is 28.999999999999996
@@ -86,7 +56,7 @@ def balanced_accuracy(scores: npt.ArrayLike, is_member: npt.ArrayLike, threshold
 
     Raises ValueError as `auc` does.
     """
-    members, non_members = _split(scores, is_member)
+    members, non_members = split(scores, is_member)
     return float(((members > threshold).mean() + (non_members <= threshold).mean()) / 2)
 
 
@@ -96,7 +66,7 @@ def best_threshold(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
     For use on other replicas than the evaluated one only. Where no threshold beats 0.5 it is the largest
     score, which calls nobody a member. Raises ValueError as `auc` does.
     """
-    members, non_members = _split(scores, is_member)
+    members, non_members = split(scores, is_member)
     steps = np.unique(np.concatenate([members, non_members]))[::-1]
     members_above = len(members) - np.searchsorted(np.sort(members), steps, side="right")
     false_alarms = len(non_members) - np.searchsorted(np.sort(non_members), steps, side="right")
@@ -109,8 +79,8 @@ def best_threshold(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
     return min(below + (next_up - below) / 2, math.nextafter(next_up, -math.inf))
 
 
-def _split(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Scores of the members and of the non-members."""
+def split(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Scores of the members and of the non-members. Raises ValueError as `auc` does."""
     values, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member)
     assert values.ndim == 1 and values.shape == member.shape, (values.shape, member.shape)
     assert member.dtype == np.bool_, member.dtype
@@ -121,7 +91,7 @@ def _split(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> tuple[Floats, Flo
     return values[member], values[~member]
 
 
-def _placements(members: Floats, non_members: Floats) -> tuple[Floats, Floats]:
+def placements(members: Floats, non_members: Floats) -> tuple[Floats, Floats]:
     """Share of non-members below each member, and of members above each non-member."""
     return _share_below(members, non_members), 1 - _share_below(non_members, members)
 

@@ -26,12 +26,11 @@ page.figure = (() => {
   /* Models that no other model beats in both directions, by their point estimates. */
   function front(points, x, y, axes) {
     if (axes[x].better !== "up" || axes[y].better !== "down") return [];
-    const given = x === "robust_accuracy" && y === "evaluator_accuracy";
     const beaten = (p) => points.some((q) => {
       const dx = q.values[x][0] - p.values[x][0], dy = q.values[y][0] - p.values[y][0];
       return dx >= 0 && dy <= 0 && (dx > 0 || dy < 0);
     });
-    const best = points.filter((p) => (given ? p.pareto : !beaten(p)));
+    const best = points.filter((p) => !beaten(p));
     return best.sort((p, q) => p.values[x][0] - q.values[x][0] || p.values[y][0] - q.values[y][0]);
   }
 
@@ -108,7 +107,7 @@ page.figure = (() => {
 
   function caption(points, total, best, x, y, axes) {
     const parts = [`${points.length} of ${total} models have both numbers.`, "Bars: 95% intervals."];
-    if (best.length) parts.push("Line: Pareto front, through the point estimates; a model above it is outdone on both axes.");
+    if (best.length) parts.push("Line: the front of these two measures alone, through the point estimates; the badge Pareto is of more, by intervals.");
     if (axes[y].null !== null) parts.push(`Dashed: the value if nothing leaked, ${print(axes[y], axes[y].null)}.`);
     if (points.some((p) => p.masking)) parts.push("Open marker: gradient masking suspected.");
     return `${parts.join(" ")} A click on a point opens its model.`;
@@ -132,7 +131,7 @@ page.figure = (() => {
     const where = named && new Map(points.map((p, i) => [p, named[i]]));
     const best = front(measured, x, y, data.axes);
     const line = {
-      type: "scatter", mode: "lines", name: "Pareto front", hoverinfo: "skip", showlegend: best.length > 1,
+      type: "scatter", mode: "lines", name: "front of the two", hoverinfo: "skip", showlegend: best.length > 1,
       x: best.map((p) => scale(data.axes[x], p.values[x][0])), y: best.map((p) => scale(data.axes[y], p.values[y][0])),
       line: { shape: "vh", color: page.colour("quiet"), width: 1.25 },
     };

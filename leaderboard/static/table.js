@@ -25,7 +25,7 @@ page.table = (() => {
     const place = row.querySelector(".place"), cell = row.cells[index];
     place.textContent = (cell && cell.dataset.rank) || "";
     if (!place.textContent || !cell.dataset.tied) return;
-    const tie = page.make("button", { type: "button", class: "why tied", "data-tip": `tied with ${cell.dataset.tied}: the 95% intervals overlap` }, "tied");
+    const tie = page.make("button", { type: "button", class: "why tied", "data-tip": `tied with ${cell.dataset.tied}: not told apart by their difference` }, "tied");
     tie.append(page.make("span", { class: "sr" }, ` with ${cell.dataset.tied}`));
     place.append(tie);
   }

@@ -14,6 +14,7 @@ from benchmark import schema
 from benchmark.aggregation import intervals_over_replicas
 from benchmark.aggregation.intervals_over_replicas import control_rows
 from benchmark.aggregation.page_tables import summarise
+from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import Store
 from benchmark.trials.trial import Outcome, Row
@@ -54,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     board.evaded("strong", "pgd-l2-1", [60, 62], [0.5, 0.6, 0.6, 0.6])
     board.leaked("strong", "gradient", [leaks(ones, [[1, 1], [1, 0]], half)] * 2)
     board.predicted("dominated", [50, 50], [60, 70])
-    board.evaded("dominated", "pgd-l2-1", [49, 49], RISING)
+    board.evaded("dominated", "pgd-l2-1", [20, 20], RISING)
     board.leaked("dominated", "gradient", [leaks(ones, ones, half)] * 2)
 
     for replica in (0, 1):
@@ -75,6 +76,7 @@ def rows(site: Path) -> dict[str, dict[str, Any]]:
 def test_the_tables_have_the_columns_of_the_schema(site: Path) -> None:
     for name, expected in (
         ("leaderboard", schema.LEADERBOARD), ("results", schema.RESULTS), ("suites", schema.SUITES),
+        ("ranks", schema.RANKS), ("comparisons", schema.COMPARISONS),
         ("status", schema.STATUS), *schema.SHOWN.items(),
     ):  # fmt: skip
         assert pq.read_schema(site / f"{name}.parquet").equals(expected), name
@@ -107,7 +109,7 @@ def test_the_headline_is_the_smaller_evaluator(site: Path, rows: dict[str, dict[
 
 
 def test_the_front(rows: dict[str, dict[str, Any]]) -> None:
-    # weak (0.50, 0.375), strong (0.61, 0.75), dominated (0.49, 1.0) by both
+    # weak (0.50, 0.375) and strong (0.61, 0.75) are not told apart; both are more robust than dominated (0.20, 1.0)
     assert {model: rows[model]["pareto"] for model in MODELS} == {
         "weak": True, "strong": True, "dominated": False, "broken": None, "waiting": None,
     }  # fmt: skip
@@ -116,8 +118,8 @@ def test_the_front(rows: dict[str, dict[str, Any]]) -> None:
 def test_membership_is_the_mean_of_the_replicas(site: Path, rows: dict[str, dict[str, Any]]) -> None:
     # replica 0: all 4 pairs in order; replica 1: (0 of 2) + (2 of 2) = 2 of 4
     assert rows["weak"]["membership_auc"] == pytest.approx(0.75)
-    assert rows["weak"]["tpr_at_1pct_fpr"] is None and rows["weak"]["tpr_at_0_1pct_fpr"] == 0.5
-    assert note(site, "weak", "tpr_at_1pct_fpr") == "2 non-members resolve no 1%"
+    assert rows["weak"]["tpr_at_1pct_fpr"] is None and rows["weak"]["tpr_at_0_1pct_fpr"] is None
+    assert note(site, "weak", "tpr_at_1pct_fpr") == "4 non-members do not resolve a rate of 0.01; needed: 1,000"
 
 
 def note(site: Path, model: str, metric: str) -> str | None:
@@ -170,7 +172,8 @@ def controls(folder: Path, measured: dict[tuple[str, str], list[list[float]]]) -
     for (model, method), grid in measured.items():
         board.leaked(model, method, [{("evaluator", "in_rate"): grid}] * 2)
     store = board.finish()
-    rows = control_rows(SuiteResults(store, next(store.plans())))
+    results = SuiteResults(store, next(store.plans()))
+    rows = control_rows(results, PairCuts(results))
     return {row["method"]: row["value"] for _, row in rows if row["metric"] == "passed"}
 
 
@@ -216,9 +219,12 @@ def test_rows_that_were_aggregated_before_are_not_computed_again_and_are_the_sam
     store = Store(site.parent / "results")
     computed: list[str] = []
     rows = intervals_over_replicas.model_rows
-    monkeypatch.setattr(
-        intervals_over_replicas, "model_rows", lambda found, model: computed.append(model) or rows(found, model)
-    )
+
+    def counted(found: SuiteResults, cuts: PairCuts, model: str) -> Any:
+        computed.append(model)
+        return rows(found, cuts, model)
+
+    monkeypatch.setattr(intervals_over_replicas, "model_rows", counted)
     shutil.rmtree(store.root / "index")
     summarise(store, tmp_path / "fresh")
     assert computed == MODELS and tables(tmp_path / "fresh")["results.parquet"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from benchmark import schema
 from benchmark.planning.plan import Node, Plan
@@ -42,14 +43,18 @@ class Board:
         rows: Sequence[Row] | None,
         method: str = "",
         made: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, str] | None = None,
+        tensors: Mapping[str, torch.Tensor] | None = None,
         **tables: pa.Table,
     ) -> Node:
         """A trial; rows None: it has no results. made: what of its provenance is not as usual."""
-        trial = Trial({"method": stage, "number": len(self.nodes)}, 0, {})
+        trial = Trial({"method": stage, "number": len(self.nodes)}, 0, inputs or {})
         node = Node(trial, trial.key, stage, method, model, replica, 1.0)
         self.nodes.append(node)
         if rows is not None:
-            self.store.write(trial, Outcome(list(rows), tables=tables), {**PROVENANCE, **(made or {})})
+            self.store.write(
+                trial, Outcome(list(rows), tensors=dict(tensors or {}), tables=tables), {**PROVENANCE, **(made or {})}
+            )
         return node
 
     def predicted(self, model: str, right: Sequence[int], members: Sequence[int], n: int = 100) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from benchmark.stats import Interval
+from benchmark.stats import Interval, Scored
 
 Cube = npt.NDArray[np.float64]
 
@@ -16,7 +16,7 @@ def frechet(found: Tensor, members: Tensor) -> float:
     return float(mean + spread)
 
 
-def highest(replicas: list[tuple[Cube, npt.NDArray[np.bool_]]]) -> Interval:
+def highest(replicas: list[Scored]) -> Interval:
     """How often the highest score is a member's."""
-    hits = [bool(members[scores.argmax()]) for scores, members in replicas]
+    hits = [bool(replica.is_member[replica.scores.argmax()]) for replica in replicas]
     return Interval(float(np.mean(hits)), 0.0, 1.0, len(hits))

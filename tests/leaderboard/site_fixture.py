@@ -114,6 +114,9 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         "masking_suspected": model == HOSTILE,
         "controls_passed": False,
         "pareto": model in ("small_vgg", "small_resnet", "small_resnet_pgd_at", HOSTILE),
+        "pareto_note": "of a, b; but its membership AUC, 0.641, is the largest of the suite"
+        if model == "small_resnet_pgd_at"
+        else "of a, b",
         "primary_inversion": "gradient",
         "wall_s": 31.25,
         "gpu_s": 0.0,
@@ -129,6 +132,39 @@ def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
         row |= {"cosine_nn_in": 0.88, "cosine_nn_out": 0.86, "neighbour_purity_at_k": 0.9 * evaluator}
         row |= {"exposure_gini": math.nan if model == "small_vgg" else 0.42}
     return row
+
+
+RANKED = {
+    "clean_accuracy": "up", "robust_accuracy": "up", "evaluator_accuracy": "down", "membership_auc": "down",
+    "generalization_gap": "down", "knn_distance": "up",
+}  # fmt: skip
+
+
+def places() -> list[dict[str, Any]]:
+    """Models are told apart where their intervals do not overlap."""
+    rows = []
+    for metric, better in RANKED.items():
+        lines = [line for m in MODELS if (line := leaderboard_row(SUITE, m))[metric] is not None]
+        ends = {line["model"]: (line[f"{metric}_low"], line[f"{metric}_high"]) for line in lines}
+        for model, (low, high) in ends.items():
+            above = [other for other, (least, _) in ends.items() if least > high]
+            below = [other for other, (_, most) in ends.items() if most < low]
+            ahead, behind = (above, below) if better == "up" else (below, above)
+            tied = [other for other in ends if other not in (*above, *below, model)]
+            place = {"best": 1 + len(ahead), "worst": len(ends) - len(behind), "num_tied": len(tied), "tied": tied}
+            rows.append({"suite": SUITE, "model": model, "metric": metric} | place)
+    return rows
+
+
+def comparisons() -> list[dict[str, Any]]:
+    """The first model against every other."""
+    first, *others = (leaderboard_row(SUITE, m) for m in MODELS)
+    return [
+        {"suite": SUITE, "metric": "membership_auc", "model": first["model"], "other": other["model"]}
+        | {"difference": (d := first["membership_auc"] - other["membership_auc"]), "low": d - 0.02, "high": d + 0.02}
+        | {"p_value": 0.001, "p_holm": 0.0002 if abs(d) > 0.02 else 0.4, "paired": True}
+        for other in others
+    ]
 
 
 def result(suite: str, model: str | None, replica: int | None, **measure: Any) -> dict[str, Any]:
@@ -351,6 +387,8 @@ def write(site: Path, *, samples: int = 2) -> Path:
         "results": (schema.RESULTS, results()),
         "suites": (schema.SUITES, suites()),
         "status": (schema.STATUS, status()),
+        "ranks": (schema.RANKS, places()),
+        "comparisons": (schema.COMPARISONS, comparisons()),
         "gallery": (schema.GALLERY, gallery(samples)),
         "neighbours": (schema.NEIGHBORS, neighbors(samples)),
         "exposed": (schema.EXPOSED, exposed()),

@@ -2,7 +2,6 @@
 
 import itertools
 
-import numpy as np
 import pytest
 from site_fixture import HOSTILE, MODELS, SUITE, control_results, leaderboard_row, result, trial
 
@@ -10,8 +9,9 @@ from benchmark import schema
 from leaderboard import pages
 from leaderboard.charts import scatter, strips
 from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
+from leaderboard.compared import compared
 from leaderboard.pages import MOST_TIED, controls, replicas
-from leaderboard.ranking import ranks
+from leaderboard.ranking import Rank, ranks
 from leaderboard.reasons import UNKNOWN, doubts, why_empty
 from leaderboard.slugs import slug
 
@@ -41,6 +41,7 @@ def test_every_measure_of_the_schema_is_a_column():
         "masking_suspected",
         "controls_passed",
         "pareto",
+        "pareto_note",
         "checkpoint",
         "currency",
         "git_commit",
@@ -51,29 +52,33 @@ def test_every_measure_of_the_schema_is_a_column():
     assert all(describe(c.name) for c in COLUMNS)
 
 
-def spans(*ends: tuple[float, float, float] | None) -> list[dict]:
-    keys = ("m", "m_low", "m_high")
-    return [dict(zip(keys, span or (None,) * 3, strict=True)) for span in ends]
+def place(model: str, best: int, worst: int, *tied: str) -> dict:
+    return {"model": model, "metric": "m", "best": best, "worst": worst, "num_tied": len(tied), "tied": list(tied)}
 
 
-def test_ranks_of_apart_overlapping_and_empty():
-    rows = spans((0.9, 0.85, 0.95), (0.5, 0.45, 0.55), None, (0.52, 0.47, 0.57), (0.1, 0.05, 0.15))
-    assert [r and str(r) for r in ranks(rows, "m", "up")] == ["1", "2–3", None, "2–3", "4"]
-    assert [r and str(r) for r in ranks(rows, "m", "down")] == ["4", "2–3", None, "2–3", "1"]
-    assert ranks(rows, "m", "up")[1].tied == (3,)
+def test_ranks_are_those_of_the_table():
+    rows = [place("b", 2, 3, "c"), place("a", 1, 1), place("c", 2, 3, "b"), place("gone", 1, 1)]
+    found = ranks(rows, ["a", "b", "c", "unmeasured"])
+    assert [r and str(r) for r in found["m"]] == ["1", "2–3", "2–3", None]
+    assert found["m"][1].tied == ("c",)
+    assert ranks([place("a", 1, 1) | {"best": None}], ["a"]) == {}, "a row that says no place gives none"
 
 
-def test_ties_need_not_be_transitive():
-    rows = spans((3, 2.4, 3.6), (2, 1.4, 2.6), (1, 0.4, 1.6))
-    assert [str(r) for r in ranks(rows, "m", "up")] == ["1–2", "1–3", "2–3"]
+def test_a_model_is_compared_as_seen_from_it():
+    row = {"metric": "clean_accuracy", "model": "a", "other": "b", "p_value": 0.0, "paired": True}
+    row |= {"difference": 0.1, "low": 0.05, "high": 0.2, "p_holm": 0.0004}
+    ((block,), (of_b,)) = (compared([row, row | {"metric": "unknown"}], model) for model in ("a", "b"))
+    assert block["column"].name == "clean_accuracy"
+    assert block["lines"] == [
+        {"other": "b", "text": "10.0", "interval": "5.0, 20.0", "p": "< 0.001", "told": True, "paired": True}
+    ]
+    assert (of_b["lines"][0]["text"], of_b["lines"][0]["interval"]) == ("-10.0", "-20.0, -5.0")
+    assert compared([row], "c") == []
 
 
-def test_without_an_interval_there_is_no_rank():
-    rows = [{"m": 1.0}, *spans((2, 2, 2), (2, 1.9, 2.1)), {"m": 3.0, "m_low": 2.9, "m_high": None}]
-    assert [r and str(r) for r in ranks(rows, "m", "up")] == [None, "1–2", "1–2", None]
+def test_what_neither_end_of_is_better_has_no_rank():
     assert [c.name for c in COLUMNS if c.better and not c.ranked] == []
-    with pytest.raises(ValueError, match="better: 'best'"):
-        ranks(rows, "m", "best")
+    assert not any(c.ranked for c in COLUMNS if c.metric == "in_rate")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_reason_prefers_the_note_then_the_failure_then_what_is_missing():
 def test_doubt_is_a_note_on_the_primary_attack_over_all_replicas():
     column, primary = BY_NAME["in_rate"], {"leakage": "gradient"}
     row = result(SUITE, "m", None, stage="leakage", method="gradient", metric="in_rate", value=0.5, note="few")
-    row |= {"space": "evaluator"}
+    row |= {"space": ""}
     others = [row | {"method": "gan"}, row | {"replica": 0}, row | {"space": "pixel"}, row | {"value": None}]
     assert doubts(column, others, primary) == ""
     assert doubts(column, [*others, row], primary) == "few"
@@ -144,7 +149,7 @@ def test_scatter_offers_only_axes_with_numbers():
     assert data["axes"]["in_rate"]["null"] == 0.5
     point = data["points"][3]
     assert point["values"]["robust_accuracy"] == pytest.approx((0.704, 0.686, 0.722))
-    assert point["pareto"] and not point["masking"]
+    assert not point["masking"]
     assert "robust_accuracy" not in data["points"][-1]["values"]
 
 
@@ -160,25 +165,10 @@ def test_strips_keep_order_and_stay_inside():
     assert strips([{"in_rate": None}], BY_NAME["in_rate"]) == [None]
 
 
-def test_ranks_agree_with_comparing_every_pair():
-    rng = np.random.default_rng(0)
-    low, width = rng.random(40).round(2), rng.random(40).round(2) / 4
-    rows = [{"v": a + w / 2, "v_low": a, "v_high": a + w} for a, w in zip(low, width, strict=True)] + [{"v": None}]
-    for better in ("up", "down"):
-        found = ranks(rows, "v", better)
-        assert found[-1] is None
-        for row, rank in zip(rows[:-1], found, strict=False):
-            above = [r["v_low"] > row["v_high"] for r in rows[:-1]]
-            below = [r["v_high"] < row["v_low"] for r in rows[:-1]]
-            ahead, behind = (above, below) if better == "up" else (below, above)
-            tied = [i for i, (a, b) in enumerate(zip(ahead, behind, strict=True)) if not a | b and rows[i] is not row]
-            assert (rank.best, rank.worst, rank.tied) == (1 + sum(ahead), 40 - sum(behind), tuple(tied))
-
-
 def test_a_cell_names_only_some_of_the_models_it_is_tied_with():
-    names = [f"m{i}" for i in range(MOST_TIED + 3)]
-    assert pages._tied(names[:2]) == "m0, m1" and pages._tied(names[:MOST_TIED]).endswith(f"m{MOST_TIED - 1}")
-    assert pages._tied(names).endswith(f"m{MOST_TIED - 1} and 3 more")
+    names = tuple(f"m{i}" for i in range(MOST_TIED))
+    assert pages._tied(Rank(1, 2, 2, names[:2])) == "m0, m1"
+    assert pages._tied(Rank(1, 20, MOST_TIED + 3, names)).endswith(f"m{MOST_TIED - 1} and 3 more")
 
 
 class _Suite:

@@ -1,10 +1,7 @@
-import math
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from benchmark import stats
@@ -12,9 +9,7 @@ from benchmark.stats import (
     auc,
     balanced_accuracy,
     best_threshold,
-    clopper_pearson,
     delong_variance,
-    replicated_auc,
     tpr_at_fpr,
 )
 
@@ -63,37 +58,6 @@ def test_delong_agrees_with_the_spread_of_new_samples() -> None:
     drawn = [sample(seed, 1.0) for seed in range(1500)]
     spread = np.var([auc(*s) for s in drawn])
     assert np.mean([delong_variance(*s) for s in drawn[:300]]) == pytest.approx(spread, rel=0.15)
-
-
-def test_replicated_auc_of_one_replica_is_delongs_interval() -> None:
-    scores, is_member = sample(0, 1.0)
-    half = norm.ppf(0.975) * math.sqrt(delong_variance(scores, is_member))
-    value = auc(scores, is_member)
-    assert replicated_auc([(scores, is_member)]) == pytest.approx((value, value - half, value + half, 100))
-
-
-def test_replicated_auc_adds_the_variance_between_replicas() -> None:
-    replicas = [sample(0, 0.0), sample(1, 3.0)]
-    values = [auc(*r) for r in replicas]
-    within = np.mean([delong_variance(*r) for r in replicas])
-    half = norm.ppf(0.975) * math.sqrt(within + np.var(values, ddof=1) / 2)
-    interval = replicated_auc(replicas)
-    assert (interval.value, interval.low) == pytest.approx((np.mean(values), np.mean(values) - half))
-    assert interval.high == min(1.0, float(np.mean(values)) + half)
-
-
-def test_replicated_auc_covers() -> None:
-    truth = norm.cdf(0.5 / math.sqrt(2))
-    intervals = [replicated_auc([sample(2 * seed, 0.5), sample(2 * seed + 1, 0.5)]) for seed in range(200)]
-    assert np.mean([i.low <= truth <= i.high for i in intervals]) >= 0.93
-    assert np.mean([i.low <= truth - 0.2 for i in intervals]) < 0.3  # and is not merely wide
-
-
-def test_replicated_auc_is_never_certain() -> None:
-    perfect = (np.r_[np.ones(30), np.zeros(20)], np.arange(50) < 30)
-    assert replicated_auc([perfect])[:3] == clopper_pearson(20, 20)[:3]
-    constant = (np.zeros(50), np.arange(50) < 30)
-    assert replicated_auc([constant, constant])[:3] == clopper_pearson(10, 20)[:3]
 
 
 def test_tpr_at_fpr_by_hand() -> None:
@@ -166,8 +130,6 @@ def test_one_sided_or_broken_scores_are_refused(name: str, scores: list[float], 
         getattr(stats, name)(scores, is_member)
 
 
-def test_delong_and_replicated_auc_refuse_too_little() -> None:
+def test_delong_refuses_too_little() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         delong_variance([1.0, 2.0, 3.0], [True, False, False])
-    with pytest.raises(ValueError, match="at least one replica"):
-        replicated_auc([])
