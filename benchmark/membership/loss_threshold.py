@@ -2,26 +2,21 @@
 
 from torch import Tensor
 
-from benchmark.membership.attack import Inference, MembershipAttack, threshold_of_others
+from benchmark.membership.attack import MembershipAttack
+from benchmark.membership.signals import Images, Shadows, Signals
 
 
 class LossThreshold(MembershipAttack):
-    """Loss-threshold membership inference.
+    """Loss-threshold membership inference: the score is the margin of the image itself.
 
-    Deviation from the source: its threshold is the mean training loss, which only the model's owner
-    knows; here it is the threshold of best balanced accuracy on the other replicas.
+    The cross-entropy is log(1 + exp(-margin)), so images are in the order of their losses, and those whose losses
+    round to 0 stay apart. Deviation from the source: its threshold is the mean training loss, which only the model's
+    owner knows; here it comes from shadow models.
     """
 
+    VERSION = 2
+    """1 scored by minus the loss in float64: the same order, but for losses that were rounded to one number."""
     SOURCE = "Yeom et al. 2018, Privacy Risk in Machine Learning (arXiv 1709.01604)"
 
-    def scores(self, losses: Tensor) -> Tensor:
-        """-losses, any shape: higher = more likely a member."""
-        return -losses
-
-    def infer(self, losses: Tensor, is_member: Tensor, replica: int) -> Inference:
-        """Scores (P,) under `replica`, with the threshold of the other replicas.
-
-        losses: (R, P) cross-entropy of every private image under every replica. is_member: (R, P) bool.
-        """
-        scores = self.scores(losses)
-        return Inference(scores[replica], *threshold_of_others(scores, is_member, replica))
+    def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
+        return target.margins[:, 0]

@@ -165,29 +165,41 @@ class Pools:
 
     Replicas 2j and 2j + 1 train on the two halves of cut j of the private pool; each one's non-members are the
     other's members. Cut j depends on the key of the pools trial and on j alone. A model that was trained elsewhere
-    has one replica, with the members that were declared.
+    is replica 0, with the members that were declared; its shadow models, from replica 2 on, have halves of its members
+    and non-members together.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], key: str) -> None:
-        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them."""
+    def __init__(self, tensors: dict[str, Tensor], key: str, labels: Tensor | None = None) -> None:
+        """tensors: of `make_pools` or `declared_pools`. key: of the trial that made them. labels: of all ids, for the
+        halves of declared pools, which may hold test images.
+        """
         self.auxiliary, self.private, self.test = tensors["auxiliary"], tensors["private"], tensors["test"]
         self.group, self._key = tensors["group"], key
-        self._label, self._num_members = tensors["label"], int(tensors["num_members"]) or None
+        self._label = tensors["label"] if labels is None else labels
+        self._num_members = int(tensors["num_members"]) or None
         self._pairs: dict[int, tuple[Tensor, Tensor]] = {}
         self._declared = (tensors["members"], tensors["non_members"]) if "members" in tensors else None
 
     def members(self, replica: int) -> Tensor:
         """(M,) ascending ids of the training images that this replica is trained on."""
-        return self._declared[0] if self._declared else self._halves(replica // 2)[replica % 2]
+        return self._sides(replica)[replica % 2]
 
     def non_members(self, replica: int) -> Tensor:
         """(M,) ascending ids of as many images of the same classes that it never sees."""
-        return self._declared[1] if self._declared else self._halves(replica // 2)[1 - replica % 2]
+        return self._sides(replica)[1 - replica % 2]
+
+    def groups(self, ids: Tensor) -> Tensor:
+        """Ids of any shape -> their groups of near-duplicates; a test image, whose id is higher, is its own."""
+        known = ids < len(self.group)
+        return torch.where(known, self.group[torch.where(known, ids, 0)], ids)
+
+    def _sides(self, replica: int) -> tuple[Tensor, Tensor]:
+        return self._declared if self._declared and replica < 2 else self._halves(replica // 2)
 
     def _halves(self, pair: int) -> tuple[Tensor, Tensor]:
         if pair not in self._pairs:
             generator = trial.generator(self._key, f"pair-{pair}")
-            labels, groups = self._label[self.private], self.group[self.private]
+            labels, groups = self._label[self.private], self.groups(self.private)
             halves = split_pair(self.private, labels, groups, generator, self._num_members)
             missing = labels[~torch.isin(labels, self._label[halves[0]])]  # both have equally many of each class
             if len(missing):
@@ -258,3 +270,23 @@ def draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
     return (
         torch.cat([order[labels[order] == label][:quota] for label, quota in enumerate(quotas.tolist())]).sort().values
     )
+
+
+def narrowed(pools: dict[str, Tensor], num_members: int, generator: Generator) -> dict[str, Tensor]:
+    """The pools of `make_pools` with 2 num_members private images, a random choice without near-duplicates.
+
+    Every class has an even number of them, so that a pair's halves are num_members images each. Raises ValueError if
+    near-duplicates leave too few.
+    """
+    private, labels = pools["private"], pools["label"][pools["private"]]
+    order = torch.randperm(len(private), generator=generator)
+    _, place = torch.unique(pools["group"][private][order], return_inverse=True)
+    first = torch.full((int(place.max()) + 1,), len(order)).scatter_reduce(0, place, torch.arange(len(order)), "amin")
+    ids, labels = private[order[first]], labels[order[first]]
+    available = labels.bincount() // 2
+    if num_members > int(available.sum()):
+        left = f"the private pool has {int(available.sum())} in each half without near-duplicates"
+        raise ValueError(f"num_members: {num_members} is not allowed; {left}")
+    quotas = proportional(num_members, available, "num_members")
+    chosen = ids[draw(labels, 2 * quotas, generator)].sort().values
+    return {**pools, "private": chosen, "num_members": torch.tensor(num_members)}

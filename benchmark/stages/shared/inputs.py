@@ -25,7 +25,8 @@ def load_data(context: Context) -> tuple[ImageData, Pools]:
     if "fingerprint" not in stage:  # an external model's own pools, cut from the suite's
         stage = {**stage, "fingerprint": context.parent("pools", "pools").stage["fingerprint"]}
     images = planned_data(context, registry.parse("data", stage["data"]), stage["fingerprint"])
-    return images, Pools(context.tensors("pools"), context.trial.inputs["pools"])
+    labels = torch.cat([images.labels, images.test_labels])
+    return images, Pools(context.tensors("pools"), context.trial.inputs["pools"], labels)
 
 
 def planned_data(context: Context, data_set: Spec, fingerprint: str) -> ImageData:
