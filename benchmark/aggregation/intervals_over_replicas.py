@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation import audits, intervals_over_samples, paired_images, recut_nulls
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
@@ -28,6 +28,8 @@ def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Ro
         for method in results.methods(model, stage):
             for row in _joined(results, cuts, model, stage, method):
                 yield {**row, "stage": stage, "method": method}
+        if stage == "train":
+            yield from audits.unproven(results, model)
         if stage == "evade":
             yield from _masking(results, model)
             yield from _imported(results, model)
@@ -93,6 +95,8 @@ def _joined(results: SuiteResults, cuts: PairCuts, model: str, stage: str, metho
             case Join.SCORES:
                 scored = scored or [results.scores(done).scored for done in trials.values()]
                 yield _of_scores(metric, scored)
+            case Join.AUDIT:
+                yield from audits.rows(results, model, method)
             case Join.MEAN:
                 yield from _mean_of_replicas(trials, metric.metric)
     declared = [metric.metric for metric in metrics if metric.join is Join.RECUT]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import schema
-from benchmark.aggregation import comparisons
+from benchmark.aggregation import audits, comparisons
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
 from benchmark.aggregation.suite_results import SuiteResults, method_of
@@ -84,6 +84,7 @@ def _suite(results: SuiteResults) -> dict[str, list[dict[str, Any]]]:
         for done in results.done
         for row in done.rows
     ]
+    controls += [pair for name, rows in models.items() for pair in audits.control_rows(name, rows)]
     found += [{"suite": results.name, "model": model, **row} for model, row in controls]
     passed = [row["value"] == 1.0 for _, row in controls if row["metric"] == "passed"]
     board = []

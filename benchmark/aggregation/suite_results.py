@@ -16,7 +16,7 @@ from benchmark.results import older_versions
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
-from benchmark.stats import Scored
+from benchmark.stats import Scored, audit
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 _SCORES = pa.schema(
@@ -26,6 +26,15 @@ _SCORES = pa.schema(
         ("judged", pa.bool_()),
         ("image_id", pa.int64()),
         ("group", pa.int64()),
+    ]
+)
+_AUDITED = pa.schema(
+    [
+        ("score", pa.float64()),
+        ("is_member", pa.bool_()),
+        ("label", pa.int64()),
+        ("group", pa.int64()),
+        ("judged", pa.bool_()),
     ]
 )
 _CURVE = pa.schema([("loss", pa.float64())])
@@ -197,6 +206,17 @@ class SuiteResults:
         if not np.isfinite(score).all() or min(member.sum(), (~member).sum()) < 2:
             raise CorruptArtifact(key, file, "no scores of members and others, at least two of each")
         return Scores(Scored(score, member, group, (done.replica or 0) // 2), image if named else None)
+
+    def audited(self, done: Done) -> audit.Scored | None:
+        """The same with classes, of all private images; None of a trial that did not keep them."""
+        table = self._table(done.key, "scores", None)
+        if not set(_AUDITED.names) <= set(table.column_names):
+            return None
+        self.scores(done)  # which judges the values
+        columns = table.select(_AUDITED.names).cast(_AUDITED)
+        if any(column.null_count for column in columns.columns):
+            raise CorruptArtifact(done.key, "scores.parquet", "a class is missing")
+        return audit.Scored(*(column.to_numpy() for column in columns.columns))
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""
