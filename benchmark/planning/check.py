@@ -115,9 +115,7 @@ def _trainable(suite: Suite, sizes: Sizes) -> Suite:
         return recipe if wanted is architecture else recipe.model_copy(update={"architecture": wanted})
 
     models = [
-        of(model, getattr(model, "num_members", None) or sizes.num_members, ("models", index))
-        if isinstance(model, Recipe)
-        else model
+        of(model, sizes.num_members, ("models", index)) if isinstance(model, Recipe) else model
         for index, model in enumerate(suite.models)
     ]
     judges = suite.evaluators

@@ -22,6 +22,7 @@ from benchmark.regimes import dp_sgd
 from benchmark.regimes.dp_sgd import DPSGD
 from benchmark.regimes.regime import to_float
 from benchmark.spec import SpecError
+from benchmark.trials.training_progress import Progress
 
 INFO = InputInfo(1, 16, 16, 2, (0.5,), (0.25,))
 
@@ -180,6 +181,44 @@ def test_it_learns_in_spite_of_its_noise(architecture: Architecture, noise: floa
     with torch.no_grad():
         assert (model(to_float(images)).argmax(1) == labels).float().mean() > 0.95
     assert losses[-1] < losses[0]
+
+
+class Interrupted(Exception):
+    """The machine is gone."""
+
+
+class Memory:
+    """Keeps the state of a training, and stops it when it has kept `last`."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.kept, self.content = last, 0, None
+
+    def progress(self, key: str) -> bytes | None:
+        return self.content
+
+    def keep_progress(self, key: str, content: bytes) -> None:
+        self.content, self.kept = content, self.kept + 1  # type: ignore[assignment]
+        if self.kept == self.last:
+            raise Interrupted
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_training_that_was_cut_off_ends_as_one_that_was_not(after: int) -> None:
+    images, labels = two_patterns(24)
+    regime = DPSGD(epochs=3, batch_size=8, lr=0.1, noise_multiplier=1)
+
+    def trained(progress: Progress) -> tuple[list[float], dict[str, Tensor]]:
+        model = made(GroupNormed(of=SmallResNet(width=2)))
+        losses = regime.fit(model, images, labels, generator(), progress)
+        return losses, model.state_dict()
+
+    memory = Memory(after)
+    with pytest.raises(Interrupted):
+        trained(Progress(memory, "k", "here", every_s=0))
+    losses, weights = trained(Progress(memory, "k", "here", every_s=0))
+    assert memory.kept == 2, "the epochs that were kept are not done again"
+    expected, of_one = trained(Progress(None))
+    assert losses == expected and all(torch.equal(weights[name], of_one[name]) for name in of_one)
 
 
 @pytest.mark.slow
