@@ -51,9 +51,7 @@ def control_rows(model: str, found: Iterable[Row]) -> list[tuple[str, Row]]:
     refuted = [value for metric, value in values if metric == EPSILON and value is not None]
     if not proven or not refuted:
         return []
-    note = (
-        f"no epsilon above {max(proven):.3g} is refuted: so much is proven, under substitution; {max(refuted):.3g} is"
-    )
+    note = f"at most {max(proven):.3g}, which is proven under substitution; {max(refuted):.3g} is refuted"
     passed = float(max(refuted) <= max(proven))
     row = Row(stage="control", method="audit", space="", metric="passed", value=passed, n=len(refuted), note=note)
     return [(model, row)]

@@ -62,7 +62,7 @@ class DPSGD(Regime):
 
     @property
     def passes_per_image(self) -> float:
-        return 2.0 * self.epochs  # measured: gradients by image cost about as much again
+        return 2.0 * self.epochs  # gradients by image cost about as much again
 
     def trainable(self, architecture: Architecture, info: InputInfo) -> Architecture:
         with torch.device("meta"):
@@ -199,15 +199,15 @@ def _gradients_by_image(model: Classifier) -> Iterator[None]:
             setattr(layer, "inplace", True)  # noqa: B010
 
 
-def _of_convolution(layer: nn.Conv2d, inputs: list[Tensor], upstream: Tensor) -> dict[nn.Parameter, Tensor]:
+def _of_convolution(layer: nn.Conv2d, inputs: list[Tensor], upstream: Tensor) -> dict[Tensor, Tensor]:
     """As Opacus 1.6, which takes the strides of its input for those of NCHW: of channels-last ones it is wrong."""
     from opacus.grad_sample.conv import compute_conv_grad_sample
 
-    found: dict[nn.Parameter, Tensor] = compute_conv_grad_sample(layer, [inputs[0].contiguous()], upstream.contiguous())
+    found: dict[Tensor, Tensor] = compute_conv_grad_sample(layer, [inputs[0].contiguous()], upstream.contiguous())
     return found
 
 
-def _of_pooled_stem(stem: PooledStem, inputs: list[Tensor], upstream: Tensor) -> dict[nn.Parameter, Tensor]:
+def _of_pooled_stem(stem: PooledStem, inputs: list[Tensor], upstream: Tensor) -> dict[Tensor, Tensor]:
     """Each image's gradient of a convolution that is then pooled, 2x2. upstream: (N, outputs, h, w), of the loss."""
     x = inputs[0]
     before = functional.interpolate(upstream / 4, scale_factor=2)
