@@ -45,6 +45,7 @@ class Join(Enum):
         "as a rate over reconstructions in each of two spaces, then the smaller",
         "that of the smaller",
     )
+    AUDIT = ("the largest bound that any replica gives, at a level shared among all", "")
     SCORES = ("a function of the membership scores of all replicas", "the function's own")
     RECUT = ("the same reconstructions or scores, the private images cut into members and non-members anew", "")
     MEAN = ("mean of one number a replica", "")
@@ -263,6 +264,14 @@ METRICS: tuple[Metric, ...] = (
         ("membership_robust_margin", "membership score, robust margin",
          "rank correlation of the membership score with the robust margin", "", ""),
       )),
+    Metric("empirical_epsilon", "empirical epsilon", MEMBERSHIP,
+           "the largest epsilon, under substitution, that an audit in one run refutes at 95%; 0: none",
+           "infer_membership", Join.AUDIT, "", "down", 0.0),
+    Metric("proven_epsilon", "proven epsilon", MEMBERSHIP,
+           "what the accountant proves of the training, of adding or removing an image", "train", Join.MEAN),
+    Metric("proven_epsilon_substitution", "proven epsilon, substitution", MEMBERSHIP,
+           "the same of substituting an image, which empirical_epsilon must stay below", "train", Join.MEAN,
+           column=False, context=True),
 )  # fmt: skip
 LEADERBOARD_METRICS = tuple(metric for metric in METRICS if metric.column)
 STAGES = tuple(dict.fromkeys(metric.stage for metric in METRICS))

@@ -41,6 +41,7 @@ ARCHITECTURE = {
     "mlp": "benchmark.models.mlp:MLP",
     "torchvision": "benchmark.models.torchvision_model:TorchvisionModel",
     "timm": "benchmark.models.timm_model:TimmModel",
+    "group_norm": "benchmark.models.group_norm:GroupNormed",
     "function": "benchmark.models.users_function:IncludedModel",
     "in_memory": "benchmark.models.in_memory:InMemory",
     "memoriser": "benchmark.models.memoriser:Memoriser",
@@ -49,6 +50,7 @@ REGIME = {
     "standard": "benchmark.regimes.standard:Standard",
     "pgd_at": "benchmark.regimes.pgd_at:PGDAdversarialTraining",
     "trades": "benchmark.regimes.trades:TRADES",
+    "dp_sgd": "benchmark.regimes.dp_sgd:DPSGD",
     "memorise": "benchmark.regimes.memorise:Memorise",
     "untrained": "benchmark.regimes.untrained:Untrained",
 }

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from benchmark import metrics, schema, stats
 from benchmark.aggregation import (
+    audits,
     comparisons,
     image_tables,
     intervals_over_replicas,
@@ -137,6 +138,7 @@ def _code() -> str:
     """Hash of the text that decides the rows, and of the libraries that compute them."""
     modules = (
         metrics,
+        audits,
         comparisons,
         intervals_over_replicas,
         intervals_over_samples,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import image_tables, intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation import audits, image_tables, intervals_over_samples, paired_images, recut_nulls
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
@@ -33,6 +33,8 @@ def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Ro
             chosen = strongest(results, model)
             for row in _joined(results, cuts, model, stage, STRONGEST, chosen.trials):
                 yield {**row, "stage": stage, "method": STRONGEST, "note": row.get("note") or chosen.note}
+        if stage == "train":
+            yield from audits.unproven(results, model)
         if stage == "evade":
             yield from _masking(results, model)
             yield from _imported(results, model)
@@ -102,6 +104,8 @@ def _joined(
             case Join.SCORES if trials:
                 scored = scored or [results.scores(done).scored for done in trials.values()]
                 yield _of_scores(metric, scored)
+            case Join.AUDIT:
+                yield from audits.rows(results, model, trials)
             case Join.MEAN:
                 yield from _mean_of_replicas(trials, metric.metric)
     declared = [metric.metric for metric in metrics if metric.join is Join.RECUT]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import schema
-from benchmark.aggregation import comparisons, image_tables
+from benchmark.aggregation import audits, comparisons, image_tables
 from benchmark.aggregation.cached_rows import Aggregated
 from benchmark.aggregation.picture_tables import MOST_BYTES, Pictures
 from benchmark.aggregation.roc_curves import Curve
@@ -101,6 +101,7 @@ def _suite(results: SuiteResults) -> tuple[dict[str, list[dict[str, Any]]], dict
         for done in results.done
         for row in done.rows
     ]
+    controls += [pair for name, rows in models.items() for pair in audits.control_rows(name, rows)]
     found += [{"suite": results.name, "model": model, **row} for model, row in controls]
     passed = [row["value"] == 1.0 for _, row in controls if row["metric"] == "passed"]
     board = []

@@ -16,7 +16,7 @@ from benchmark.results import older_versions
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
-from benchmark.stats import Scored
+from benchmark.stats import Scored, audit
 
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 _IDS = [(name, pa.int64()) for name in ("image_id", "label", "group")]
@@ -185,6 +185,12 @@ class SuiteResults:
             raise CorruptArtifact(done.key, "scores.parquet", reason)
         scored = Scored(score[judged], member[judged], group[judged], (done.replica or 0) // 2)
         return Scores(scored, image[judged])
+
+    def audited(self, done: Done) -> audit.Scored:
+        """The same with classes, of all private images. Raises CorruptArtifact."""
+        self.scores(done)  # which judges the values
+        columns = self.table(done.key, "scores", _SCORES).select(audit.Scored._fields)
+        return audit.Scored(*(column.to_numpy() for column in columns.columns))
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""

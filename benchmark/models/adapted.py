@@ -24,6 +24,17 @@ class Adapted(Classifier):
             super().__init__(info, make(), nn.Identity())
         self._make = make
 
+    def remade(self, change: Callable[[nn.Module], object]) -> None:
+        """Fresh weights are from now on those of a network that was changed in place; this one has been already."""
+        make = self._make
+
+        def changed() -> nn.Module:
+            network = make()
+            change(network)
+            return network
+
+        self._make = changed
+
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.body((images - self.mean) / self.std))
 

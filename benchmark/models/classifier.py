@@ -39,6 +39,8 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    replaced: str = ""
+    """Which layers are not those of its architecture's name, in words."""
 
     def __init__(self, info: InputInfo, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class Classifier(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
-            elif isinstance(module, nn.BatchNorm2d):
+            elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
                 module.reset_parameters()
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)

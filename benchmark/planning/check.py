@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from benchmark import data
 from benchmark.data.images import ImageData
@@ -14,7 +14,7 @@ from benchmark.data.members import pools
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.machine.devices import num_gpus
-from benchmark.models.classifier import InputInfo
+from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.planning import membership_trials
 from benchmark.planning.costs import Sizes
 from benchmark.planning.given_model import Given, examine
@@ -25,6 +25,8 @@ from benchmark.regimes.regime import Regime
 from benchmark.spec import SpecError
 from benchmark.stages.shared.network_check import check_users_network
 from benchmark.user_files import include
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def prepare_suite(
     _check_samples(suite, images, sizes)
     _check_radii(suite, sizes.info)
     _check_networks(suite, sizes.info)
+    suite = _trainable(suite, sizes)
     given = _given(suite, Path(path).parent, images, sizes.info)
     plan = build_plan(suite, images.fingerprint, sizes, given)
     sources = {file: include.source(file) for file in files}
@@ -110,6 +113,28 @@ def _check_networks(suite: Suite, info: InputInfo) -> None:
             check_users_network(recipe.architecture, recipe.regime, info)
         except SpecError as error:
             raise SpecError(error.message, (*place, "architecture", *error.path)) from error
+
+
+def _trainable(suite: Suite, sizes: Sizes) -> Suite:
+    """The suite with architectures that their regimes can train. Raises SpecError for a regime that lacks something."""
+
+    def of(recipe: AnyRecipe, num_images: int, place: tuple[str | int, ...]) -> AnyRecipe:
+        regime, architecture = cast(Regime, recipe.regime), cast(Architecture, recipe.architecture)
+        try:
+            regime.check(num_images)
+        except SpecError as error:
+            raise SpecError(error.message, (*place, "regime", *error.path)) from error
+        wanted = regime.trainable(architecture, sizes.info)
+        return recipe if wanted is architecture else recipe.model_copy(update={"architecture": wanted})
+
+    models = [
+        of(model, sizes.num_members, ("models", index)) if isinstance(model, Recipe) else model
+        for index, model in enumerate(suite.models)
+    ]
+    judges = suite.evaluators
+    roles = ("standard", "robust")
+    own = {role: of(getattr(judges, role), sizes.num_auxiliary, ("evaluators", role)) for role in roles}
+    return suite.model_copy(update={"models": models, "evaluators": judges.model_copy(update=own)})
 
 
 def check_device(name: str) -> None:

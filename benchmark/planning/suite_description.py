@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from benchmark.evasion.attack import Evasion
 from benchmark.models.checkpoint import in_words
+from benchmark.models.group_norm import GroupNormed
 from benchmark.planning.given_model import Checkpoint, Given
 from benchmark.planning.labels import labelled
 from benchmark.planning.suite import ExternalModel, ModelEntry, Suite
@@ -13,6 +14,7 @@ from benchmark.reading.plausible_values import MOST_INCLUDED
 from benchmark.reading.text import printable
 from benchmark.regimes.regime import Regime
 from benchmark.registry import dump
+from benchmark.spec import Spec
 from benchmark.user_files.include import Source
 
 
@@ -62,11 +64,19 @@ def _model(entry: ModelEntry) -> dict[str, Any]:
     adversary = cast(Regime, entry.regime).adversary
     return {
         "name": entry.name,
-        "architecture": dump("architecture", entry.architecture)["method"],
+        "architecture": _architecture(entry.architecture),
         "regime": dump("regime", entry.regime)["method"],
         "train_norm": adversary[0] if adversary else None,
         "train_epsilon": adversary[1] if adversary else None,
     }
+
+
+def _architecture(spec: Spec) -> str:
+    """Its name, and what is in place of layers that its regime cannot train."""
+    if isinstance(spec, GroupNormed):
+        return f"{_architecture(spec.of)}, group norm for batch norm"
+    name: str = dump("architecture", spec)["method"]
+    return name
 
 
 def _external(model: ExternalModel, given: Given) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
-from benchmark.models.classifier import Classifier
+from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
+from benchmark.trials.trial import Row
 from benchmark.user_files.returned import described
 
 _LOOKED_AT = 250
@@ -54,6 +55,17 @@ class Regime(Spec):
     def adversary(self) -> tuple[str, float] | None:
         """Norm and radius (pixel units) of the adversary it trains against, if any."""
         return None
+
+    def trainable(self, architecture: Architecture, info: InputInfo) -> Architecture:
+        """What is planned in place of an architecture that cannot be trained this way; here the architecture itself."""
+        return architecture
+
+    def check(self, num_images: int) -> None:
+        """Raise SpecError, before anything runs, where a training on so many images lacks what it needs."""
+
+    def facts(self, model: Classifier, num_images: int) -> list[Row]:
+        """Rows of the stage `train` about the training, besides its losses; here none."""
+        return []
 
 
 class SupervisedTraining(Regime):
@@ -111,7 +123,7 @@ class SupervisedTraining(Regime):
         steps_per_epoch = len(images) // batch
         optimizer = self._optimizer(model)
         state = TrainingState({"model": model}, {"sgd": optimizer}, generator)
-        history = _resumed(state, progress.load(), self.epochs)
+        history = resumed(state, progress.load(), self.epochs)
         schedule = self._schedule(optimizer, self.epochs * steps_per_epoch, len(history) * steps_per_epoch)
         compiled = _compiled(model, images.device)
         for epoch in range(len(history), self.epochs):
@@ -178,7 +190,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def _resumed(state: TrainingState, found: Mapping[str, Tensor] | None, epochs: int) -> list[float]:
+def resumed(state: TrainingState, found: Mapping[str, Tensor] | None, epochs: int) -> list[float]:
     """Loss of each epoch that is behind the training, whose state is set to after them; [] if it begins anew."""
     history = (found or {}).get("history")
     if found is None or history is None or history.ndim != 1 or history.dtype != torch.float64:

@@ -37,6 +37,7 @@ class Train(Stage):
         history = checked(losses, model, registry.titled("regime", regime))
         rows = [Row(metric="num_trained_on", value=float(len(ids)))]
         rows += [Row(metric=f"train_loss_epoch_{i + 1}", value=loss, n=len(ids)) for i, loss in enumerate(history)]
+        rows += regime.facts(model, len(ids))
         logits = apply(model, data.test_images[pools.test], context.device)
         accuracy = (logits.argmax(1) == data.test_labels[pools.test]).double().mean()
         rows.append(Row(metric="test_accuracy", value=float(accuracy), n=len(logits)))

@@ -13,7 +13,9 @@ from benchmark.models.vgg import VGG16
 
 GREY_28 = InputInfo(1, 28, 28, 10, (0.3,), (0.4,))
 COLOUR_32 = InputInfo(3, 32, 32, 7, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-TRAINED = sorted(registry.ARCHITECTURE.keys() - {"memoriser", "torchvision", "timm", "function", "in_memory"})
+TRAINED = sorted(
+    registry.ARCHITECTURE.keys() - {"memoriser", "torchvision", "timm", "function", "in_memory", "group_norm"}
+)
 SMALLER = {"wide_resnet_28_10": {"depth": 10, "widen_factor": 2}}
 """Settings under which a large network is computed with; parameters are counted at its own."""
 

@@ -198,3 +198,26 @@ def test_equal_stages_are_made_once_and_the_plan_does_not_change_with_that() -> 
     for node in made.nodes:
         assert node.key == Trial(node.trial.stage, node.trial.seed, node.trial.inputs).key
         assert node.key == hashlib.sha256(canonical(node.trial.to_json()).encode()).hexdigest()
+
+
+def with_dp_sgd(tmp_path: Path, **settings: Any) -> str:
+    suite = command.tiny()
+    suite["models"][1] |= {"name": "private", "regime": {"method": "dp_sgd", "epochs": 2, **settings}}
+    return str(command.write(tmp_path, suite))
+
+
+def test_what_dp_sgd_cannot_train_is_replaced_and_said(tmp_path: Path) -> None:
+    made = prepare(with_dp_sgd(tmp_path, noise_multiplier=1), None, ())
+    trained = [node.trial.stage for node in made.plan.nodes if node.stage == "train" and node.model == "private"]
+    assert trained and all(stage["architecture"]["method"] == "group_norm" for stage in trained)
+    models = made.about["models"]
+    assert isinstance(models, list)
+    assert [model["architecture"] for model in models] == ["softmax_regression", "small_vgg, group norm for batch norm"]
+    others = {node.key for node in prepare(str(command.TINY), None, ()).plan.nodes if node.model == "softmax"}
+    assert others == {node.key for node in made.plan.nodes if node.model == "softmax"}
+
+
+@pytest.mark.slow
+def test_an_epsilon_out_of_reach_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"models\[1\].regime.epsilon: 0.0001 cannot be reached .* allowed: "):
+        prepare(with_dp_sgd(tmp_path, epsilon=0.0001), None, ())
