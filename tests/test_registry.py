@@ -35,7 +35,7 @@ def test_every_registered_method_is_there_and_describes_itself(kind: str, name: 
 def test_a_method_is_a_name_or_a_mapping(value: object) -> None:
     assert registry.dump("membership", registry.parse("membership", value)) == {
         "method": "loss_threshold",
-        "version": 2,
+        "version": 1,
     }
 
 

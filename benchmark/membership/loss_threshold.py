@@ -14,8 +14,6 @@ class LossThreshold(MembershipAttack):
     owner knows; here it comes from shadow models.
     """
 
-    VERSION = 2
-    """1 scored by minus the loss in float64: the same order, but for losses that were rounded to one number."""
     SOURCE = "Yeom et al. 2018, Privacy Risk in Machine Learning (arXiv 1709.01604)"
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:

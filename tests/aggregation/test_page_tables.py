@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from board import Board, PROVENANCE, scored, share
+from board import PROVENANCE, Board, scored, share
 
 from benchmark import schema
 from benchmark.aggregation import intervals_over_replicas

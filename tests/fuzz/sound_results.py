@@ -20,7 +20,7 @@ from benchmark.results.scan_cache import SIZE
 from benchmark.running.heartbeat import driver
 from benchmark.stages.shared.samples import SCHEMA
 from benchmark.trials.trial import Row
-from tests.helpers.board import Board, share
+from tests.helpers.board import Board, scored, share
 
 MODELS = ("plain", "hardened")
 SAMPLES = pa.Table.from_pylist(

@@ -19,7 +19,7 @@ from benchmark.trials.trial import Trial
 H100 = "NVIDIA H100 80GB HBM3"
 STAGES = (
     "pools", "train", "predict", "evade", "infer_membership", "invert", "neighbours", "leakage", "embed", "import",
-    "fit_prior", "declare_members", "query", "embed_auxiliary", "narrow_pools",
+    "fit_prior", "declare_members",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ IMAGES = Images(torch.zeros(3), NOTHING, torch.zeros(0), NOTHING)
 
 
 def test_it_is_registered() -> None:
-    assert registry.dump("membership", LossThreshold()) == {"method": "loss_threshold", "version": 2}
+    assert registry.dump("membership", LossThreshold()) == {"method": "loss_threshold", "version": 1}
 
 
 def test_the_score_is_the_margin_of_the_image_itself_and_the_order_that_of_the_losses() -> None:

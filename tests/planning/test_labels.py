@@ -196,12 +196,12 @@ def test_the_stronger_of_two_variants_decides_whether_gradients_are_masked(backw
 
 
 SHIPPED = {
-    "cifar": "1b96a3e7d3927225795ec5d4ad8e20c746e30887af541b47b910dc6544e32e90",
-    "faces": "ba57854b617567296d7d806844ede1edf5ff97127fa2442bcd0a559f3d7314ea",
-    "fashion": "6a625cacffff8966f73a540c58ed9e0b3c79b53d3ae28a5e176b2d190843a1e3",
-    "fashion-small": "97912017a4cba0e4f400876465760d72559e6c4ba067c3c7ebb8142bbece82a0",
-    "fer": "5913272f60601428a0ec6b442333df8a43a8da0a7a946ee4f1c42f45b5c82e98",
-    "quick": "28fe40b5a8168f40aa01830d4e00f97edbe44b64d35f12b644d80e557ac898ce",
+    "cifar": "36b8bfec2f6cfe02d1d6f2d3f9a29018805a5efd855d0b47ca31a9a754fccea9",
+    "faces": "566e82b666be11fc320f554a3f091bbe84143b2d7c5fe3ae914c25be4fd30756",
+    "fashion": "bc0c4aa9f3f2a528a5ebafbfcf983a7f4571386a8d7aa43f6d45c39dfb22e9a0",
+    "fashion-small": "61377a4fee9086e18f72350fb924157ac04a69fba5b7514c7088b21332328d7f",
+    "fer": "4cfb37e4920c22cadfe337038bf0563515c650b935f5db57f73fc2c259e5bb23",
+    "quick": "1ec4588390e3d2db92e133d090a76866af275a36721e91178a42d93acb0f03ea",
 }
 """Of every node's stage, label, model, replica and key, for made-up data."""
 

@@ -274,7 +274,10 @@ def test_a_class_of_near_duplicates_is_named_whatever_pool_it_falls_into(seed: i
     noise = torch.randint(0, 3, data.images.shape, generator=seeded(5), dtype=torch.uint8)
     images = torch.where(alike, data.images[1].clamp(max=250) + noise, data.images)
     data = with_images(data, images, data.test_images)
-    check_repeats(data, PoolsSpec())
+    with pytest.raises(
+        ValueError, match="^pools: the .* of class 1 are near-duplicates but for 1; needed: 3 that differ"
+    ):
+        check_repeats(data, PoolsSpec())  # before anything runs
     with pytest.raises(ValueError, match="^pools: near-duplicates among the training images leave class 1 ") as error:
         make_pools(data, PoolsSpec(), seeded(seed))
     assert "auxiliary: 0.25" not in str(error.value)
@@ -331,3 +334,52 @@ def test_the_stage_writes_the_pools(real: tuple[ImageData, dict[str, Tensor]]) -
 def test_the_stage_refuses_other_content() -> None:
     with pytest.raises(ValueError, match="data: this machine's copy has fingerprint 5035cc1a34b7; allowed: 0000"):
         execute(stage("0" * 64), None, Settings(results="unused"))  # type: ignore[arg-type]
+
+
+def test_whole_groups_are_drawn_anew_until_both_halves_have_each_class() -> None:
+    """Two groups of a class fall on one side of every second cut; no pair of replicas may lose the class by that."""
+    tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
+    private = tensors["private"]
+    of_class = private[tensors["label"][private] == 3]
+    half = len(of_class) // 2
+    tensors["group"][of_class[:half]], tensors["group"][of_class[half:]] = of_class[0], of_class[half]
+    for pair in range(8):
+        halves = [Pools(tensors, "key").members(2 * pair + side) for side in (0, 1)]
+        assert all((tensors["label"][half] == 3).any() for half in halves)
+
+
+def test_narrow_pools_are_stratified_and_without_near_duplicates() -> None:
+    tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
+    private = tensors["private"]
+    tensors["group"][private[1]] = tensors["group"][private[0]]
+    found = narrowed(tensors, 12, seeded(1))
+    chosen = found["private"]
+    assert len(chosen) == 24 and torch.isin(chosen, private).all() and (chosen.diff() > 0).all()
+    assert len(found["group"][chosen].unique()) == 24 and int(found["num_members"]) == 12
+    halves = [Pools(found, "key").members(replica) for replica in (0, 1)]
+    assert [len(half) for half in halves] == [12, 12] and torch.cat(halves).sort().values.tolist() == chosen.tolist()
+    counts = [found["label"][half].bincount() for half in halves]
+    assert torch.equal(*counts) and int(counts[0].max() - counts[0].min()) <= 1
+    assert torch.equal(found["auxiliary"], tensors["auxiliary"]) and torch.equal(found["test"], tensors["test"])
+    with pytest.raises(
+        ValueError, match="num_members: 999 is not allowed; the private pool has .* in each half without"
+    ):
+        narrowed(tensors, 999, seeded(1))
+
+
+def test_a_checkpoints_shadow_models_have_halves_of_its_images() -> None:
+    tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
+    private = tensors["private"]
+    declared = {**tensors, "members": private[::2], "non_members": private[1::2]}
+    pools = Pools(declared, "key")
+    assert torch.equal(pools.members(0), private[::2]) and torch.equal(pools.non_members(0), private[1::2])
+    shadows = [pools.members(replica) for replica in (2, 3)]
+    assert torch.equal(pools.non_members(2), shadows[1]) and not torch.isin(*shadows).any()
+    assert torch.isin(torch.cat(shadows), private).all() and torch.isin(shadows[0], private[::2]).any()
+    assert torch.isin(shadows[0], private[1::2]).any() and not torch.equal(shadows[0], pools.members(4))
+
+
+def test_a_test_image_is_a_group_of_its_own() -> None:
+    pools = Pools(make_pools(image_data(), PoolsSpec(), seeded(0)), "key")
+    beyond = len(pools.group) + 3
+    assert pools.groups(torch.tensor([0, beyond])).tolist() == [int(pools.group[0]), beyond]
