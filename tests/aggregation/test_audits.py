@@ -9,6 +9,7 @@ from board import Board
 
 from benchmark.aggregation import audits
 from benchmark.aggregation.suite_results import SuiteResults
+from benchmark.metrics import STRONGEST
 from benchmark.stats.audit import epsilon_lower_bound
 from benchmark.trials.trial import Row
 
@@ -41,17 +42,22 @@ def board(root: Path, share: float, proven: float | None, stage: str = "train") 
     return SuiteResults(made.store, manifest)
 
 
+def audited(results: SuiteResults) -> Row:
+    (row,) = audits.rows(results, "m", results.of("m", "infer_membership", LOSS))
+    return {**row, "method": STRONGEST}
+
+
 def test_every_replica_is_an_audit_by_itself(tmp_path: Path) -> None:
-    (row,) = audits.rows(board(tmp_path, 1.0, None), "m", LOSS)
+    row = audited(board(tmp_path, 1.0, None))
     assert row["metric"] == "empirical_epsilon" and row["n"] == 200
     assert row["value"] == pytest.approx(epsilon_lower_bound(200, 200, 200, 0.0, 1 - 0.05 / 6))
     assert row["note"] == "200 of 200 guesses right, of 200 pairs; delta 0"
 
 
 def test_noise_and_declared_members_tell_nothing(tmp_path: Path) -> None:
-    (row,) = audits.rows(board(tmp_path / "noise", 0.5, None), "m", LOSS)
+    row = audited(board(tmp_path / "noise", 0.5, None))
     assert row["value"] == 0
-    (row,) = audits.rows(board(tmp_path / "given", 1.0, None, "import"), "m", LOSS)
+    row = audited(board(tmp_path / "given", 1.0, None, "import"))
     assert row["value"] is None and row["note"] == audits.DECLARED
 
 
@@ -60,7 +66,7 @@ def test_a_private_training_that_leaks_more_than_it_proves_fails_its_control(
     tmp_path: Path, proven: float, passed: float
 ) -> None:
     results = board(tmp_path, 1.0, proven)
-    rows = [*audits.rows(results, "m", LOSS), Row(metric="proven_epsilon_substitution", value=proven)]
+    rows = [audited(results), Row(metric="proven_epsilon_substitution", method="", value=proven)]
     assert "delta 1e-06" in str(rows[0]["note"])
     assert rows[0]["value"] is not None and 1 < rows[0]["value"] < 4
     ((model, row),) = audits.control_rows("m", rows)
@@ -71,7 +77,7 @@ def test_a_private_training_that_leaks_more_than_it_proves_fails_its_control(
 
 def test_a_training_without_noise_has_no_control_and_says_why(tmp_path: Path) -> None:
     results = board(tmp_path, 1.0, None)
-    assert audits.control_rows("m", audits.rows(results, "m", LOSS)) == []
+    assert audits.control_rows("m", [audited(results)]) == []
     (row,) = audits.unproven(results, "m")
     assert (
         row["metric"] == "proven_epsilon" and row["value"] is None and "not differentially private" in str(row["note"])
