@@ -128,7 +128,7 @@ def _trainable(suite: Suite, sizes: Sizes) -> Suite:
         return recipe if wanted is architecture else recipe.model_copy(update={"architecture": wanted})
 
     models = [
-        of(model, sizes.num_members, ("models", index)) if isinstance(model, Recipe) else model
+        of(model, model.num_members or sizes.num_members, ("models", index)) if isinstance(model, ModelEntry) else model
         for index, model in enumerate(suite.models)
     ]
     judges = suite.evaluators
