@@ -1,9 +1,11 @@
 import os
 import sys
+import threading
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import command
 import pytest
@@ -36,9 +38,18 @@ def _run_tiny(folder: Path) -> command.Run:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """A real S3 server on loopback."""
-    from moto.server import ThreadedMotoServer
+    """A real S3 server on loopback. It takes one request at a time: else two could create one object."""
+    import moto.server
+    from moto.server import DomainDispatcherApplication, ThreadedMotoServer
 
+    turn = threading.Lock()
+
+    class OneAtATime(DomainDispatcherApplication):
+        def __call__(self, *request: Any) -> Any:
+            with turn:
+                return super().__call__(*request)
+
+    moto.server.DomainDispatcherApplication = OneAtATime  # type: ignore[misc]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -1,27 +1,16 @@
 """Runs trials in worker processes of this machine: `--executor local`. Needs no Ray."""
 
-import contextlib
-import importlib
-import logging
-import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 from benchmark.machine.devices import num_gpus
 from benchmark.planning.gpu_shares import gpus_of
-from benchmark.running.executors import USUAL, Executor, Finished, Loss, Room
+from benchmark.running.executors import USUAL, Executor, Finished, Loss, Room, worker_process
 from benchmark.trials.trial import Settings, Trial
-
-_SPAWN = multiprocessing.get_context("spawn")  # fork hangs after a FAISS search and breaks CUDA
-_SAFE_PATH, _OF_OURS = "PYTHONSAFEPATH", "at the start of a worker"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def num_slots(settings: Settings) -> int:
@@ -43,8 +32,8 @@ def gpu_ids(settings: Settings) -> list[int]:
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
-    connection: "Connection[tuple[Trial, Settings], Finished]"
+    process: BaseProcess
+    connection: worker_process.Trials
     trial: Trial | None = None
     share: float = 0.0
     gpu: int | None = None  # the one it used last
@@ -105,7 +94,7 @@ class LocalExecutor(Executor):
         """Give queued trials to idle workers; keep one more worker warm than is needed now."""
         busy = sum(worker.trial is not None for worker in self._workers)
         while len(self._workers) < min(self.slots, busy + len(self._queue) + 1):
-            self._workers.append(_start(self.settings.threads))
+            self._workers.append(_Worker(*worker_process.start(self.settings.threads)))
         for trial, share in list(self._queue):
             idle = [worker for worker in self._workers if worker.trial is None]
             gpu = self._roomiest(share)
@@ -148,67 +137,3 @@ class LocalExecutor(Executor):
         report = Finished(worker.trial.key, error=f"worker process {worker.process.pid} {how}{hint}", loss=loss)
         worker.process.close()
         return report
-
-
-def _start(threads: int) -> _Worker:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_serve, args=(theirs, threads), daemon=True, name="bench-worker")
-    with _no_modules_of_the_current_folder():
-        resource_tracker.ensure_running()  # a process too; it unblocks all signals when it starts
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in the worker as well, until it ignores it
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    theirs.close()  # so that the worker's death closes the pipe
-    return _Worker(process, ours)
-
-
-@contextlib.contextmanager
-def _no_modules_of_the_current_folder() -> Iterator[None]:
-    """For a process that starts now: it would look there first until it knows where the driver looks."""
-    if os.environ.get(_SAFE_PATH):
-        yield
-        return
-    os.environ[_SAFE_PATH] = _OF_OURS
-    try:
-        yield
-    finally:
-        del os.environ[_SAFE_PATH]
-
-
-def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: int) -> None:
-    """Body of a worker: trials in, reports out, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if os.environ.get(_SAFE_PATH) == _OF_OURS:  # what a trial starts is not meant
-        del os.environ[_SAFE_PATH]
-    logging.getLogger("benchmark").setLevel(logging.ERROR)  # that a store is silent says the driver
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    preload()
-    while True:
-        try:
-            trial, settings = connection.recv()
-        except EOFError:
-            return
-        from benchmark.running.executors.worker import run_trial
-
-        connection.send(run_trial(trial, settings))
-
-
-def preload() -> None:
-    """Load torch while the first trials still run elsewhere."""
-    with contextlib.suppress(ImportError):  # the first trial fails on it, with its traceback
-        # pandas: pyarrow loads it when the first table is made of arrays
-        for module in ("safetensors.torch", "pyarrow.parquet", "pandas", "benchmark.running.executors.worker"):
-            importlib.import_module(module)
-
-
-def _die_with_parent() -> None:
-    """Leave when the driver is gone, even if it was killed and a trial runs."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    sentinels: Sequence[int] = [parent.sentinel]
-    wait(sentinels)
-    os._exit(1)

@@ -12,9 +12,9 @@ from benchmark.machine.devices import num_gpus
 from benchmark.machine.interrupts import held
 from benchmark.planning.gpu_shares import gpus_of
 from benchmark.running.executors import USUAL, Executor, Finished, Loss, Room, ray_places
-from benchmark.running.executors.local import preload
 from benchmark.running.executors.ray_folder import RayFolder
 from benchmark.running.executors.ray_start import ALWAYS, OWN_CLUSTER, join, may_grow_gpus, start
+from benchmark.running.executors.worker_process import preload
 from benchmark.trials.trial import Settings, Trial
 
 _GROWTH = 16

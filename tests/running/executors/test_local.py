@@ -11,7 +11,7 @@ from command import shadowed
 
 from benchmark.machine.devices import resolved
 from benchmark.results.store import Store
-from benchmark.running.executors import Finished, local
+from benchmark.running.executors import Finished, local, worker_process
 from benchmark.running.executors.local import LocalExecutor, gpu_ids, num_slots
 from benchmark.running.run import run
 from benchmark.running.schedule import Event
@@ -96,13 +96,16 @@ def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch: pytest.MonkeyPatch, vi
     assert gpu_ids(Settings("r")) == [0] and resolved("auto") == "cuda"
 
 
-def test_what_a_worker_starts_looks_where_it_always_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_keeps_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a worker starts it has another, in which no module of the current folder is taken."""
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    with local._no_modules_of_the_current_folder():
-        assert os.environ["PYTHONSAFEPATH"]
-    assert "PYTHONSAFEPATH" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = dict(os.environ)
+    with worker_process._environment(1) as usual:
+        assert os.environ["PYTHONSAFEPATH"] and os.environ["OMP_NUM_THREADS"] == "1" and usual == before
+    assert dict(os.environ) == before
     monkeypatch.setenv("PYTHONSAFEPATH", "mine")
-    with local._no_modules_of_the_current_folder():
+    with worker_process._environment(1):
         assert os.environ["PYTHONSAFEPATH"] == "mine"
     assert os.environ["PYTHONSAFEPATH"] == "mine"
 

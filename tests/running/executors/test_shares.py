@@ -1,6 +1,7 @@
 """Trials hold their shares: as many overlap on a GPU as fit, and the CPU's trials run beside them."""
 
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import benchmark.running.executors.ray as ray_executor
 from benchmark import registry
 from benchmark.planning.plan import Node
 from benchmark.results.store import Store
-from benchmark.running.executors import Finished, Room, local, ray_start
+from benchmark.running.executors import Finished, Room, local, ray_start, worker_process
 from benchmark.running.executors.local import LocalExecutor
 from benchmark.running.executors.ray import RayExecutor
+from benchmark.running.executors.worker_process import SPAWN
 from benchmark.trials.trial import Settings, Trial
 from benchmark.user_files import include
 
@@ -70,8 +72,7 @@ class Worker:
     """The far end of a local worker's pipe."""
 
     def __init__(self) -> None:
-        ours, self.end = local._SPAWN.Pipe()
-        self.near = local._Worker(local._SPAWN.Process(), ours)  # never started
+        self.near, self.end = SPAWN.Pipe()
 
     def given(self) -> tuple[Trial, Settings] | None:
         return self.end.recv() if self.end.poll() else None
@@ -81,16 +82,16 @@ class Worker:
 def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
     started: list[Worker] = []
 
-    def start(threads: int) -> local._Worker:
+    def start(threads: int) -> tuple[BaseProcess, worker_process.Trials]:
         started.append(Worker())
-        return started[-1].near
+        return SPAWN.Process(), started[-1].near  # never started
 
-    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(worker_process, "start", start)
     monkeypatch.setattr(local, "num_gpus", lambda: 2)
     yield started
     for worker in started:
         worker.end.close()
-        worker.near.connection.close()
+        worker.near.close()
 
 
 def test_local_workers_share_several_gpus(workers: list[Worker]) -> None:
