@@ -10,6 +10,7 @@ from benchmark import registry
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.small_resnet import PooledConvolution, PooledStem, SmallResNet
 from benchmark.models.vgg import VGG16
+from benchmark.regimes.sgd import SGD
 from perf.training import as_plain
 
 GREY_28 = InputInfo(1, 28, 28, 10, (0.3,), (0.4,))
@@ -185,6 +186,27 @@ def test_the_small_resnet_is_the_textbooks_layer_by_layer(size: int) -> None:
         found.append([logits, *(w.grad for w in network.parameters()), *network.buffers()])
     for mine, other in zip(*found, strict=True):
         torch.testing.assert_close(mine, other)
+
+
+def test_a_training_of_the_small_resnet_is_the_textbooks() -> None:
+    """Eight steps in float64, where rounding has no time to grow: the same losses and weights from the same start."""
+    model = made("small_resnet", GREY_28).double().train()
+    textbook = as_plain(model, GREY_28).double().train()
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(8, 12, 1, 28, 28, generator=generator, dtype=torch.float64)
+    y = torch.randint(0, 10, (8, 12), generator=generator)
+    ours = SGD(model.parameters(), momentum=0.9, weight_decay=5e-4)
+    torchs = torch.optim.SGD(textbook.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    for images, labels in zip(x, y, strict=True):
+        losses = [functional.cross_entropy(network(images), labels) for network in (model, textbook)]
+        torch.testing.assert_close(*losses, rtol=1e-9, atol=0)
+        ours.zero_grad()
+        torchs.zero_grad()
+        torch.stack(losses).sum().backward()
+        ours.step(0.05)
+        torchs.step()
+    for mine, other in zip(model.parameters(), textbook.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
 
 
 def test_every_pixel_reaches_the_small_resnet_alike() -> None:
