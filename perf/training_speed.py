@@ -56,7 +56,7 @@ def plain_training(model: nn.Module, images: Tensor, labels: Tensor, regime: Sta
 def flops_of_a_step(model: nn.Module, x: Tensor, y: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         functional.cross_entropy(model(x), y).backward()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def shares(regime: Standard, info: InputInfo, images: Tensor, labels: Tensor) -> dict[str, float]:

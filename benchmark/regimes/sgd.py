@@ -25,8 +25,8 @@ class SGD:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Move the weights that have a gradient. Changes the gradients."""
-        weights = [weight for weight in self.weights if weight.grad is not None]
-        steps = [weight.grad for weight in weights]
+        moved = [(weight, weight.grad) for weight in self.weights if weight.grad is not None]
+        weights, steps = [weight for weight, _ in moved], [gradient for _, gradient in moved]
         if self.weight_decay:
             torch._foreach_add_(steps, weights, alpha=self.weight_decay)
         if self.momentum:

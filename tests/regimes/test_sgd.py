@@ -44,7 +44,7 @@ def test_it_takes_the_steps_of_torch_to_the_last_bit(momentum: float, weight_dec
             assert mine.stride() == other.stride(), "a sum in another layout may round differently"
             assert torch.equal(
                 own.state[mine].get("momentum_buffer", torch.zeros(())),
-                torchs.state[other].get("momentum_buffer") if momentum else torch.zeros(()),  # type: ignore[arg-type]
+                torchs.state[other].get("momentum_buffer") if momentum else torch.zeros(()),
             )
 
 
