@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.group_norm import GroupNormed, num_batch_norms
-from benchmark.models.small_resnet import PooledStem
+from benchmark.models.small_resnet import PooledConvolution, PooledStem
 from benchmark.regimes import privacy_accounting
 from benchmark.regimes.privacy_accounting import AccountantName, Sampling
 from benchmark.regimes.regime import Regime, resumed, to_float
@@ -181,7 +181,8 @@ def _gradients_by_image(model: Classifier) -> Iterator[None]:
     """In it, a backward pass of a sum of losses leaves each image's own gradient in `grad_sample` of every weight."""
     from opacus.grad_sample import GradSampleHooks, register_grad_sampler
 
-    register_grad_sampler(PooledStem)(_of_pooled_stem)
+    for pooled in (PooledStem, PooledConvolution):
+        register_grad_sampler(pooled)(_of_pooled_stem)
     register_grad_sampler(nn.Conv2d)(_of_convolution)
     in_place = [layer for layer in model.modules() if getattr(layer, "inplace", False)]
     for layer in in_place:  # it would overwrite what the hooks keep

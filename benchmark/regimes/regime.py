@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.regimes.sgd import SGD
 from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
@@ -121,30 +122,27 @@ class SupervisedTraining(Regime):
         batch = min(self.batch_size, len(images))
         # A last batch of one image would break batch norm, and short batches have noisier gradients.
         steps_per_epoch = len(images) // batch
-        optimizer = self._optimizer(model)
+        optimizer = SGD(model.parameters(), self.momentum, self.weight_decay)
         state = TrainingState({"model": model}, {"sgd": optimizer}, generator)
         history = resumed(state, progress.load(), self.epochs)
-        schedule = self._schedule(optimizer, self.epochs * steps_per_epoch, len(history) * steps_per_epoch)
         compiled = _compiled(model, images.device)
         for epoch in range(len(history), self.epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
             total = torch.zeros((), device=images.device)
-            for step in range(steps_per_epoch):
-                picked = order[step * batch : (step + 1) * batch]
-                x = to_float(images[picked])
-                y = labels[picked]
+            for i, picked in enumerate(order[: steps_per_epoch * batch].split(batch)):
+                step = epoch * steps_per_epoch + i
+                x, y = to_float(images.index_select(0, picked)), labels[picked]
                 if self.augment:
                     x = _augmented(x, generator)
                 with _autocast(images.device):
                     perturbed = x
                     if perturb is not None:
-                        perturbed = _in_eval_mode(perturb, model, compiled, x, y, epoch * steps_per_epoch + step)
+                        perturbed = _in_eval_mode(perturb, model, compiled, x, y, step)
                     model.train()
                     loss = self.loss(compiled, x, perturbed, y)
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 loss.backward()
-                optimizer.step()
-                schedule.step()
+                optimizer.step(self.rate(step, self.epochs * steps_per_epoch))
                 total += loss.detach()
             history.append(float(total) / steps_per_epoch)
             if not math.isfinite(history[-1]):
@@ -156,23 +154,10 @@ class SupervisedTraining(Regime):
         model.eval()
         return history
 
-    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            [{"params": list(model.parameters()), "initial_lr": self.lr}],
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0,
-            weight_decay=self.weight_decay,
-        )
-
-    def _schedule(
-        self, optimizer: torch.optim.Optimizer, steps: int, done: int = 0
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Of a training of `steps`, of which `done` are behind it."""
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step, of a training of `steps`."""
         peak = max(1.0, self.warmup * steps)
-        return torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda i: min((i + 1) / peak, max(0.0, (steps - i) / max(1.0, steps - peak))), done - 1
-        )
+        return self.lr * min((step + 1) / peak, max(0.0, (steps - step) / max(1.0, steps - peak)))
 
 
 def checked(history: object, model: nn.Module, method: str) -> list[float]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from benchmark.regimes.sgd import SGD
+
 _OF_OPTIMIZER = re.compile(r"optimizer\.([a-z]+)\.([0-9]{1,6})\.([a-z_]+)")
 
 
@@ -18,7 +20,7 @@ class TrainingState:
     def __init__(
         self,
         modules: Mapping[str, nn.Module],
-        optimizers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer | SGD],
         generator: torch.Generator,
     ) -> None:
         self._modules, self._optimizers, self._generator = modules, optimizers, generator
@@ -79,5 +81,7 @@ class TrainingState:
         return True
 
 
-def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def _weights(optimizer: torch.optim.Optimizer | SGD) -> list[Tensor]:
+    if isinstance(optimizer, SGD):
+        return optimizer.weights
     return [weight for group in optimizer.param_groups for weight in group["params"]]

@@ -11,7 +11,7 @@ from benchmark import registry
 from benchmark.evasion.attack import channels_last, folded, frozen, input_gradient
 from benchmark.models.adapted import Adapted
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
-from benchmark.models.small_resnet import PooledStem
+from benchmark.models.small_resnet import PooledConvolution, PooledStem
 from benchmark.planning import costs
 from benchmark.spec import SpecError
 from benchmark.user_files import include
@@ -105,8 +105,9 @@ class Standardised(nn.Conv2d):
         (Standardised(3, 4, 3), nn.BatchNorm2d(4)),
         (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)),
         (PooledStem(3, 4), nn.BatchNorm2d(4)),
+        (PooledConvolution(3, 4), nn.BatchNorm2d(4)),
     ],
-    ids=["norm and activation", "standardised", "plain", "pooled stem"],
+    ids=["norm and activation", "standardised", "plain", "pooled stem", "pooled convolution"],
 )
 def test_folding_keeps_the_function_of_layers_that_are_more_than_their_parents(layers: tuple[nn.Module, ...]) -> None:
     network = nn.Sequential(*layers).eval()
@@ -118,7 +119,8 @@ def test_folding_keeps_the_function_of_layers_that_are_more_than_their_parents(l
         with folded(network):
             torch.testing.assert_close(network(x), plain, rtol=1e-4, atol=1e-5)
             was_folded = isinstance(network[1], nn.Identity)
-    assert was_folded == (type(layers[0]) in (nn.Conv2d, PooledStem) and type(layers[1]) is nn.BatchNorm2d)
+    foldable = (nn.Conv2d, PooledStem, PooledConvolution)
+    assert was_folded == (type(layers[0]) in foldable and type(layers[1]) is nn.BatchNorm2d)
 
 
 class ChannelsLastPool(nn.AdaptiveAvgPool2d):

@@ -8,8 +8,10 @@ from torch.nn import functional
 
 from benchmark import registry
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
-from benchmark.models.small_resnet import PooledStem, SmallResNet
+from benchmark.models.small_resnet import PooledConvolution, PooledStem, SmallResNet
 from benchmark.models.vgg import VGG16
+from benchmark.regimes.sgd import SGD
+from perf.training import as_plain
 
 GREY_28 = InputInfo(1, 28, 28, 10, (0.3,), (0.4,))
 COLOUR_32 = InputInfo(3, 32, 32, 7, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -152,21 +154,61 @@ def test_resnet18_computes_what_torchvision_computes() -> None:
         torch.testing.assert_close(ours(x), theirs.eval()((x - ours.mean) / ours.std), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("height", "width"), [(28, 28), (32, 20), (9, 12), (8, 7)])
-def test_the_pooled_stem_is_a_convolution_and_a_pool(height: int, width: int) -> None:
+@pytest.mark.parametrize("made_as", [PooledStem, PooledConvolution])
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (32, 20), (9, 12), (8, 7), (3, 2)])
+def test_a_pooled_convolution_is_a_convolution_and_a_pool(
+    made_as: type[PooledStem | PooledConvolution], height: int, width: int
+) -> None:
     generator = torch.Generator().manual_seed(0)
-    stem = PooledStem(2, 5).double()
+    layer = made_as(2, 5).double()
     with torch.no_grad():
-        stem.weight.normal_(generator=generator)
+        layer.weight.normal_(generator=generator)
     x = torch.rand(3, 2, height, width, generator=generator, dtype=torch.float64, requires_grad=True)
-    out = stem(x)
-    plain = functional.avg_pool2d(functional.conv2d(x, stem.weight, padding=1), 2)
+    out = layer(x)
+    plain = functional.avg_pool2d(functional.conv2d(x, layer.weight, padding=1), 2)
     torch.testing.assert_close(out, plain)
     weights = torch.rand(out.shape, generator=generator, dtype=torch.float64)
     for mine, other in zip(
-        *(torch.autograd.grad((o * weights).sum(), (x, stem.weight)) for o in (out, plain)), strict=True
+        *(torch.autograd.grad((o * weights).sum(), (x, layer.weight)) for o in (out, plain)), strict=True
     ):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("size", [28, 32, 22])
+def test_the_small_resnet_is_the_textbooks_layer_by_layer(size: int) -> None:
+    """In training mode, where batch norm sees every activation: logits, gradients and running statistics."""
+    info = InputInfo(1, size, size, 10, (0.3,), (0.4,))
+    model = made("small_resnet", info).double().train()
+    textbook = as_plain(model, info).double().train()
+    x = torch.rand(5, 1, size, size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = []
+    for network in (model, textbook):
+        logits = network(x)
+        functional.cross_entropy(logits, torch.arange(5)).backward()
+        found.append([logits, *(w.grad for w in network.parameters()), *network.buffers()])
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_training_of_the_small_resnet_is_the_textbooks() -> None:
+    """Eight steps in float64, where rounding has no time to grow: the same losses and weights from the same start."""
+    model = made("small_resnet", GREY_28).double().train()
+    textbook = as_plain(model, GREY_28).double().train()
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(8, 12, 1, 28, 28, generator=generator, dtype=torch.float64)
+    y = torch.randint(0, 10, (8, 12), generator=generator)
+    ours = SGD(model.parameters(), momentum=0.9, weight_decay=5e-4)
+    torchs = torch.optim.SGD(textbook.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    for images, labels in zip(x, y, strict=True):
+        losses = [functional.cross_entropy(network(images), labels) for network in (model, textbook)]
+        torch.testing.assert_close(*losses, rtol=1e-9, atol=0)
+        ours.zero_grad()
+        torchs.zero_grad()
+        torch.stack(losses).sum().backward()
+        ours.step(0.05)
+        torchs.step()
+    for mine, other in zip(model.parameters(), textbook.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
 
 
 def test_every_pixel_reaches_the_small_resnet_alike() -> None:
