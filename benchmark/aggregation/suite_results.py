@@ -189,7 +189,7 @@ class SuiteResults:
     def audited(self, done: Done) -> audit.Scored:
         """The same with classes, of all private images. Raises CorruptArtifact."""
         self.scores(done)  # which judges the values
-        columns = self.table(done.key, "scores", _SCORES).select(audit.Scored._fields)
+        columns = self.table(done.key, "scores", _SCORES).select(["score", "is_member", "label", "group", "judged"])
         return audit.Scored(*(column.to_numpy() for column in columns.columns))
 
     def curve(self, key: str) -> list[float]:
