@@ -43,7 +43,7 @@ def test_the_suite_has_the_trials_that_it_was_asked_for(prepared: Prepared) -> N
     replicas = 2 * filling.REPLICAS
     assert trained(prepared.plan) == {
         "train": replicas, "predict": replicas, "query": replicas, "evade": 10 * replicas, "infer_membership": replicas,
-        "invert": replicas, "neighbours": replicas, "leakage": replicas,
+        "invert": replicas, "neighbours": replicas, "leakage": replicas, "memorization": replicas // filling.REPLICAS,
     }  # fmt: skip
     assert len(filling.suite(100_000)["models"]) * 26 * filling.REPLICAS == 100_000
 

@@ -25,7 +25,7 @@ def strongest(results: SuiteResults, model: str) -> Chosen:
 
     An attack counts for a pair once its trials of both replicas, of those that have any, are finished.
     """
-    methods = [label for label in results.about["membership"] if results.of(model, "infer_membership", label)]
+    methods = results.methods(model, "infer_membership")
     found = {label: results.of(model, "infer_membership", label) for label in methods}
     pairs: dict[int, set[int]] = {}
     for replica in sorted({replica for trials in found.values() for replica in trials}):

@@ -29,8 +29,8 @@ def check(suite: Suite) -> None:
     for index, model in enumerate(suite.models):
         if isinstance(model, ExternalModel) and not attacks_on(model, suite):
             least = 2 * min(attack.num_pairs for attack in attacks)
-            have = suite.shadow_replicas if model.shadow else 0
-            needs = f"every membership attack of the suite needs shadow models, at least {least}; it has {have}"
+            there = suite.shadow_replicas if model.shadow else 0
+            needs = f"every membership attack of the suite needs shadow models, at least {least}; it has {there}"
             allowed = "a 'shadow' regime with shadow_replicas, or an attack that needs none, such as loss_threshold"
             raise SpecError(f"{needs}; allowed: {allowed}", ("models", index))
 
@@ -59,14 +59,14 @@ def query(model: AnyModel, suite: Suite) -> dict[str, Any]:
 def num_passes(stage: Mapping[str, Any]) -> float:
     """What a stage that `query` made costs an image, in forward passes."""
     ball = stage.get("ball")
-    return 1 + stage["mirror"] + stage["shifts"] + (3 * ball["steps"] + 1 if ball else 0)
+    return float(1 + stage["mirror"] + stage["shifts"] + (3 * ball["steps"] + 1 if ball else 0))
 
 
 def _ball(model: AnyModel, suite: Suite) -> tuple[str, float]:
     if isinstance(model, ExternalModel):
         declared = model.checkpoint.adversary
-        adversary = (declared.norm, declared.epsilon) if declared else None
+        own = (str(declared.norm), declared.epsilon) if declared else None
     else:
-        adversary = cast(Regime, model.regime).adversary
+        own = cast(Regime, model.regime).adversary
     primary = cast(Evasion, suite.evasion[0])
-    return adversary or (primary.norm, primary.epsilon)
+    return own or (primary.norm, primary.epsilon)

@@ -64,7 +64,7 @@ class ExternalModel(Spec):
     @property
     def shadow_recipe(self) -> Recipe | None:
         """What the suite's `shadow_replicas` of it are, if there are any."""
-        return self.shadow and Recipe(architecture=self.architecture, regime=self.shadow.regime)
+        return Recipe(architecture=self.architecture, regime=self.shadow.regime) if self.shadow else None
 
 
 def _model(value: Any) -> Any:

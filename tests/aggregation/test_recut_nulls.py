@@ -59,7 +59,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> SuiteResults:
             outcome = {"is_member": torch.from_numpy(inside), "correct": torch.from_numpy(right)}
             board.add("predict", model, replica, [share("clean_accuracy", 5, 10)], inputs=inputs, tensors=outcome)
             score = inside + rng.normal(size=80)
-            table = {"image_id": PRIVATE, "group": PRIVATE, "score": score, "is_member": inside, "judged": [True] * 80}
+            ids = {"image_id": PRIVATE, "label": LABEL[PRIVATE], "group": PRIVATE}
+            table = {**ids, "score": score, "is_member": inside, "judged": [True] * 80}
             board.add("infer_membership", model, replica, [], "loss_threshold", scores=pa.table(table))
         for model in ("m", "untrained"):
             made = {space: neighbours(space, replica, inside) for space in SPACES}

@@ -196,12 +196,12 @@ def test_the_stronger_of_two_variants_decides_whether_gradients_are_masked(backw
 
 
 SHIPPED = {
-    "cifar": "36b8bfec2f6cfe02d1d6f2d3f9a29018805a5efd855d0b47ca31a9a754fccea9",
-    "faces": "566e82b666be11fc320f554a3f091bbe84143b2d7c5fe3ae914c25be4fd30756",
-    "fashion": "bc0c4aa9f3f2a528a5ebafbfcf983a7f4571386a8d7aa43f6d45c39dfb22e9a0",
-    "fashion-small": "61377a4fee9086e18f72350fb924157ac04a69fba5b7514c7088b21332328d7f",
-    "fer": "4cfb37e4920c22cadfe337038bf0563515c650b935f5db57f73fc2c259e5bb23",
-    "quick": "1ec4588390e3d2db92e133d090a76866af275a36721e91178a42d93acb0f03ea",
+    "cifar": "50842121853dbeeed1ece1052f5d34ae865b8947641aab7e99ad66bc90631626",
+    "faces": "0091797e1e75eb0145a8701e567b87d414ee5457e45f4fa912ecbe8577efde2c",
+    "fashion": "03f941874a620a7a247e556cc830b383215fbcff32b0b9ce54b110309c0b93e4",
+    "fashion-small": "0d4af74f5e4ba4c2fc5aea3d3c07b0ddb24b94da318ced89538e087c15d9ab9e",
+    "fer": "a6551b26503e5994a19e51e9b1e4c1fb68b3b41b6728d7758be6f6bf266fa811",
+    "quick": "92735931081e3634810d16fecf8f9ffa8456b73f6d8624a51b8ff266d99f357b",
 }
 """Of every node's stage, label, model, replica and key, for made-up data."""
 

@@ -85,7 +85,9 @@ def replica_of(context: Context, role: str) -> int:
 
 
 @torch.no_grad()
-def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
+def apply(
+    function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device, batch_size: int = _BATCH
+) -> Tensor:
     """`function` over images (N, C, H, W), uint8 or float in [0, 1], in batches; result on the CPU.
 
     function: a pass in eval mode, which treats each image by itself. Where the GPU's memory is too small for a batch,
@@ -93,7 +95,7 @@ def apply(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.de
     Raises torch.OutOfMemoryError if not even one image fits, FloatingPointError if a result is NaN or infinite.
     """
     parts: list[Tensor] = []
-    size, begin = _BATCH, 0
+    size, begin = batch_size, 0
     while begin < len(images) or not parts:
         batch = images[begin : begin + size]
         try:

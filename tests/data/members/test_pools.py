@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.data import ImageData
 from benchmark.data.embedded import FashionMNIST13k
-from benchmark.data.members.pools import Pools, PoolsSpec, check, check_repeats, cut, make_pools, split_pair
+from benchmark.data.members.pools import Pools, PoolsSpec, check, check_repeats, cut, make_pools, narrowed, split_pair
 from benchmark.spec import SpecError
 from benchmark.stages.make_pools import MakePools
 from benchmark.trials.trial import Settings, Trial, execute
