@@ -25,7 +25,7 @@ _MEANS = ("membership_balanced_accuracy", "membership_precision", "shadow_auc")
 
 
 class Judged(NamedTuple):
-    """What a replica is judged on, (N,) each, of its trial. table: all its images."""
+    """score, member: (N,) of the images that a replica is judged on. table: of all its images, judged: which count."""
 
     node: Node
     score: Floats
@@ -51,21 +51,22 @@ def scores(kept: Kept) -> Iterator[Check]:
 def numbers(kept: Kept) -> Iterator[Number]:
     """The rows of every trial, then those over replicas of each attack, and of the strongest."""
     for model in dict.fromkeys(node.model for node in kept.of("infer_membership")):
-        found = [_judged(kept, node) for node in kept.of("infer_membership", model)]
+        found = [judged(kept, node) for node in kept.of("infer_membership", model)]
         for one in found:
             yield from _of_trial(kept, one)
         methods = list(dict.fromkeys(one.node.method for one in found))
         groups = {method: [one for one in found if one.node.method == method] for method in methods}
-        groups[STRONGEST] = _strongest(kept, found, [m for m in kept.about["membership"] if m in methods])
+        groups[STRONGEST] = strongest(kept, found)
         for method, own in groups.items():
             if own:
                 yield from _over_replicas(kept, Place(model, None, "infer_membership", method, "", ""), own)
 
 
-def _judged(kept: Kept, node: Node) -> Judged:
+def judged(kept: Kept, node: Node) -> Judged:
+    """What a trial of `infer_membership` kept."""
     table = kept.table(node.key, "scores")
-    judged = table["judged"]
-    return Judged(node, table["score"][judged], table["is_member"][judged], judged, table)
+    counts = table["judged"]
+    return Judged(node, table["score"][counts], table["is_member"][counts], counts, table)
 
 
 def _of_trial(kept: Kept, one: Judged) -> Iterator[Number]:
@@ -159,16 +160,16 @@ def _pooled_tpr(joined: list[tuple[Floats, Bools]], rate: float) -> float | None
     return mean([float((each[inside] >= least).mean()) for each, inside in joined])
 
 
-def _strongest(kept: Kept, found: list[Judged], methods: list[str]) -> list[Judged]:
+def strongest(kept: Kept, found: list[Judged]) -> list[Judged]:
     """Of each pair the attack of the highest AUC on shadow models; the first of equals."""
     chosen: list[Judged] = []
     for pair in dict.fromkeys((one.node.replica or 0) // 2 for one in found):
         own = [one for one in found if (one.node.replica or 0) // 2 == pair]
         replicas = {one.node.replica for one in own}
         best: tuple[float, list[Judged]] | None = None
-        for method in methods:
+        for method in kept.about["membership"]:
             trials = [one for one in own if one.node.method == method]
-            if {one.node.replica for one in trials} == replicas:
+            if trials and {one.node.replica for one in trials} == replicas:
                 known = [kept.row(one.node.key, "shadow_auc").get("value") for one in trials]
                 area = -np.inf if None in known else float(np.mean(known))
                 best = (area, trials) if best is None or area > best[0] else best

@@ -49,11 +49,11 @@ def values(queries: list[Arrays]) -> dict[str, Floats]:
     right, error, gap = [], 0.0, []
     for side in sides:
         outcomes = np.where(side, stacked["correct"], np.nan)
-        right.append(_mean(outcomes))
+        right.append(mean_over(outcomes))
         count = side.sum(axis=0)
         likely = (np.nansum(outcomes, axis=0) + 1) / (count + 2)
         error = error + likely * (1 - likely) / (count + 2)
-        gap.append(_mean(np.where(side, margins, np.nan)))
+        gap.append(mean_over(np.where(side, margins, np.nan)))
     value = right[0] - right[1]
     return {
         "memorization": value,
@@ -64,8 +64,8 @@ def values(queries: list[Arrays]) -> dict[str, Floats]:
     }
 
 
-def _mean(values: Floats) -> Floats:
-    """(P,) over the replicas that are not NaN."""
+def mean_over(values: Floats) -> Floats:
+    """(P,) means of (R, P) over the replicas that are not NaN; NaN where all are."""
     there = ~np.isnan(values)
     total: Floats = np.nansum(values, axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
     return total

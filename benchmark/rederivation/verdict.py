@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.rederivation import membership, memorisation, pixels, reconstructions, robustness
+from benchmark.rederivation import correlations, membership, memorisation, pixels, reconstructions, robustness
 from benchmark.rederivation.kept import Kept
 from benchmark.rederivation.numbers import Check, Line, Number, compared, lines
 from benchmark.rederivation.published import Published
@@ -33,6 +33,7 @@ def _numbers(kept: Kept, page: Published) -> Iterator[Number]:
     yield from reconstructions.numbers(kept, page)
     yield from membership.numbers(kept)
     yield from memorisation.numbers(kept)
+    yield from correlations.numbers(kept)
 
 
 def _beside(kept: Kept, data_root: str | None) -> Iterator[Check]:
