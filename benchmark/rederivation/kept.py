@@ -29,11 +29,14 @@ class Node(NamedTuple):
 
 
 class Kept:
-    """The finished trials of one suite. manifest: the plan's record. Its methods raise CorruptArtifact."""
+    """The finished trials of one suite. manifest: the plan's record. done: keys of those that the page is made of.
 
-    def __init__(self, store: Store, manifest: Mapping[str, Any]) -> None:
+    Its methods raise CorruptArtifact.
+    """
+
+    def __init__(self, store: Store, manifest: Mapping[str, Any], done: set[str]) -> None:
         self.store, self.suite, self.about = store, manifest["suite"], manifest["about"]
-        finished = store.finished({node["key"] for node in manifest["nodes"]}, lambda _: None)
+        finished = store.finished({node["key"] for node in manifest["nodes"]} & done, lambda _: None)
         self.nodes = [
             Node(
                 node["key"], *(node[name] for name in ("stage", "method", "model", "replica")),

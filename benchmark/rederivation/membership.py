@@ -175,5 +175,3 @@ def strongest(kept: Kept, found: list[Judged]) -> list[Judged]:
                 best = (area, trials) if best is None or area > best[0] else best
         chosen += best[1] if best else []
     return chosen
-
-

@@ -70,9 +70,11 @@ def difference(derived: float | None, published: float | None) -> float:
 
 
 def compared(numbers: Iterable[Number], published: Mapping[Place, Mapping[str, Any]]) -> Iterator[Check]:
-    """published: rows with value, low, high. A row that is not there counts as a value that is not there."""
+    """published: rows with value, low, high. What was not published is not compared."""
     for number in numbers:
-        row, where = published.get(number.place, {}), number.place.words()
+        row, where = published.get(number.place), number.place.words()
+        if row is None:
+            continue
         yield Check(number.place.metric, difference(number.value, row.get("value")), number.tolerance, where)
         for end, derived in (("low", number.low), ("high", number.high)):
             if derived is not None and row.get(end) is not None:

@@ -12,12 +12,14 @@ from benchmark.rederivation.numbers import Check, Number, Place, difference
 
 
 class Published:
-    """One suite on a page. site: the folder of its Parquet files."""
+    """One suite on a page. site: the folder of its Parquet files. done: keys of the trials that it is made of."""
 
     def __init__(self, site: Path, suite: str) -> None:
         rows = pq.read_table(site / "results.parquet", filters=[("suite", "=", suite)]).to_pylist()
         self.rows = {Place(*(row[name] or "" if name != "replica" else row[name] for name in Place._fields)): row
                      for row in rows}  # fmt: skip
+        status = pq.read_table(site / "status.parquet", filters=[("suite", "=", suite), ("state", "=", "done")])
+        self.done = set(status["trial_key"].to_pylist())
         self.board = pq.read_table(site / "leaderboard.parquet", filters=[("suite", "=", suite)]).to_pylist()
 
     def row(self, place: Place) -> Mapping[str, Any]:

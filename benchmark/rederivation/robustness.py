@@ -45,7 +45,9 @@ def _evaded(kept: Kept, node: Node) -> Iterator[Number]:
     if node.settings["num_members"]:
         inside = kept.arrays(node.key, "members_robust")["members_robust"]
         yield _rate(node, "robust_accuracy_members", inside)
-        yield _gap(node, "robust_generalization_gap", (int(inside.sum()), len(inside)), (int(robust.sum()), len(robust)))
+        yield _gap(
+            node, "robust_generalization_gap", (int(inside.sum()), len(inside)), (int(robust.sum()), len(robust))
+        )
 
 
 def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
