@@ -47,6 +47,8 @@ class Kept:
         ]  # fmt: skip
         self._rows = {key: {(row["space"], row["metric"]): row for row in kept.rows} for key, kept in finished.items()}
         self.models = [model["name"] for model in self.about["models"]]
+        self.cuts: dict[tuple[str, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
+        """(pools, replica) -> other cuts of its private images, see `recut`."""
         self.arrays = lru_cache(maxsize=64)(self._arrays)
 
     def of(self, stage: str, model: str | None = None) -> list[Node]:

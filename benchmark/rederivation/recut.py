@@ -62,14 +62,15 @@ def inside(kept: Kept, node: Node) -> tuple[npt.NDArray[np.int64], Bools] | None
         one.inputs["pools"] for one in kept.of("query", node.model) if one.replica == node.replica
     )
     sides, replica = kept.sides(pools, node.replica), node.replica or 0
-    if sides is None:
-        return None
+    if sides is None or (pools, replica) in kept.cuts:
+        return kept.cuts.get((pools, replica))
     chosen = sides["is_member"] | sides["is_out"]
     images, label, group, member = (sides[name][chosen] for name in ("image_id", "label", "group", "is_member"))
     first = member if replica % 2 == 0 else ~member
     seed = int.from_bytes(hashlib.sha256(f"{pools} {replica // 2} again".encode()).digest()[:8], "big")
     drawn = _drawn(first, label, group, np.random.default_rng(seed))
-    return images, drawn if replica % 2 == 0 else ~drawn
+    kept.cuts[pools, replica] = images, drawn if replica % 2 == 0 else ~drawn
+    return kept.cuts[pools, replica]
 
 
 def _drawn(first: Bools, label: Floats, group: Floats, rng: np.random.Generator) -> Bools:

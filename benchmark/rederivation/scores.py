@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_expit
 from scipy.stats import norm
 
 from benchmark.rederivation.kept import Arrays
@@ -29,6 +30,8 @@ def score_of(attack: Mapping[str, Any]) -> Score | None:
         return Score(lambda target, _: target["margins"][:, 0], 0)
     if attack["method"] == "adversarial_loss":
         return Score(lambda target, _: target["adversarial"].min(axis=1), 0)
+    if attack["method"] == "calibrated_loss":
+        return Score(lambda target, shadows: _calibrated(attack, target, shadows), 1)
     if attack["method"] == "lira" and attack["variance"] != "per_image":
         return Score(lambda target, shadows: _lira(attack, target, shadows), 2)
     return None
@@ -39,23 +42,36 @@ def _lira(attack: Mapping[str, Any], target: Arrays, shadows: list[Arrays]) -> F
     assert len(shadows) < 64 or attack["variance"] == "one", "a variance an image"
     x = _margins(attack, target)
     margins = np.stack([_margins(attack, shadow) for shadow in shadows])
-    means, deviations = [], []
-    for side in ("is_member", "never_seen"):
-        there = np.stack([shadow[side] for shadow in shadows])[:, :, None]
-        values = np.where(there, margins, np.nan)
-        count = there.sum(axis=0)
-        middle = np.nansum(values, axis=0) / np.where(count > 0, count, np.nan)
-        squares = np.nansum((values - middle) ** 2, axis=(0, 1))
-        means.append(middle)
-        deviations.append(np.sqrt(squares / np.clip(count - 1, 0, None).sum(axis=0)))
-    gain = np.nanmean(means[0] - means[1], axis=0)  # for images that no model of one side knows
-    typical = [np.nanmean(middle, axis=0) for middle in means]
-    inside = _first(means[0], means[1] + gain, typical[0])
-    outside = _first(means[1], means[0] - gain, typical[1])
+    (inside, outside), deviations = _sides(margins, shadows)
     if attack["mode"] == "offline":
         return -norm.logsf(x, outside, deviations[1]).sum(axis=1)
     ratio: Floats = norm.logpdf(x, inside, deviations[0]) - norm.logpdf(x, outside, deviations[1])
     return ratio.sum(axis=1)
+
+
+def _calibrated(attack: Mapping[str, Any], target: Arrays, shadows: list[Arrays]) -> Floats:
+    """Minus the loss, less the same of models that never saw the image (Watson et al. 2022); mean over queries."""
+    given = {"queries": None, **attack}
+    usual = log_expit(np.stack([_margins(given, shadow) for shadow in shadows]))
+    found: Floats = (log_expit(_margins(given, target)) - _sides(usual, shadows)[0][1]).mean(axis=1)
+    return found
+
+
+def _sides(values: Floats, shadows: list[Arrays]) -> tuple[list[Floats], list[Floats]]:
+    """([means (P, Q) inside, outside], [deviations (Q,) around each image's mean]) of values (S, P, Q)."""
+    means, deviations = [], []
+    for side in ("is_member", "never_seen"):
+        there = np.stack([shadow[side] for shadow in shadows])[:, :, None]
+        own = np.where(there, values, np.nan)
+        count = there.sum(axis=0)
+        middle = np.nansum(own, axis=0) / np.where(count > 0, count, np.nan)
+        squares = np.nansum((own - middle) ** 2, axis=(0, 1))
+        means.append(middle)
+        deviations.append(np.sqrt(squares / np.maximum(np.clip(count - 1, 0, None).sum(axis=0), 1)))
+    gain = np.nanmean(means[0] - means[1], axis=0)  # for images that no model of one side knows
+    typical = [np.nanmean(middle, axis=0) for middle in means]
+    inside = _first(means[0], means[1] + gain, typical[0])
+    return [inside, _first(means[1], means[0] - gain, typical[1])], deviations
 
 
 def _margins(attack: Mapping[str, Any], query: Arrays) -> Floats:
