@@ -266,7 +266,7 @@ METRICS: tuple[Metric, ...] = (
       )),
     Metric("empirical_epsilon", "empirical epsilon", MEMBERSHIP,
            "the largest epsilon, under substitution, that an audit in one run refutes at 95%; 0: none",
-           "infer_membership", Join.AUDIT, "", "down", 0.0),
+           "infer_membership", Join.AUDIT, null=0.0),
     Metric("proven_epsilon", "proven epsilon", MEMBERSHIP,
            "what the accountant proves of the training, of adding or removing an image", "train", Join.MEAN),
     Metric("proven_epsilon_substitution", "proven epsilon, substitution", MEMBERSHIP,

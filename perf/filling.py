@@ -47,7 +47,7 @@ _SAMPLED = {
 
 
 def suite(num_trials: int, num_inversions: int = 4, name: str = "scale") -> dict[str, Any]:
-    """About `num_trials` trials of many models, as plain data for YAML: 13 + 3 `num_inversions` a trained model."""
+    """About `num_trials` trials of many models, as plain data for YAML: 14 + 3 `num_inversions` a trained model."""
     a_model = REPLICAS * (4 + EVASIONS + 3 * num_inversions)
     widths = [{"method": "small_resnet", "width": width} for width in (4, 8, 12, 16)]
     radii = {"l2": (0.5, 1.0, 1.5, 2.0), "linf": (0.05, 0.1, 0.2, 0.5)}

@@ -21,7 +21,7 @@ from perf import filling
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     path = tmp_path_factory.mktemp("scale") / "suite.yaml"
-    path.write_text(yaml.safe_dump(filling.suite(130, 1)))
+    path.write_text(yaml.safe_dump(filling.suite(140, 1)))
     return prepare(str(path), None, ())
 
 
@@ -45,7 +45,8 @@ def test_the_suite_has_the_trials_that_it_was_asked_for(prepared: Prepared) -> N
         "train": replicas, "predict": replicas, "query": replicas, "evade": 10 * replicas, "infer_membership": replicas,
         "invert": replicas, "neighbours": replicas, "leakage": replicas, "memorization": replicas // filling.REPLICAS,
     }  # fmt: skip
-    assert len(filling.suite(100_000)["models"]) * 26 * filling.REPLICAS == 100_000
+    a_model = 26 * filling.REPLICAS
+    assert 0 <= 100_000 - len(filling.suite(100_000)["models"]) * a_model < a_model
 
 
 @pytest.mark.slow

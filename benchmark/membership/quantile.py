@@ -29,7 +29,7 @@ class Quantile(MembershipAttack):
     SOURCE = "Bertran et al. 2023, Scalable Membership Inference Attacks via Quantile Regression (arXiv 2307.03694)"
     TOLD_IF_SET = ("min_images",)
 
-    min_images: Annotated[int, Field(ge=10)] = 50
+    min_images: Annotated[int, Field(ge=10, le=1_000_000_000)] = 50
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError for fewer than `min_images` auxiliary images."""

@@ -15,7 +15,7 @@ LARGEST = 1e30
 """Margins are cut off here, so that their squares are finite: no margin of a network comes near it."""
 
 
-Count = Annotated[int, Field(ge=1)] | None
+Count = Annotated[int, Field(ge=1, le=1_000)] | None
 """How many queries of an image to look at, the image itself first; None: all. Networks that were trained without
 mirrors and shifts know their members best as they are: there one query tells more than several."""
 

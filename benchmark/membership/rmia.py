@@ -30,7 +30,7 @@ class RMIA(MembershipAttack):
 
     mode: Literal["online", "offline"] = "online"
     a: Annotated[float, Field(ge=0, le=1)] = 0.3
-    gamma: Annotated[float, Field(ge=1)] = 1.0
+    gamma: Annotated[float, Field(ge=1, le=1_000)] = 1.0
     queries: Count = None
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:

@@ -61,7 +61,7 @@ def test_commands_include_and_pages_escape(site: Path) -> None:
 
 
 def test_a_suite_without_included_files_has_none_in_its_command() -> None:
-    suite = pages.Suite("plain", {"suite_path": "s.yaml", "included": None}, [], [], [])
+    suite = pages.Suite("plain", {"suite_path": "s.yaml", "included": None}, [], [], [], [], [])
     assert pages.rerun(suite) == "bench run s.yaml"
 
 

@@ -212,7 +212,8 @@ class Pools:
         self.auxiliary, self.private, self.test = tensors["auxiliary"], tensors["private"], tensors["test"]
         self.group, self._key = tensors["group"], key
         self._label = tensors["label"] if labels is None else labels
-        self._num_members = int(tensors["num_members"]) or None
+        declared = "members" in tensors  # whose number is what the list gave, not the suite's
+        self._num_members = None if declared else int(tensors["num_members"]) or None
         self._pairs: dict[int, tuple[Tensor, Tensor]] = {}
         self._declared = (tensors["members"], tensors["non_members"]) if "members" in tensors else None
 
