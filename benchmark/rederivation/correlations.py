@@ -39,12 +39,12 @@ def numbers(kept: Kept) -> Iterator[Number]:
         sides = members.any(axis=0), outside.any(axis=0)
         for inversion in dict.fromkeys(one.method for one in kept.of("neighbours", node.model)):
             for space in SPACES[1:]:
-                inside, out, cosine = _exposure(kept, node.model, inversion, space, queries[0]["image_id"], *sides)
-                place = inversion, space
-                pairs[*place, "memorization_exposure"] = memorized, inside
-                pairs[*place, "memorization_exposure_gap"] = memorized, inside - out
-                pairs[*place, "memorization_cosine"] = memorized, cosine
-                pairs[*place, "membership_exposure"] = score, inside
+                exposed = _exposure(kept, node.model, inversion, space, queries[0]["image_id"])
+                inside, out = (np.where(side, each, np.nan) for side, each in zip(sides, exposed[:2], strict=True))
+                pairs[inversion, space, "memorization_exposure"] = memorized, inside
+                pairs[inversion, space, "memorization_exposure_gap"] = memorized, inside - out
+                pairs[inversion, space, "memorization_cosine"] = memorized, exposed[2]
+                pairs[inversion, space, "membership_exposure"] = score, inside
         for (method, space, metric), (first, second) in pairs.items():
             known = ~np.isnan(first) & ~np.isnan(second)
             if known.sum() >= _FEWEST and np.ptp(first[known]) > 0 and np.ptp(second[known]) > 0:
@@ -64,9 +64,8 @@ def _membership(kept: Kept, model: str, ids: npt.NDArray[np.int64]) -> tuple[str
 
 
 def _exposure(
-    kept: Kept, model: str, inversion: str, space: str, ids: npt.NDArray[np.int64],
-    inside: npt.NDArray[np.bool_], outside: npt.NDArray[np.bool_],
-) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    kept: Kept, model: str, inversion: str, space: str, ids: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats]:
     """Of each image: reconstructions whose nearest member, or non-member, it is; the largest cosine to one."""
     counts = {"in": np.zeros(len(ids)), "out": np.zeros(len(ids))}
     cosine = np.full(len(ids), -np.inf)
@@ -76,5 +75,4 @@ def _exposure(
             for side, count in counts.items():
                 count += np.bincount(at(near[f"{side}_ids"][:, 0], ids), minlength=len(ids))
             np.maximum.at(cosine, at(near["in_ids"], ids), near["in_cosines"].astype(np.float64))
-    exposed = np.where(inside, counts["in"], np.nan), np.where(outside, counts["out"], np.nan)
-    return *exposed, np.where(np.isfinite(cosine), cosine, np.nan)
+    return counts["in"], counts["out"], np.where(np.isfinite(cosine), cosine, np.nan)

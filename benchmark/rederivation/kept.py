@@ -37,14 +37,7 @@ class Kept:
     def __init__(self, store: Store, manifest: Mapping[str, Any], done: set[str]) -> None:
         self.store, self.suite, self.about = store, manifest["suite"], manifest["about"]
         finished = store.finished({node["key"] for node in manifest["nodes"]} & done, lambda _: None)
-        self.nodes = [
-            Node(
-                node["key"], *(node[name] for name in ("stage", "method", "model", "replica")),
-                node["trial"]["stage"], node["trial"]["inputs"],
-            )
-            for node in manifest["nodes"]
-            if node["key"] in finished
-        ]  # fmt: skip
+        self.nodes = [_node(node) for node in manifest["nodes"] if node["key"] in finished]
         self._rows = {key: {(row["space"], row["metric"]): row for row in kept.rows} for key, kept in finished.items()}
         self.models = [model["name"] for model in self.about["models"]]
         self.cuts: dict[tuple[str, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}
@@ -78,6 +71,12 @@ class Kept:
         keys = {int(role[6:]): key for role, key in node.inputs.items() if role.startswith("query_")}
         names = ("margins", "adversarial", "correct", "is_member", "is_out", "never_seen", "image_id", "label", "group")
         return {replica: self.arrays(keys[replica], *names) for replica in sorted(keys)}
+
+
+def _node(found: Mapping[str, Any]) -> Node:
+    labels = {name: found[name] for name in ("key", "stage", "method", "model", "replica")}
+    settings, inputs = found["trial"]["stage"], found["trial"]["inputs"]
+    return Node(**{**labels, "settings": settings, "inputs": inputs})
 
 
 def at(ids: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

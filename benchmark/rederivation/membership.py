@@ -171,7 +171,7 @@ def strongest(kept: Kept, found: list[Judged]) -> list[Judged]:
             trials = [one for one in own if one.node.method == method]
             if trials and {one.node.replica for one in trials} == replicas:
                 known = [kept.row(one.node.key, "shadow_auc").get("value") for one in trials]
-                area = -np.inf if None in known else float(np.mean(known))
+                area = -np.inf if None in known else float(np.mean(np.array(known, dtype=float)))
                 best = (area, trials) if best is None or area > best[0] else best
         chosen += best[1] if best else []
     return chosen

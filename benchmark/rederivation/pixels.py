@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.rederivation.kept import Kept, Node
+from benchmark.rederivation.kept import Arrays, Kept, Node
 from benchmark.rederivation.numbers import Check
 from benchmark.rederivation.reconstructions import nearest
 
@@ -39,7 +39,7 @@ def nearest_images(kept: Kept, data_root: str | None) -> Iterator[Check]:
 
 
 def _class_means(
-    kept: Kept, node: Node, shown: Floats, targets: npt.NDArray[np.int64], images: npt.NDArray[np.uint8], sides: dict
+    kept: Kept, node: Node, shown: Floats, targets: npt.NDArray[np.int64], images: npt.NDArray[np.uint8], sides: Arrays
 ) -> Iterator[Check]:
     table = kept.table(node.key, "samples")
     stored = table["value"][table["metric"] == "class_mean_correlation"][: len(shown)].astype(np.float64)

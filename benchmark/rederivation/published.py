@@ -16,14 +16,14 @@ class Published:
 
     def __init__(self, site: Path, suite: str) -> None:
         rows = pq.read_table(site / "results.parquet", filters=[("suite", "=", suite)]).to_pylist()
-        self.rows = {Place(*(row[name] or "" if name != "replica" else row[name] for name in Place._fields)): row
-                     for row in rows}  # fmt: skip
+        self.rows = {_place(row): row for row in rows}
         status = pq.read_table(site / "status.parquet", filters=[("suite", "=", suite), ("state", "=", "done")])
         self.done = set(status["trial_key"].to_pylist())
         self.board = pq.read_table(site / "leaderboard.parquet", filters=[("suite", "=", suite)]).to_pylist()
 
     def row(self, place: Place) -> Mapping[str, Any]:
-        return self.rows.get(place, {})
+        found: Mapping[str, Any] = self.rows.get(place, {})
+        return found
 
     def on_board(self, numbers: Iterable[Number], about: Mapping[str, Any]) -> Iterator[Check]:
         """The leaderboard's columns against the same numbers."""
@@ -50,3 +50,8 @@ class Published:
                 if row[name] is not None and not there:
                     left[place.metric] += 1
         return left
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    stage, method, space = (row[name] or "" for name in ("stage", "method", "space"))
+    return Place(row["model"] or "", row["replica"], stage, method, space, row["metric"])

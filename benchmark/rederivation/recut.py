@@ -86,9 +86,9 @@ def _drawn(first: Bools, label: Floats, group: Floats, rng: np.random.Generator)
             kinds.setdefault(tuple(int(label[place]) for place in ordered), []).append(ordered)
     drawn = np.tile(first, (1 + NUM_CUTS, 1))
     for units in kinds.values():
-        places = np.array(units)
-        order = rng.random((NUM_CUTS, len(places))).argsort(axis=1)
-        drawn[1:, places] = first[places[:, 0]][order][:, :, None]
+        alike = np.array(units)
+        order = rng.random((NUM_CUTS, len(alike))).argsort(axis=1)
+        drawn[1:, alike] = first[alike[:, 0]][order][:, :, None]
     drawn[1:] ^= rng.random((NUM_CUTS, 1)) < 0.5
     return drawn
 

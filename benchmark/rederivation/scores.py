@@ -44,9 +44,10 @@ def _lira(attack: Mapping[str, Any], target: Arrays, shadows: list[Arrays]) -> F
     margins = np.stack([_margins(attack, shadow) for shadow in shadows])
     (inside, outside), deviations = _sides(margins, shadows)
     if attack["mode"] == "offline":
-        return -norm.logsf(x, outside, deviations[1]).sum(axis=1)
-    ratio: Floats = norm.logpdf(x, inside, deviations[0]) - norm.logpdf(x, outside, deviations[1])
-    return ratio.sum(axis=1)
+        above: Floats = -norm.logsf(x, outside, deviations[1]).sum(axis=1)
+        return above
+    ratio: Floats = (norm.logpdf(x, inside, deviations[0]) - norm.logpdf(x, outside, deviations[1])).sum(axis=1)
+    return ratio
 
 
 def _calibrated(attack: Mapping[str, Any], target: Arrays, shadows: list[Arrays]) -> Floats:
