@@ -10,6 +10,13 @@ import numpy.typing as npt
 from benchmark.rederivation.numbers import Place
 from benchmark.results.store import Store
 
+_TENSORS = "tensors.safetensors"
+_RAW = {stage: _TENSORS for stage in ("predict", "evade", "invert", "neighbours", "query")} | {
+    "leakage": "samples.parquet",
+    "infer_membership": "scores.parquet",
+    "memorization": "memorization.parquet",
+}
+"""Stage -> the file of its raw output. Numbers of a trial that wrote none cannot be derived again."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -37,7 +44,9 @@ class Kept:
     def __init__(self, store: Store, manifest: Mapping[str, Any], done: set[str]) -> None:
         self.store, self.suite, self.about = store, manifest["suite"], manifest["about"]
         finished = store.finished({node["key"] for node in manifest["nodes"]} & done, lambda _: None)
-        self.nodes = [_node(node) for node in manifest["nodes"] if node["key"] in finished]
+        stages = {node["key"]: node["stage"] for node in manifest["nodes"]}
+        whole = {key for key, kept in finished.items() if _RAW.get(stages[key], "rows.parquet") in kept.files}
+        self.nodes = [_node(node) for node in manifest["nodes"] if node["key"] in whole]
         self._rows = {key: {(row["space"], row["metric"]): row for row in kept.rows} for key, kept in finished.items()}
         self.models = [model["name"] for model in self.about["models"]]
         self.cuts: dict[tuple[str, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = {}

@@ -33,7 +33,7 @@ def arrays(found: World, model: int | None) -> dict[str, np.ndarray]:
         {"method": "lira", "signal": "both", "variance": "one"},
     ],
 )
-@pytest.mark.parametrize("num_pairs", [1, 3])
+@pytest.mark.parametrize("num_pairs", [2, 3])
 def test_scores_are_those_of_the_attack(settings: dict[str, object], num_pairs: int) -> None:
     """Nine images have near-duplicates everywhere, so that no model is known to have never seen them."""
     found = world(num_images=60, num_pairs=num_pairs, queries=3, adversarial=2)
@@ -42,8 +42,6 @@ def test_scores_are_those_of_the_attack(settings: dict[str, object], num_pairs: 
     shadows = [arrays(found, model) for model in range(2 * num_pairs)]
     derived = score_of(registry.dump("membership", attack))
     assert derived is not None
-    if num_pairs < derived.num_pairs:
-        pytest.skip("the stage gives it two pairs at least")
     given = attack.scores(found.target, found.shadows, found.images).numpy()  # type: ignore[attr-defined]
     assert np.allclose(derived(arrays(found, None), shadows), given, rtol=1e-9, atol=1e-9)
 
