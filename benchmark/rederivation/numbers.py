@@ -26,7 +26,7 @@ class Place(NamedTuple):
 class Number(NamedTuple):
     """What the raw output gives. value: None, where it gives none. low, high: None, where they are not derived again.
 
-    tolerance: of the difference to what was published.
+    tolerance: of the difference to what was published. n: images that a share is of.
     """
 
     place: Place
@@ -34,6 +34,7 @@ class Number(NamedTuple):
     low: float | None = None
     high: float | None = None
     tolerance: float = CLOSE
+    n: int = 0
 
 
 class Check(NamedTuple):

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
+from scipy.stats import t as t_distribution
 
 from benchmark.rederivation.kept import Kept, Node
 from benchmark.rederivation.numbers import Check, Number, mean
@@ -21,8 +22,8 @@ def numbers(kept: Kept) -> Iterator[Number]:
     yield from found
     for place in dict.fromkeys(number.place._replace(replica=None) for number in found):
         if place.model in kept.models and place.metric not in ("attack_success_rate", "mean_distance"):
-            own = [number.value for number in found if number.place._replace(replica=None) == place]
-            yield Number(place, mean(own))
+            own = [number for number in found if number.place._replace(replica=None) == place]
+            yield Number(place, mean([number.value for number in own]), *_interval(own))
     for model in kept.models:
         yield from _paired_gap(kept, model)
 
@@ -55,7 +56,7 @@ def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
     sides = kept.sides(node.inputs["pools"], node.replica)
     test, row = kept.row(node.key, "clean_accuracy"), node.place("clean_accuracy")
     right, of = _on_test(kept, node) or (round(test["value"] * test["n"]), test["n"])
-    yield Number(row, right / of, *binomtest(right, of).proportion_ci())
+    yield Number(row, right / of, *binomtest(right, of).proportion_ci(), n=of)
     if sides is not None:
         inside = correct[sides["is_member"]]
         yield _rate(node, "member_accuracy", inside)
@@ -76,7 +77,7 @@ def _on_test(kept: Kept, node: Node) -> tuple[int, int] | None:
 def _rate(node: Node, metric: str, right: Bools) -> Number:
     """With Clopper and Pearson's interval."""
     ends = binomtest(int(right.sum()), len(right)).proportion_ci(method="exact")
-    return Number(node.place(metric), float(right.mean()), ends.low, ends.high)
+    return Number(node.place(metric), float(right.mean()), ends.low, ends.high, n=len(right))
 
 
 def _gap(node: Node, metric: str, inside: tuple[int, int], test: tuple[int, int]) -> Number:
@@ -86,6 +87,29 @@ def _gap(node: Node, metric: str, inside: tuple[int, int], test: tuple[int, int]
     low = p - q - np.hypot(p - wilson_p.low, wilson_q.high - q)
     high = p - q + np.hypot(wilson_p.high - p, q - wilson_q.low)
     return Number(node.place(metric), p - q, max(low, -1.0), min(high, 1.0))
+
+
+def _interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
+    """Of a mean share of images that replicas have in common; not of a gap, which has no `n`.
+
+    Student's t: one draw of the images, and the spread between pairs, or between the replicas of a single pair. At
+    least Clopper and Pearson's of the mean share, a quantile of the beta distribution.
+    """
+    if not all(number.n for number in own):
+        return None, None
+    pairs = [(number.place.replica or 0) // 2 for number in own]
+    rates = np.array([number.value for number in own], dtype=np.float64)
+    units = np.array([rates[np.array(pairs) == pair].mean() for pair in sorted(set(pairs))])
+    units = rates if len(units) == 1 else units
+    n, share = min(number.n for number in own), float(rates.mean())
+    between = float(units.var(ddof=1)) / len(units) if len(units) > 1 else 0.0
+    total = share * (1 - share) / n + between
+    freedom = max(3.0, total**2 * (len(units) - 1) / between**2) if between > 0 else 1e9
+    half = t_distribution.ppf(0.975, min(freedom, 1e9)) * np.sqrt(total)
+    right = share * n
+    low = beta.ppf(0.025, right, n - right + 1) if right > 0 else 0.0
+    high = beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
+    return float(max(0.0, min(share - half, low))), float(min(1.0, max(share + half, high)))
 
 
 def _paired_gap(kept: Kept, model: str) -> Iterator[Number]:
