@@ -56,7 +56,8 @@ def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
     sides = kept.sides(node.inputs["pools"], node.replica)
     test, row = kept.row(node.key, "clean_accuracy"), node.place("clean_accuracy")
     right, of = _on_test(kept, node) or (round(test["value"] * test["n"]), test["n"])
-    yield Number(row, right / of, *binomtest(right, of).proportion_ci(), n=of)
+    ends = binomtest(right, of).proportion_ci(method="exact")
+    yield Number(row, right / of, ends.low, ends.high, n=of)
     if sides is not None:
         inside = correct[sides["is_member"]]
         yield _rate(node, "member_accuracy", inside)
