@@ -156,7 +156,8 @@ def spread(column: Column, row: Row) -> str:
 def controls(suite: Suite) -> dict[str, Any]:
     """The control table: a line a control, an in_rate a space, whether it came out as it must, what is expected.
 
-    `distrusted`: the spaces in which a control was not passed; all of them where it does not say which.
+    `distrusted`: the spaces in which a control was not passed; all of them where it does not say which; "" where one
+    of those is that the headline in_rate is chosen from. A control that measures no in_rate is no reason to distrust one.
     """
     rows = [row for row in suite.results if row["stage"] == "control"]
     spaces = list(dict.fromkeys(row["space"] for row in rows if row["metric"] == "in_rate"))
@@ -171,12 +172,14 @@ def controls(suite: Suite) -> dict[str, Any]:
                 "replica": replica,
                 "rates": [_rate(rates.get(space), verdicts, space) for space in spaces],
                 "passed": _verdict(verdicts),
+                "of_in_rate": bool(rates),
                 "failed_spaces": [s for s in spaces if s and _failed_in(verdicts, s)],
                 "expected": "; ".join(dict.fromkeys(r["note"] for r in verdicts if r["note"])),
             }
         )
     failed = [line for line in lines if line["passed"] is False]
-    distrusted = {space for line in failed for space in line["failed_spaces"] or spaces}
+    distrusted = {space for line in failed if line["of_in_rate"] for space in line["failed_spaces"] or spaces}
+    distrusted |= {""} if distrusted - {"target"} else set()
     return {"spaces": spaces, "lines": lines, "failed": failed, "distrusted": distrusted}
 
 

@@ -135,7 +135,7 @@ page.figure = (() => {
       x: best.map((p) => scale(data.axes[x], p.values[x][0])), y: best.map((p) => scale(data.axes[y], p.values[y][0])),
       line: { shape: "vh", color: page.colour("quiet"), width: 1.25 },
     };
-    Plotly.react(plot, [line, ...traces(points, measured, x, y, data.axes, where)], layout(x, y, data.axes, ranges, narrow), CONFIG);
+    Plotly.react(plot, [...(best.length ? [line] : []), ...traces(points, measured, x, y, data.axes, where)], layout(x, y, data.axes, ranges, narrow), CONFIG);
     if (!plot.dataset.ready) {
       plot.dataset.ready = "1";
       plot.on("plotly_click", (event) => { const href = event.points[0].customdata; if (href) window.location.href = href[0]; });

@@ -107,7 +107,7 @@ def test_figure_has_intervals_front_and_null_line(index):
     assert plot.evaluate("p => Plotly.validate(p.data, p.layout) ?? []") == []
     traces = plot.evaluate("p => p.data.map(t => ({name: t.name, x: t.x, y: t.y, up: t.error_x?.array, text: t.text}))")
     by_name = {trace["name"]: trace for trace in traces}
-    assert by_name["front of the two"]["x"] == pytest.approx([0.0, 0.2, 51.2, 70.4])
+    assert by_name["front of the two"]["x"] == pytest.approx([0.0, 0.2, 1.1, 51.2, 70.4])
     assert by_name["pgd_at"]["x"] == pytest.approx([70.4, 51.2])
     assert by_name["pgd_at"]["up"] == pytest.approx([1.8, 1.8])
     assert plot.evaluate("p => p.layout.shapes.length") == 0
