@@ -20,6 +20,7 @@ SPACES = ("evaluator", "evaluator_robust", "pixel")
 _SCORED = pa.schema(
     [("image_id", pa.int64()), ("score", pa.float64()), ("is_member", pa.bool_()), ("judged", pa.bool_())]
 )
+_DIGITS = 12
 _NOT_ELSEWHERE = "from the attacked replicas themselves: chance in them is on both sides, and raises it"
 
 Floats = npt.NDArray[np.float64]
@@ -195,7 +196,8 @@ def _row(
     space: str = "",
     note: str | None = None,
 ) -> Iterator[Row]:
-    interval = stats.rank_correlation(first, second, found.values["group"])
+    # Shares that are equal, summed in another order, differ in the last digit: these are ties.
+    interval = stats.rank_correlation(first.round(_DIGITS), second.round(_DIGITS), found.values["group"])
     if interval is not None:
         yield Row(
             stage=STAGE, method=method, space=space, metric=metric,

@@ -34,13 +34,18 @@ _MEASURED = ("space", "metric", "value", "low", "high", "n", "note")
 
 
 def summarise(
-    store: Store, site: Path, images: bool = True, tell: Callable[[CorruptArtifact | str], None] | None = None
+    store: Store,
+    site: Path,
+    images: bool = True,
+    tell: Callable[[CorruptArtifact | str], None] | None = None,
+    keep: bool = True,
 ) -> pa.Table:
     """Write leaderboard, results, ranks, comparisons, suites, status, images, roc and pictures as Parquet into `site`.
 
     images: False leaves the pictures' tables empty. tell: of each trial of which a file is not what a run writes,
-    which is passed over, and of pictures that are too many for a page, in words. Returns the leaderboard, in the
-    suites' order. Raises CorruptArtifact where nobody is told.
+    which is passed over, and of pictures that are too many for a page, in words. keep: keep beside the results what
+    was joined, for the next time. Returns the leaderboard, in the suites' order. Raises CorruptArtifact where nobody is
+    told.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _SCHEMAS}
     beside = [*schema.SHOWN.items(), ("images", schema.IMAGES), ("roc", schema.ROC)]
@@ -48,7 +53,7 @@ def summarise(
     for manifest in store.plans():
         results = SuiteResults(store, manifest)
         pictures = Pictures(results) if images else None
-        found, parts = _suite(results)
+        found, parts = _suite(results, keep)
         for name, rows in found.items():
             tables[name] += rows
         for name, part in parts.items():
@@ -72,7 +77,7 @@ def summarise(
     return written["leaderboard"]
 
 
-def _suite(results: SuiteResults) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[pa.Table]]]:
+def _suite(results: SuiteResults, keep: bool) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[pa.Table]]]:
     """Rows of each table of `_SCHEMAS` that numbers are in; the suite's parts of the tables of images and curves.
 
     Passes over what is not what a run writes.
@@ -113,7 +118,8 @@ def _suite(results: SuiteResults) -> tuple[dict[str, list[dict[str, Any]]], dict
         found += _reasons(results, model["name"], line)
     compared = _compared(results, aggregated, board)
     comparisons.front(board, compared)
-    aggregated.keep()
+    if keep:
+        aggregated.keep()
     ranks = comparisons.places(board, compared)
     return {"results": found, "leaderboard": board, "comparisons": compared, "ranks": ranks}, beside
 

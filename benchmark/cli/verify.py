@@ -1,25 +1,33 @@
-"""`bench verify`: checks every file of a results folder, and says what is damaged and where."""
+"""`bench verify`: checks every file of a results folder, and every number that a page of it shows."""
 
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.common import DONE, SOME_FAILED, results_option, terminal
+from benchmark.cli.common import DONE, SOME_FAILED, data_option, results_option, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.rederivation.numbers import Line
     from benchmark.results.store import Store
     from benchmark.results.verification import Damage, Look
 
 
 @click.command()
 @results_option
+@data_option
 @click.option("--set-aside", is_flag=True, help="Move what is damaged to RESULTS/set_aside; a run makes it anew.")
-def verify(results: str, set_aside: bool) -> None:
-    """Hash every file of the results, derive numbers again from raw output, and say what is damaged and where.
+def verify(results: str, data_root: str | None, set_aside: bool) -> None:
+    """Hash every file of the results, derive the page's numbers again from raw output, and say what differs and where.
 
-    Changes nothing without --set-aside. Exit code 0: all whole; 1: damage was found.
+    Numbers are derived twice: a trial's own by the code that made them, then those of the page by code that shares
+    nothing with it, with a line a metric. Changes nothing without --set-aside. Exit code 0: all whole; 1: damage, or a
+    number that differs.
     """
     from benchmark.reading.text import printable
     from benchmark.results.store import Store
@@ -41,7 +49,43 @@ def verify(results: str, set_aside: bool) -> None:
         raise ValueError(f"--results: there is nothing in {results!r}; allowed: the results folder of a `bench run`")
     for line in _summary(total, time.monotonic() - begin):
         console.print(line, highlight=False, soft_wrap=True)
-    sys.exit(SOME_FAILED if total.damages else DONE)
+    with console.status("deriving the numbers of the page again"):
+        lines = _derived_again(store, data_root)
+    _print(console, lines)
+    sys.exit(SOME_FAILED if total.damages or not all(line.holds for line in lines) else DONE)
+
+
+def _derived_again(store: "Store", data_root: str | None) -> "list[Line]":
+    """Of the page that `bench leaderboard` would write now."""
+    from benchmark.aggregation.page_tables import summarise
+    from benchmark.rederivation.verdict import verdict
+
+    with tempfile.TemporaryDirectory() as folder:
+        summarise(store, Path(folder), images=False, tell=lambda _: None, keep=False)  # what is damaged is said above
+        return verdict(store, Path(folder), data_root)
+
+
+def _print(console: "Console", lines: "list[Line]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from benchmark.reading.text import printable
+
+    table = Table(box=None, pad_edge=False)
+    for title, side in (("derived again", "left"), ("numbers", "right"), ("largest difference", "right")):
+        table.add_column(title, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("tolerance", justify="right")
+    table.add_column("")
+    for line in lines:
+        if line.worst is not None:
+            verdict = "" if line.holds else f"DIFFERS: {line.worst.where}"
+            sizes = (f"{line.worst.difference:.1e}", f"{line.worst.tolerance:.1e}")
+            table.add_row(*(Text(printable(text)) for text in (line.metric, str(line.num_checked), *sizes, verdict)))
+    if table.row_count:
+        console.print(table, soft_wrap=True)
+    left = [f"{printable(line.metric)} {line.unchecked}" for line in lines if line.unchecked]
+    if left:
+        console.print(Text(f"published numbers and ends of intervals not derived again: {', '.join(left)}"))
 
 
 def _what_to_do(store: "Store", damage: "Damage", set_aside: bool, moved: dict[str, str]) -> str:

@@ -1,0 +1,129 @@
+"""Accuracies on clean and on perturbed images, and their gaps, from the outcome of every image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, binomtest
+from scipy.stats import t as t_distribution
+
+from benchmark.rederivation.kept import Kept, Node
+from benchmark.rederivation.numbers import Check, Number, mean
+
+Bools = npt.NDArray[np.bool_]
+_ROUNDING = 1e-5
+"""Of x + delta - x in float32."""
+
+
+def numbers(kept: Kept) -> Iterator[Number]:
+    """The rows of every replica, then those over replicas."""
+    found = [number for node in kept.of("evade") for number in _evaded(kept, node)]
+    found += [number for node in kept.of("predict") for number in _predicted(kept, node)]
+    yield from found
+    for place in dict.fromkeys(number.place._replace(replica=None) for number in found):
+        if place.model in kept.models and place.metric not in ("attack_success_rate", "mean_distance"):
+            own = [number for number in found if number.place._replace(replica=None) == place]
+            yield Number(place, mean([number.value for number in own]), *_interval(own))
+    for model in kept.models:
+        yield from _paired_gap(kept, model)
+
+
+def distances(kept: Kept) -> Iterator[Check]:
+    """How far the perturbed images lie outside their ball, by the distances that were stored."""
+    for node in kept.of("evade"):
+        far = kept.arrays(node.key, "test_distance")["test_distance"].astype(float).max()
+        excess = max(0.0, far - float(node.settings["attack"]["epsilon"]))
+        yield Check("distance outside the ball", excess, _ROUNDING, node.place("").words())
+
+
+def _evaded(kept: Kept, node: Node) -> Iterator[Number]:
+    test = kept.arrays(node.key, "test_clean", "test_robust", "test_distance")
+    clean, robust = test["test_clean"], test["test_robust"]
+    yield _rate(node, "robust_accuracy", robust)
+    fooled = ~robust[clean]
+    yield _rate(node, "attack_success_rate", fooled) if len(fooled) else Number(node.place("attack_success_rate"), None)
+    yield Number(node.place("mean_distance"), float(test["test_distance"].astype(np.float64).mean()))
+    if node.settings["num_members"]:
+        inside = kept.arrays(node.key, "members_robust")["members_robust"]
+        yield _rate(node, "robust_accuracy_members", inside)
+        yield _gap(
+            node, "robust_generalization_gap", (int(inside.sum()), len(inside)), (int(robust.sum()), len(robust))
+        )
+
+
+def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
+    correct = kept.arrays(node.key, "correct")["correct"]
+    sides = kept.sides(node.inputs["pools"], node.replica)
+    test, row = kept.row(node.key, "clean_accuracy"), node.place("clean_accuracy")
+    right, of = _on_test(kept, node) or (round(test["value"] * test["n"]), test["n"])
+    ends = binomtest(right, of).proportion_ci(method="exact")
+    yield Number(row, right / of, ends.low, ends.high, n=of)
+    if sides is not None:
+        inside = correct[sides["is_member"]]
+        yield _rate(node, "member_accuracy", inside)
+        yield _rate(node, "non_member_accuracy", correct[sides["is_out"]])
+        yield _gap(node, "generalization_gap", (int(inside.sum()), len(inside)), (right, of))
+
+
+def _on_test(kept: Kept, node: Node) -> tuple[int, int] | None:
+    """(right, test images) where an evasion attack was given all of them; their outcomes are kept nowhere else."""
+    for other in kept.of("evade", node.model):
+        if other.replica == node.replica:
+            clean = kept.arrays(other.key, "test_clean")["test_clean"]
+            if len(clean) == kept.row(node.key, "clean_accuracy").get("n"):
+                return int(clean.sum()), len(clean)
+    return None
+
+
+def _rate(node: Node, metric: str, right: Bools) -> Number:
+    """With Clopper and Pearson's interval."""
+    ends = binomtest(int(right.sum()), len(right)).proportion_ci(method="exact")
+    return Number(node.place(metric), float(right.mean()), ends.low, ends.high, n=len(right))
+
+
+def _gap(node: Node, metric: str, inside: tuple[int, int], test: tuple[int, int]) -> Number:
+    """(right, images) on members and on test images; the interval is Newcombe's, of two Wilson intervals."""
+    p, q = inside[0] / inside[1], test[0] / test[1]
+    wilson_p, wilson_q = (binomtest(*side).proportion_ci(method="wilson") for side in (inside, test))
+    low = p - q - np.hypot(p - wilson_p.low, wilson_q.high - q)
+    high = p - q + np.hypot(wilson_p.high - p, q - wilson_q.low)
+    return Number(node.place(metric), p - q, max(low, -1.0), min(high, 1.0))
+
+
+def _interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
+    """Of a mean share of images that replicas have in common; not of a gap, which has no `n`.
+
+    Student's t: one draw of the images, and the spread between pairs, or between the replicas of a single pair. At
+    least Clopper and Pearson's of the mean share, a quantile of the beta distribution.
+    """
+    if not all(number.n for number in own):
+        return None, None
+    pairs = [(number.place.replica or 0) // 2 for number in own]
+    rates = np.array([number.value for number in own], dtype=np.float64)
+    units = np.array([rates[np.array(pairs) == pair].mean() for pair in sorted(set(pairs))])
+    units = rates if len(units) == 1 else units
+    n, share = min(number.n for number in own), float(rates.mean())
+    between = float(units.var(ddof=1)) / len(units) if len(units) > 1 else 0.0
+    total = share * (1 - share) / n + between
+    freedom = max(3.0, total**2 * (len(units) - 1) / between**2) if between > 0 else 1e9
+    half = t_distribution.ppf(0.975, min(freedom, 1e9)) * np.sqrt(total)
+    right = share * n
+    low = beta.ppf(0.025, right, n - right + 1) if right > 0 else 0.0
+    high = beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
+    return float(max(0.0, min(share - half, low))), float(min(1.0, max(share + half, high)))
+
+
+def _paired_gap(kept: Kept, model: str) -> Iterator[Number]:
+    """P(right | trained on it) - P(right | not) of the images that one of a pair trained on, mean over pairs."""
+    nodes = {node.replica: node for node in kept.of("predict", model)}
+    means = []
+    for replica, node in nodes.items():
+        if replica is not None and replica % 2 == 0 and replica + 1 in nodes:
+            one, other = (kept.arrays(n.key, "correct", "is_member") for n in (node, nodes[replica + 1]))
+            judged = one["is_member"] ^ other["is_member"]
+            trained = np.where(one["is_member"], one["correct"], other["correct"])[judged]
+            apart = np.where(one["is_member"], other["correct"], one["correct"])[judged]
+            means.append(float(trained.mean() - apart.mean()))
+    if means:
+        place = next(iter(nodes.values())).place("paired_generalization_gap")
+        yield Number(place._replace(replica=None), mean(means))
