@@ -157,7 +157,7 @@ def controls(suite: Suite) -> dict[str, Any]:
     """The control table: a line a control, an in_rate a space, whether it came out as it must, what is expected.
 
     `distrusted`: the spaces in which a control was not passed; all of them where it does not say which; "" where one
-    of those is that the headline in_rate is chosen from. A control that measures no in_rate is no reason to distrust one.
+    of those is that the headline in_rate is chosen from. A control that measures no in_rate makes none distrusted.
     """
     rows = [row for row in suite.results if row["stage"] == "control"]
     spaces = list(dict.fromkeys(row["space"] for row in rows if row["metric"] == "in_rate"))
