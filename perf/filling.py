@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from benchmark.planning.plan import Node, Plan
 from benchmark.results.store import Store
+from benchmark.stages.shared import image_values
 from benchmark.stages.shared.samples import SCHEMA
 from benchmark.trials.trial import Outcome, Row
 
 REPLICAS, CLASSES, SAMPLES, EVASIONS = 4, 10, 8, 10
 SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
+PRIVATE, NEIGHBOURS = 1000, 50
+"""Private images, half of which are members; lengths of the lists of neighbours."""
 _INVERSIONS = (
     {"method": "gradient"},
     {"method": "gradient", "step": "sign"},
@@ -84,7 +88,8 @@ def outcome(node: Node) -> Outcome:
             return Outcome([Row(metric="num_trained_on", value=4000.0), *losses])
         case "predict":
             rates = [_rate(rng, m, 2000) for m in ("clean_accuracy", "member_accuracy", "non_member_accuracy")]
-            return Outcome([*rates, Row(metric="generalization_gap", value=0.1, low=0.0, high=0.2, n=6000)])
+            gap = Row(metric="generalization_gap", value=0.1, low=0.0, high=0.2, n=6000)
+            return Outcome([*rates, gap], {"is_member": torch.from_numpy(_inside(node)), "correct": _coins(rng)})
         case "evade":
             rates = [_rate(rng, m, 500) for m in ("robust_accuracy", "attack_success_rate", "robust_accuracy_members")]
             curve = pa.table({"step": range(20), "loss": np.sort(rng.random(20))})
@@ -94,17 +99,48 @@ def outcome(node: Node) -> Outcome:
         case "infer_membership":
             found = [_rate(rng, m, 500) for m in ("tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr")]
             found += [_rate(rng, m, 1000) for m in ("membership_auc", "membership_balanced_accuracy")]
-            ids, every = np.arange(1000), np.ones(1000, dtype=bool)
-            scores = pa.table(
-                {"image_id": ids, "label": ids % 10, "group": ids, "score": rng.random(1000), "is_member": ids < 500}
-                | {"judged": every}
-            )
-            return Outcome(found, tables={"scores": scores})
+            ids, every = np.arange(PRIVATE), np.ones(PRIVATE, dtype=bool)
+            named = {"image_id": ids, "label": ids % CLASSES, "group": ids}
+            scored = {"score": rng.random(PRIVATE), "is_member": _inside(node), "judged": every}
+            return Outcome(found, tables={"scores": pa.table(named | scored)})
         case "invert":
             metrics = ("target_loss", "target_confidence", "target_accuracy")
             return Outcome([_rate(rng, metric, CLASSES * SAMPLES) for metric in metrics])
+        case "pools":
+            ids = torch.arange(PRIVATE)
+            return Outcome(tensors={"private": ids, "label": ids % CLASSES, "group": ids.clone()})
+        case "neighbours":
+            return Outcome(tensors=_neighbors(node, rng))
+        case "memorization":
+            ids = np.arange(PRIVATE)
+            columns = {field.name: np.full(PRIVATE, 2) for field in image_values.SCHEMA}
+            columns |= {"image_id": ids, "group": ids, "class_id": ids % CLASSES, "memorization": rng.random(PRIVATE)}
+            table = pa.table(columns).select(image_values.SCHEMA.names).cast(image_values.SCHEMA)
+            return Outcome([Row(metric="memorization_mean", value=0.5, n=PRIVATE)], tables={"memorization": table})
         case _:
             return Outcome()
+
+
+def _inside(node: Node) -> "np.typing.NDArray[np.bool_]":
+    """(PRIVATE,): the members of a replica; the two of a pair are complements."""
+    first: np.typing.NDArray[np.bool_] = np.arange(PRIVATE) < PRIVATE // 2
+    return ~first if (node.replica or 0) % 2 else first
+
+
+def _coins(rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(rng.random(PRIVATE) < 0.5)
+
+
+def _neighbors(node: Node, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    found, shape = {}, (CLASSES * SAMPLES, NEIGHBOURS)
+    for space in SPACES:
+        for side, images in (("in", _inside(node)), ("out", ~_inside(node))):
+            own = np.flatnonzero(images)
+            found[f"{space}_{side}_ids"] = torch.from_numpy(
+                own[rng.random((shape[0], len(own))).argsort()[:, : shape[1]]]
+            )
+            found[f"{space}_{side}_cosines"] = torch.from_numpy(-np.sort(-rng.random(shape))).float()
+    return found
 
 
 def _rate(rng: np.random.Generator, metric: str, n: int, space: str = "") -> Row:
