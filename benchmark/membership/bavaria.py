@@ -5,9 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.lira import log_normal
-from benchmark.membership.queries import Count, Signal, margins_of
+from benchmark.membership.queries import AttackOnSignal, Count, margins_of
 from benchmark.membership.sides import Side, both_sides, pooled_variances
 from benchmark.membership.signals import Images, Shadows, Signals
 
@@ -15,7 +14,7 @@ _MOST = 1e6
 """No prior weighs more than this many models."""
 
 
-class BaVarIA(MembershipAttack):
+class BaVarIA(AttackOnSignal):
     """Likelihood ratio of margins under normal-inverse-gamma priors, one a side and query, for few shadow models.
 
     mean and variance of an image ~ NIG(m0, k0, a0, b0), updated by the image's shadow models of that side; the score is
@@ -32,13 +31,7 @@ class BaVarIA(MembershipAttack):
     num_pairs = 2
 
     predictive: Literal["student", "gaussian"] = "student"
-    signal: Signal = "images"
     queries: Count = None
-
-    @property
-    def needs_adversarial(self) -> bool:  # type: ignore[override]
-        """Whether it looks at adversarial versions."""
-        return self.signal != "images"
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError without shadow models of both sides, or without the queries of `signal`."""

@@ -3,13 +3,12 @@
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from benchmark.membership.attack import MembershipAttack
-from benchmark.membership.queries import Signal, margins_of
+from benchmark.membership.queries import AttackOnSignal, margins_of
 from benchmark.membership.sides import both_sides
 from benchmark.membership.signals import Images, Shadows, Signals
 
 
-class CalibratedLoss(MembershipAttack):
+class CalibratedLoss(AttackOnSignal):
     """Difficulty calibration: log p(x | target) minus the mean of log p(x | model) over the OUT shadow models.
 
     log p = log sigmoid(margin) is minus the cross-entropy; the mean over queries is taken of both.
@@ -20,13 +19,6 @@ class CalibratedLoss(MembershipAttack):
     SOURCE = "Watson et al. 2022, On the Importance of Difficulty Calibration in MIA (arXiv 2111.08440)"
     TOLD_IF_SET = ("signal",)
     num_pairs = 1
-
-    signal: Signal = "images"
-
-    @property
-    def needs_adversarial(self) -> bool:  # type: ignore[override]
-        """Whether it looks at adversarial versions."""
-        return self.signal != "images"
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError without shadow models of both sides, or without the queries of `signal`."""

@@ -6,8 +6,7 @@ from typing import Literal
 from torch import Tensor
 from torch.special import log_ndtr
 
-from benchmark.membership.attack import MembershipAttack
-from benchmark.membership.queries import Count, Signal, margins_of
+from benchmark.membership.queries import AttackOnSignal, Count, margins_of
 from benchmark.membership.sides import Side, both_sides, pooled_variances
 from benchmark.membership.signals import Images, Shadows, Signals
 
@@ -17,7 +16,7 @@ _SMALLEST = 1e-6
 """No image's own variance is below this share of the pooled one."""
 
 
-class LiRA(MembershipAttack):
+class LiRA(AttackOnSignal):
     """Likelihood-ratio attack: a Gaussian of the margin for each image, with and without it in the training data.
 
     online: log N(x; in) - log N(x; out), summed over the queries. offline: how far x lies above the OUT models alone,
@@ -33,13 +32,7 @@ class LiRA(MembershipAttack):
 
     mode: Literal["online", "offline"] = "online"
     variance: Literal["auto", "one", "per_image"] = "auto"
-    signal: Signal = "images"
     queries: Count = None
-
-    @property
-    def needs_adversarial(self) -> bool:  # type: ignore[override]
-        """Whether it looks at adversarial versions."""
-        return self.signal != "images"
 
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:
         """(P,) float64. Raises ValueError without shadow models of both sides, or without the queries of `signal`."""

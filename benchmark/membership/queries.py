@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.signals import Signals
 
 Signal = Literal["images", "adversarial", "both"]
@@ -18,6 +19,16 @@ LARGEST = 1e30
 Count = Annotated[int, Field(ge=1, le=1_000)] | None
 """How many queries of an image to look at, the image itself first; None: all. Networks that were trained without
 mirrors and shifts know their members best as they are: there one query tells more than several."""
+
+
+class AttackOnSignal(MembershipAttack):
+    """An attack that may look at adversarial versions of the images, in place of the images or besides."""
+
+    signal: Signal = "images"
+
+    @property
+    def needs_adversarial(self) -> bool:  # type: ignore[override]
+        return self.signal != "images"
 
 
 def margins_of(signals: Signals, which: Signal, queries: Count = None) -> Tensor:

@@ -16,8 +16,6 @@ _TIE = 1e-6
 """Cosines of float32 features that differ by less are equal."""
 Values = dict[tuple[str, str], Floats]
 """(space, metric) -> a value a reconstruction, or a class; their mean is published."""
-_ALONE = ("exposure_gini", "exposure_effective_number", "distance_ratio")
-"""One number a replica and space; over replicas their mean."""
 
 
 def numbers(kept: Kept, published: Published) -> Iterator[Number]:

@@ -28,7 +28,7 @@ def hierarchical_bootstrap(
     Raises ValueError if no sample is present or level is outside (0, 1).
     """
     cells = _three_way(values, "values")
-    means = np.concatenate([a for (a,) in _resampled_means([cells], seed, num_resamples)])
+    means = np.concatenate(list(_resampled_means(cells, seed, num_resamples)))
     low, high = _percentiles(means, level)
     return Interval(float(np.nanmean(cells)), low, high, int(np.count_nonzero(~np.isnan(cells))))
 
@@ -72,23 +72,23 @@ def _has_sample(cells: Floats) -> npt.NDArray[np.bool_]:
     return present
 
 
-def _resampled_means(arrays: list[Floats], seed: int, num_resamples: int) -> Iterator[list[Floats]]:
-    """Chunks of resampled means, one (chunk,) array for each of `arrays`, which have the same cells."""
+def _resampled_means(cells: Floats, seed: int, num_resamples: int) -> Iterator[Floats]:
+    """Chunks of resampled means, (chunk,) each."""
     rng = np.random.default_rng(seed)
-    has_class = _has_sample(arrays[0])
+    has_class = _has_sample(cells)
     has_any = has_class.any(axis=1)
     num_classes = has_class.sum(axis=1)[has_any]
     order = np.argsort(~has_class[has_any], axis=1, kind="stable")  # classes with samples first
-    packed = [_pack(np.take_along_axis(a[has_any], order[:, :, None], axis=1)) for a in arrays]
+    values, sizes = _pack(np.take_along_axis(cells[has_any], order[:, :, None], axis=1))
     R, C = order.shape
-    chunk = max(1, _CHUNK // (R * C * max(a.shape[2] for a in arrays)))
+    chunk = max(1, _CHUNK // (R * C * cells.shape[2]))
     for start in range(0, num_resamples, chunk):
         size = min(chunk, num_resamples - start)
         replica = rng.integers(R, size=(size, R))[:, :, None]
         available = num_classes[replica]
         drawn = np.arange(C) < available
         class_ = (rng.random((size, R, C)) * available).astype(np.int64)
-        yield [_draw_samples(values, sizes, replica, class_, drawn, rng) for values, sizes in packed]
+        yield _draw_samples(values, sizes, replica, class_, drawn, rng)
 
 
 def _pack(cells: Floats) -> tuple[Floats, Ints]:
