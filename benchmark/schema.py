@@ -196,7 +196,7 @@ PICTURES = _schema(
         ("image_png", pa.binary(), "the image"),
     ]
 )
-"""site/pictures.parquet: every image that neighbours or exposed name, once a suite."""
+"""site/pictures.parquet: every image that neighbours or exposed name, and the most memorised ones, once a suite."""
 
 SHOWN = {
     "gallery": GALLERY,
@@ -277,7 +277,7 @@ SUITES = _schema(
         (
             "primary_membership",
             _S,
-            "attack behind membership_auc; strongest: of each pair of replicas the one that does best on shadow models",
+            "what is behind membership_auc: strongest, of each pair the attack that does best on shadow models",
         ),
         ("hardware", _S, "processors and GPUs the trials ran on"),
         ("versions", _S, "software the trials ran with"),
