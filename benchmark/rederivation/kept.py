@@ -36,7 +36,7 @@ _TABLES = {
 }
 """Table -> the columns of it that are read."""
 _MOST_READ = 128
-"""Files that are kept in memory: all models of a membership attack, or replicas of an inversion, are read again."""
+"""Files that stay in memory: every membership attack on a model looks at what all of its replicas were asked."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
