@@ -83,8 +83,9 @@ class Kept:
     def _arrays(self, key: str, *names: str) -> Arrays:
         found = dict(zip(names, self.store.arrays(key, *names), strict=True))
         for name, array in found.items():
-            if array.dtype.kind != _kind(name):
-                raise CorruptArtifact(key, _TENSORS, f"{name} is of {array.dtype}, which no run writes")
+            most = 1 if name in _BOOLS | _INTEGERS else 4
+            if array.dtype.kind != _kind(name) or not 1 <= array.ndim <= most:
+                raise CorruptArtifact(key, _TENSORS, f"{name} is {array.dtype}{array.shape}, which no run writes")
         return found
 
     def _table(self, key: str, name: str) -> Arrays:

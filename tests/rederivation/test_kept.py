@@ -65,6 +65,13 @@ def test_tensors_of_another_kind_are_no_runs_output(name: str, kind: type) -> No
         kept(Files(tensors, {})).sides("p", 1)
 
 
+def test_a_label_an_image_is_a_vector() -> None:
+    tensors = queried()
+    for odd in (tensors["label"][:, None], tensors["label"][0]):
+        with pytest.raises(CorruptArtifact, match="label is int64"):
+            kept(Files(tensors | {"label": np.asarray(odd)}, {})).sides("p", 1)
+
+
 def test_gaps_are_allowed_in_real_columns_alone() -> None:
     found = kept(Files({}, SCORES | {"is_member": [True, False], "score": [None, 1.0]})).table("q", "scores")
     assert np.isnan(found["score"][0]) and found["judged"].dtype == bool
