@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.metrics import STRONGEST
 from benchmark.stats import seed_of
 from benchmark.stats.audit import empirical_epsilon

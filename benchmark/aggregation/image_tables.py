@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmark import schema, stats
+from benchmark.aggregation.finished_trial import Done
 from benchmark.aggregation.recut_nulls import Sides, neighbours
 from benchmark.aggregation.strongest_membership import strongest
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import CorruptArtifact
 from benchmark.schema import JUDGES
 from benchmark.stages.shared import image_values

@@ -6,11 +6,12 @@ import numpy as np
 
 from benchmark import stats
 from benchmark.aggregation import audits, image_tables, intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation.finished_trial import Done, pair_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
 from benchmark.aggregation.strongest_membership import strongest
-from benchmark.aggregation.suite_results import Done, SuiteResults, pair_of
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_CONTROLS, NULL_LEVEL, ControlRate, verdicts
 from benchmark.metrics import STAGES, STRONGEST, Join, Metric, measured_by

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.memorization.recut import NUM_CUTS, Bools, Cut, recuts
 from benchmark.results.store import CorruptArtifact
 from benchmark.stats import seed_of

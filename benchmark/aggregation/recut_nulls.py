@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmark.aggregation.finished_trial import Done
 from benchmark.aggregation.pair_cuts import Ints, PairCuts, Recut
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.memorization import recut
 from benchmark.memorization.recut import NUM_CUTS, POWER, Floats, Null
 from benchmark.results.store import CorruptArtifact

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.aggregation.suite_results import Done, SuiteResults, pair_of
+from benchmark.aggregation.finished_trial import Done, pair_of
+from benchmark.aggregation.suite_results import SuiteResults
 
 
 class Chosen(NamedTuple):

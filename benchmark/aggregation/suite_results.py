@@ -1,14 +1,14 @@
 """Reads the results of one suite: its plan, and the rows and artifacts of its trials. Loads no torch."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.aggregation.finished_trial import Done, Scores, pair_of
 from benchmark.metrics import STRONGEST, Metric
 from benchmark.reading.plausible_values import is_number
 from benchmark.reading.text import shortened
@@ -16,7 +16,7 @@ from benchmark.results import older_versions
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
-from benchmark.stats import Scored, audit
+from benchmark.stats import audit
 
 T = TypeVar("T")
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
@@ -28,56 +28,6 @@ _MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
 _LONGEST_REASON = 500
 
 
-class Scores(NamedTuple):
-    """What a membership attack says of a replica's P private images. image: (P,) their ids. pair: of the replica."""
-
-    run: audit.Run
-    image: npt.NDArray[np.int64]
-    pair: int
-
-    @property
-    def scored(self) -> Scored:
-        """Of the images that the replica is judged on."""
-        on = self.run.judged
-        return Scored(self.run.scores[on], self.run.is_member[on], self.run.groups[on], self.pair)
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A finished trial with its labels.
-
-    rows: dicts of `schema.MEASURE`. made: columns of `schema.PROVENANCE`. content: hash of all that the trial wrote.
-    """
-
-    key: str
-    stage: str
-    method: str
-    model: str
-    replica: int | None
-    rows: tuple[dict[str, Any], ...]
-    made: Mapping[str, Any]
-    content: str
-
-    @property
-    def pair(self) -> int:
-        """The pair of its replica; 0 where it is of none."""
-        return pair_of(self.replica or 0)
-
-    def row(self, metric: str) -> dict[str, Any] | None:
-        """The row of a metric that occurs once in this trial."""
-        return next((row for row in self.rows if row["metric"] == metric), None)
-
-    def counted(self, metric: str) -> tuple[int, int] | None:
-        """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
-        row = self.row(metric)
-        return None if row is None else counted(row)
-
-
-def pair_of(replica: int) -> int:
-    """Replicas 2j and 2j + 1 are pair j: complements of each other."""
-    return replica // 2
-
-
 def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
     """Label of the attack that a column is about: its own, the suite's primary one, or the strongest."""
     primary = {
@@ -86,13 +36,6 @@ def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
         "infer_membership": STRONGEST,
     }
     return metric.method or primary.get(metric.stage, "")
-
-
-def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(hits, units) of the row of a rate; None where it was not measured, or is no rate."""
-    if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
-        return None
-    return round(row["value"] * row["n"]), row["n"]
 
 
 class SuiteResults:
