@@ -31,7 +31,8 @@ def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Ro
         for method in results.methods(model, stage):
             trials = results.of(model, stage, method)
             rows = joined[_keys(trials)] = list(_joined(results, cuts, model, stage, method, trials))
-            yield from ({**row, "stage": stage, "method": method} for row in rows)
+            for row in rows:
+                yield {**row, "stage": stage, "method": method}
         if stage == "infer_membership":
             chosen = strongest(results, model)
             own = joined.get(_keys(chosen.trials))  # one attack is the strongest for every pair: its numbers again
