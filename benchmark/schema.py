@@ -9,6 +9,12 @@ from benchmark.metrics import Metric as Metric
 SCHEMA_VERSION = 2
 """Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
+EVALUATORS = ("evaluator", "evaluator_robust")
+JUDGES = (*EVALUATORS, "pixel")
+"""Feature spaces that do not depend on the attacked model."""
+SPACES = ("target", *JUDGES)
+"""All feature spaces, in which reconstructions are held against members and non-members."""
+
 STARRED = frozenset(metric.name for metric in LEADERBOARD_METRICS if metric.interval)
 """Leaderboard columns that carry `_low` and `_high`: a 95% interval."""
 
@@ -239,7 +245,7 @@ IMAGES = _schema(
         ),
         *(
             column
-            for space in ("evaluator", "evaluator_robust", "pixel")
+            for space in JUDGES
             for column in (
                 (f"exposure_{space}", _I, f"reconstructions whose nearest member it is, {space} features"),
                 (f"exposure_out_{space}", _I, "the same while it is a non-member, among non-members: the control"),
