@@ -2,11 +2,11 @@
 
 import ast
 import functools
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import benchmark
 from benchmark.registry import KINDS
 from benchmark.spec import Spec
 
@@ -64,9 +64,9 @@ def current_version(method: str) -> int | None:
     module, _, name = path.partition(":")
     if not module.startswith("benchmark."):
         return None
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None
-    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+    # Not `importlib.util.find_spec`: it imports the packages above the module, and one of them loads torch.
+    file = Path(benchmark.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for line in node.body:
                 if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "VERSION":
