@@ -59,9 +59,9 @@ def test_the_tiny_plan_counted_by_hand() -> None:
     assert stages.count("predict") == 4 and stages.count("evade") == 8 and stages.count("infer_membership") == 4
     # 2 models, memoriser, untrained and 4 injected, 2 replicas each
     assert stages.count("invert") == stages.count("neighbours") == stages.count("leakage") == 16
-    assert stages.count("query") == 4 and stages.count("embed_auxiliary") == 1
+    assert stages.count("query") == 4 and stages.count("embed_auxiliary") == 0
     assert stages.count("memorization") == 2
-    assert len(stages) == 84
+    assert len(stages) == 83
 
 
 def test_the_order_of_keys_the_name_and_the_threads_change_no_key() -> None:
@@ -123,8 +123,8 @@ def test_what_changes_a_number_changes_the_keys_that_hang_on_it(
 
 
 def test_an_evaluator_changes_what_it_judges_and_no_attack() -> None:
-    judged = {(s, m) for s, m in EVERYTHING if s in ("neighbours", "leakage", "infer_membership")}
-    of_all = {("train", ""), ("embed", ""), ("embed_auxiliary", "")}
+    judged = {(s, m) for s, m in EVERYTHING if s in ("neighbours", "leakage")}
+    of_all = {("train", ""), ("embed", "")}
     assert changed(("evaluators.standard.regime.epochs", 3)) == judged | of_all
 
 
@@ -159,7 +159,7 @@ def test_only_takes_a_model_with_what_it_needs() -> None:
     part = plan().only(["softmax"])
     assert {node.model for node in part.nodes} == {"softmax", ""}
     # pools, evaluators, train, predict, evade, query, membership, memorization, leakage
-    assert len(part.nodes) == 1 + 5 + 2 + 2 + 4 + 2 + 2 + 1 + 6
+    assert len(part.nodes) == 1 + 4 + 2 + 2 + 4 + 2 + 2 + 1 + 6
     seen: set[str] = set()
     for node in part.nodes:
         assert seen.issuperset(node.trial.inputs.values())

@@ -13,6 +13,8 @@ from benchmark.data.members.stratified import cut, draw, proportional, split_pai
 from benchmark.spec import Fraction, Spec
 from benchmark.trials import trial
 
+MOST_REPLICAS = 2048
+"""Of one model; half of them may be replicas, and half shadow replicas, which are numbered after those."""
 _MOST_CUTS = 100
 """Before a pair is given up: a class of few groups is on both sides of one cut in two, or in some."""
 _SEEN = 64
