@@ -63,14 +63,16 @@ class Metric:
     name: the column of the leaderboard, unless `column` is False: then it is in results.parquet alone.
     title, short: heading on the page; in the terminal's table, "" where it is not in it. meaning: one line.
     stage: whose trials give it. metric: what they call it, where that is not `name`. space: of the column, "" where
-    the metric has none. method: label of the attack of the column; "": the suite's primary one.
+    the metric has none. method: label of the attack of the column; "": the suite's primary one, of membership attacks
+    the strongest.
     unit: "%" (a share, shown times 100) or "" (as it is). better: "up", "down", or "" where neither end is better.
     null: its value if nothing leaks. interval: the leaderboard has its `_low` and `_high`.
     shown: on the page without being chosen. context: on the page after its construct's other metrics.
     of: the metrics that it is computed from. function: what computes it, as "module:function":
 
-    - SCORES: gets a `stats.Scored` of each replica: scores (N,), is_member (N,) bool, image (N,), pair. Returns a
-      `stats.Interval`, or raises ValueError with the reason why there is none.
+    - SCORES: gets a `stats.Scored` of each replica: scores (N,), is_member (N,) bool, pair, and image (N,), the
+      group of near-duplicates that each is in, equal under all replicas. Returns a `stats.Interval`, or raises
+      ValueError with the reason why there is none.
     - SAMPLES and SAMPLE_RATE: gets, for each space, the values of each of `of`, (replicas, classes, samples) with NaN
       for none, and returns its own in that shape. Where `of` is empty it gets, for each replica, class and
       evaluator, the features of the reconstructions (n, K), n > 1, and of the members (m, K), and returns a float.
@@ -177,10 +179,10 @@ METRICS: tuple[Metric, ...] = (
            Join.SAMPLE_RATE, "", "", 0.5, interval=True, shown=True, short="in rate"),
     Metric("in_rate_p_value", "p of the IN rate", TRAIN_SPECIFICITY,
            "how rare an IN rate so far from 0.5 is if nothing leaks, its choice of a space paid for by Holm", "leakage",
-           Join.RECUT, shown=True, of=("in_rate",)),
+           Join.RECUT, shown=True),
     Metric("in_rate_power", "IN rate told from 0.5", TRAIN_SPECIFICITY,
            "the smallest IN rate that these samples and replicas would tell from 0.5 with probability 0.8", "leakage",
-           Join.RECUT, shown=True, of=("in_rate",)),
+           Join.RECUT, shown=True),
     Metric("in_rate_evaluator", "IN rate, evaluator", TRAIN_SPECIFICITY, "the same in evaluator features", "leakage",
            Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="evaluator"),
     Metric("in_rate_evaluator_robust", "IN rate, robust evaluator", TRAIN_SPECIFICITY,
@@ -194,18 +196,16 @@ METRICS: tuple[Metric, ...] = (
            Join.SAMPLE_RATE, "", "", 0.5, interval=True, metric="in_rate", space="pixel", shown=True,
            short="in rate, pixels"),
     Metric("in_rate_null", "IN rate of other cuts", TRAIN_SPECIFICITY, "where an IN rate lies in 95% of other cuts",
-           "leakage", Join.RECUT, column=False, of=("in_rate",)),
+           "leakage", Join.RECUT, column=False),
     Metric("memorization_gap", "memorization gap", TRAIN_SPECIFICITY,
            "mean cosine to the nearest member minus to the nearest non-member", "leakage",
            Join.SAMPLES, "", "", 0.0, column=False),
     Metric("memorization_gap_p_value", "p of the memorization gap", TRAIN_SPECIFICITY,
-           "how rare a gap so far from 0 is if nothing leaks", "leakage", Join.RECUT, column=False,
-           of=("memorization_gap",)),
+           "how rare a gap so far from 0 is if nothing leaks", "leakage", Join.RECUT, column=False),
     Metric("memorization_gap_null", "memorization gap of other cuts", TRAIN_SPECIFICITY,
-           "where a gap lies in 95% of other cuts", "leakage", Join.RECUT, column=False, of=("memorization_gap",)),
+           "where a gap lies in 95% of other cuts", "leakage", Join.RECUT, column=False),
     Metric("memorization_gap_power", "memorization gap told from 0", TRAIN_SPECIFICITY,
-           "the smallest gap that would be told from 0 with probability 0.8", "leakage", Join.RECUT, column=False,
-           of=("memorization_gap",)),
+           "the smallest gap that would be told from 0 with probability 0.8", "leakage", Join.RECUT, column=False),
     Metric("exposure_gini", "exposure Gini", TRAIN_SPECIFICITY,
            "how unevenly reconstructions point at members: 0 even, 1 all at one", "leakage",
            Join.MEAN, space="evaluator", context=True),
@@ -219,13 +219,12 @@ METRICS: tuple[Metric, ...] = (
            Join.SCORES, "", "down", 0.5, interval=True, shown=True, short="membership AUC",
            function="benchmark.stats:replicated_auc"),
     Metric("membership_auc_p_value", "p of the AUC", MEMBERSHIP,
-           "how rare an AUC so far from 0.5 is if nothing leaks", "infer_membership", Join.RECUT,
-           of=("membership_auc",)),
+           "how rare an AUC so far from 0.5 is if nothing leaks", "infer_membership", Join.RECUT),
     Metric("membership_auc_null", "AUC of other cuts", MEMBERSHIP, "where an AUC lies in 95% of other cuts",
-           "infer_membership", Join.RECUT, column=False, of=("membership_auc",)),
+           "infer_membership", Join.RECUT, column=False),
     Metric("membership_auc_power", "AUC told from 0.5", MEMBERSHIP,
            "the smallest AUC that would be told from 0.5 with probability 0.8", "infer_membership", Join.RECUT,
-           column=False, of=("membership_auc",)),
+           column=False),
     Metric("membership_balanced_accuracy", "balanced accuracy", MEMBERSHIP,
            "mean of the rates of members and non-members told right, at a threshold from shadow models",
            "infer_membership", Join.MEAN, "%", "down", 0.5, column=False),

@@ -9,6 +9,12 @@ from benchmark.metrics import Metric as Metric
 SCHEMA_VERSION = 2
 """Version 1 had no `gpus`, `gpu_utilisation` and memory: its files are read with those columns empty."""
 
+EVALUATORS = ("evaluator", "evaluator_robust")
+JUDGES = (*EVALUATORS, "pixel")
+"""Feature spaces that do not depend on the attacked model."""
+SPACES = ("target", *JUDGES)
+"""All feature spaces, in which reconstructions are held against members and non-members."""
+
 STARRED = frozenset(metric.name for metric in LEADERBOARD_METRICS if metric.interval)
 """Leaderboard columns that carry `_low` and `_high`: a 95% interval."""
 
@@ -196,7 +202,7 @@ PICTURES = _schema(
         ("image_png", pa.binary(), "the image"),
     ]
 )
-"""site/pictures.parquet: every image that neighbours or exposed name, once a suite."""
+"""site/pictures.parquet: every image that neighbours or exposed name, and the most memorised ones, once a suite."""
 
 SHOWN = {
     "gallery": GALLERY,
@@ -239,7 +245,7 @@ IMAGES = _schema(
         ),
         *(
             column
-            for space in ("evaluator", "evaluator_robust", "pixel")
+            for space in JUDGES
             for column in (
                 (f"exposure_{space}", _I, f"reconstructions whose nearest member it is, {space} features"),
                 (f"exposure_out_{space}", _I, "the same while it is a non-member, among non-members: the control"),
@@ -277,7 +283,7 @@ SUITES = _schema(
         (
             "primary_membership",
             _S,
-            "attack behind membership_auc; strongest: of each pair of replicas the one that does best on shadow models",
+            "what is behind membership_auc: strongest, of each pair the attack that does best on shadow models",
         ),
         ("hardware", _S, "processors and GPUs the trials ran on"),
         ("versions", _S, "software the trials ran with"),

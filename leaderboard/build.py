@@ -18,7 +18,7 @@ from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.compared import compared
 from leaderboard.markup import measured, why
-from leaderboard.parquet_rows import group, read, rows, script_json, write_csv
+from leaderboard.parquet_rows import group, parts, read, rows, script_json, write_csv
 
 _HERE = Path(__file__).parent
 STATIC = ("page.css", "page.js", "figure.js", "table.js", "index.js", "pictures.js")
@@ -79,8 +79,8 @@ def _suites(site: Path, tables: dict[str, Any]) -> list[pages.Suite]:
         if None in seen or len(set(seen)) < len(seen):
             raise ValueError(f"{site / 'leaderboard.parquet'}: suite {name!r} has a model without a name or twice")
         info = by_suite["suites"].get((name,), [dict.fromkeys(SUITES.names)])[-1]
-        parts = (by_suite[table].get((name,), []) for table in ("results", "status", "ranks", "comparisons"))
-        found.append(pages.Suite(name, info, models, *parts))
+        beside = (by_suite[table].get((name,), []) for table in ("results", "status", "ranks", "comparisons"))
+        found.append(pages.Suite(name, info, models, *beside))
     return found
 
 
@@ -100,12 +100,13 @@ def _single_images(tables: dict[str, Any], suite: pages.Suite, images: bool) -> 
     own, roc, pictures = (
         tables[name].filter(pc.equal(tables[name]["suite"], suite.name)) for name in ("images", "roc", "pictures")
     )
-    shown = {row["image_id"]: row for row in rows(pictures)} if images else {}
-    points, primary = rows(roc), suite.primary["invert"]
+    of_model, points = parts(own, "model"), group(rows(roc), "model")
+    shown, primary = pictures if images else pictures.schema.empty_table(), suite.primary["invert"]
     found = []
     for name in (row["model"] for row in suite.models):
-        memory = memorization.section(name, primary, own, suite.results_of[name], suite.status_of[name], shown)
-        found.append({"memory": memory, "curves": memorization.curves(name, points)})
+        table, results = of_model.get(name, own.schema.empty_table()), suite.results_of[name]
+        memory = memorization.section(primary, table, results, suite.trials_of(name), shown)
+        found.append({"memory": memory, "curves": memorization.curves(points.get((name,), []))})
     return found
 
 

@@ -16,11 +16,13 @@ _BEFORE = {
     "evade": (*_TRAINED, "predict"),
     "leakage": (*_TRAINED, "embed", "invert", "neighbours"),
     "infer_membership": (*_TRAINED, "embed", "query"),
+    "memorization": (*_TRAINED, "query"),
 }
 """Step -> those whose failure leaves it without a result; of the others, training alone."""
 
 
-def _steps(stage: str) -> tuple[str, ...]:
+def steps(stage: str) -> tuple[str, ...]:
+    """The steps that a number of this one comes from, in order."""
     return (*_BEFORE.get(stage, _TRAINED), stage)
 
 
@@ -75,14 +77,14 @@ _SHARED = ("unit", "better", "null", "shown", "metric", "space", "method", "cont
 
 def _of(metric: Metric) -> Column:
     shared = {name: getattr(metric, name) for name in _SHARED}
-    return Column(metric.name, metric.title, metric.construct, stages=_steps(metric.stage), **shared)
+    return Column(metric.name, metric.title, metric.construct, stages=steps(metric.stage), **shared)
 
 
 _ROBUST, _TRAINING, _RUN = MEASURED[0], "Training", "Run"
 CONSTRUCTS = (*MEASURED, _TRAINING, _RUN)
 _OTHERS = (
-    Column("eval_norm", "attack norm", _ROBUST, "text", stages=_steps("evade"), context=True),
-    Column("eval_epsilon", "attack ε", _ROBUST, "epsilon", stages=_steps("evade"), context=True),
+    Column("eval_norm", "attack norm", _ROBUST, "text", stages=steps("evade"), context=True),
+    Column("eval_epsilon", "attack ε", _ROBUST, "epsilon", stages=steps("evade"), context=True),
     Column("architecture", "architecture", _TRAINING, "text"),
     Column("regime", "regime", _TRAINING, "text"),
     Column("train_norm", "train norm", _TRAINING, "text"),

@@ -1,16 +1,17 @@
 """Prepares what a model's page shows of single images: the most memorised, how that goes with exposure, ROC curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leaderboard.columns import plain
+from leaderboard.columns import Column, plain, steps
 from leaderboard.parquet_rows import Row, group, number, rows
 from leaderboard.picture_scripts import uri
 from leaderboard.picture_views import png
+from leaderboard.reasons import UNKNOWN, why_empty
 from leaderboard.svg_charts import cloud, roc, style
 
 MOST_SHOWN, MOST_POINTS = 24, 1500
@@ -24,30 +25,27 @@ _PAIRS = {
     "membership_robust_margin": ("membership score", "robust margin"),
 }
 """Metric -> what is correlated with what."""
-_NOT_MEASURED = "memorisation was not measured: no image is trained on by one queried replica and not by another"
+_MEAN = Column(
+    "memorization_mean", "memorisation", "Membership", stages=steps("memorization"), metric="memorization_mean"
+)
+"""What is empty where no image's memorisation was measured."""
 
 
 def section(
-    model: str,
-    primary: str | None,
-    images: pa.Table,
-    results: Sequence[Row],
-    status: Sequence[Row],
-    shown: Mapping[Any, Row],
+    primary: str | None, own: pa.Table, results: Sequence[Row], status: Sequence[Row], pictures: pa.Table
 ) -> dict[str, Any]:
     """What the page says of a model's images.
 
-    primary: the suite's primary inversion. images: rows of `schema.IMAGES` of the suite. results, status: the model's.
-    shown: image id -> its row of `schema.PICTURES`.
+    primary: the suite's primary inversion. own: the model's rows of `schema.IMAGES`. results: the model's. status: its
+    trials and those that all models share. pictures: rows of `schema.PICTURES` of the suite.
     """
-    own = images.filter(pc.equal(images["model"], model))
     names = list(dict.fromkeys(own["inversion"].to_pylist()))
     inversion = primary if primary in names else next(iter(names), "")
     own = own.filter(pc.equal(own["inversion"], inversion)) if names else own
     known = own.filter(pc.is_valid(own["memorization"]))
     return {
         "why": "" if len(known) else _why(results, status),
-        "most": _most(known, shown),
+        "most": _most(known, pictures),
         "charts": _charts(known, inversion or "") if len(known) else [],
         "correlations": _correlations(results),
         "answer": _answer(results, inversion or ""),
@@ -62,13 +60,11 @@ def section(
 _SUMMARY = ("memorization_mean", "memorized_share")
 
 
-def curves(model: str, table: Sequence[Row]) -> dict[str, Any] | None:
-    """The ROC chart of a model's membership attacks with its legend; None where there is none. table: of the suite."""
+def curves(own: Sequence[Row]) -> dict[str, Any] | None:
+    """The ROC chart of a model's membership attacks with its legend; None where there is none. own: its points."""
     found = {
         method or "membership attack": sorted((row["fpr"], row["tpr"]) for row in points)
-        for (method,), points in group(
-            [row for row in table if row["model"] == model and _is_point(row)], "method"
-        ).items()
+        for (method,), points in group(filter(_is_point, own), "method").items()
     }
     if not found:
         return None
@@ -93,25 +89,21 @@ def _rates(points: Sequence[tuple[float, float]]) -> list[str]:
 
 
 def _why(results: Sequence[Row], status: Sequence[Row]) -> str:
-    notes = [row["note"] for row in results if row["metric"] == "memorization_mean" and row["note"]]
-    if notes:
-        return str(notes[0])
-    trials = [row for row in status if row["stage"] in ("query", "memorization")]
-    failed = next((row for row in trials if row["state"] == "failed"), None)
-    if failed:
-        return f"{failed['stage']} failed: {failed['error'] or 'no message was kept'}"
-    missing = sum(row["state"] == "missing" for row in trials)
-    if missing:
-        return f"not run yet: {missing} of {len(trials)} trials of query and memorization are missing"
-    return _NOT_MEASURED if trials else "these results hold no trials that ask every replica about every image"
+    if not any(trial["stage"] == "memorization" for trial in status):
+        return "these results hold no trials that ask every replica about every image"
+    why = why_empty(_MEAN, results, status, {})
+    return "the results give no reason" if why == UNKNOWN else why
 
 
-def _most(known: pa.Table, shown: Mapping[Any, Row]) -> list[dict[str, Any]]:
+def _most(known: pa.Table, pictures: pa.Table) -> list[dict[str, Any]]:
     order = pc.sort_indices(
         known, sort_keys=[("memorization", "descending"), ("margin_gap", "descending"), ("image_id", "ascending")]
     )
+    most = known.take(order[: 4 * MOST_SHOWN])
+    kept = pictures.filter(pc.is_in(pictures["image_id"], value_set=most["image_id"]))
+    shown = {row["image_id"]: row for row in rows(kept)}
     found: list[dict[str, Any]] = []
-    for row in rows(known.take(order[: 4 * MOST_SHOWN])):
+    for row in rows(most):
         picture = shown.get(row["image_id"])
         image = png(picture["image_png"]) if picture else None
         if image and picture and row["memorization"] > 0 and len(found) < MOST_SHOWN:

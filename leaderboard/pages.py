@@ -16,8 +16,6 @@ from leaderboard.slugs import slug
 
 _MOST_NUMBERS = 20_000
 """Of a model on its page."""
-MOST_TIED = 12
-"""Names that a cell gives of those it is tied with."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,17 @@ class Suite:
     def strips(self) -> dict[str, list[dict[str, Any] | None]]:
         """Column that ranks -> a strip a model."""
         return {column.name: strips(self.models, column) for column in COLUMNS if column.better}
+
+    @cached_property
+    def most_exposed(self) -> frozenset[str]:
+        """Those with the largest membership AUC of the models among which the Pareto front was drawn, if it has any."""
+        ends = [f"membership_auc{end}" for end in ("", "_low", "_high")]
+        drawn = [row for row in self.models if row["pareto"] is not None]
+        known = {
+            row["model"]: row["membership_auc"] for row in drawn if all(number(row[end]) is not None for end in ends)
+        }
+        largest = max(known.values(), default=None) if len(drawn) > 1 else None
+        return frozenset(model for model, area in known.items() if area == largest)
 
     @property
     def primary(self) -> reasons.Primary:
@@ -128,10 +137,9 @@ def _cell(column: Column, row: Row, rank: Rank | None, why: _Why) -> Cell:
 
 
 def _tied(rank: Rank) -> str:
-    """The first of them; all of hundreds, in every cell, would make a page of tens of megabytes."""
-    names = rank.tied[:MOST_TIED]
-    more = rank.num_tied - len(names)
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    """Those that the row names, which are the first: all of hundreds, in every cell, would make a page of megabytes."""
+    more = rank.num_tied - len(rank.tied)
+    return ", ".join(rank.tied) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_share(column: Column) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -59,6 +60,18 @@ def write_csv(table: pa.Table, path: Path) -> None:
 def rows(table: pa.Table) -> list[Row]:
     found: list[Row] = table.to_pylist()
     return found
+
+
+def parts(table: pa.Table, column: str) -> dict[Any, pa.Table]:
+    """Value of a column -> its rows, in their order; the table is sorted once, whatever the number of values."""
+    codes = pc.dictionary_encode(table[column].combine_chunks(), null_encoding="encode")
+    order = np.argsort(codes.indices.to_numpy(), kind="stable")
+    ordered, sizes = table.take(order), np.bincount(codes.indices, minlength=len(codes.dictionary))
+    starts = np.cumsum(sizes) - sizes
+    return {
+        value: ordered.slice(start, size)
+        for value, start, size in zip(codes.dictionary.to_pylist(), starts.tolist(), sizes.tolist(), strict=True)
+    }
 
 
 def group(items: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:

@@ -37,7 +37,8 @@ def why_empty(column: Column, results: Sequence[Row], status: Sequence[Row], pri
     notes = [r["note"] for r in _notes(column, results, primary) if r["value"] is None]
     if notes:
         return "; ".join(dict.fromkeys(notes))
-    trials = [t for t in status if _counts(t, column, primary)]
+    every = {**primary, "infer_membership": None}  # the strongest attack is chosen from all of them
+    trials = [t for t in status if _counts(t, column, every)]
     failed = [t for t in trials if t["state"] == "failed"]
     if failed:
         first = min(failed, key=lambda t: column.stages.index(t["stage"]))

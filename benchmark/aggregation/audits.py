@@ -1,10 +1,11 @@
 """Audits in one run: what an attack refutes of a model's privacy, and whether that contradicts what was proven."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.metrics import STRONGEST
+from benchmark.stats import seed_of
 from benchmark.stats.audit import empirical_epsilon
 from benchmark.trials.trial import Row
 
@@ -20,7 +21,7 @@ def rows(results: SuiteResults, model: str, trials: Mapping[int, Done]) -> Itera
     if results.of(model, "import"):
         yield Row(space="", metric=EPSILON, value=None, n=0, note=DECLARED)
         return
-    runs = [results.audited(done) for done in trials.values()]
+    runs = [results.scores(done).run for done in trials.values()]
     if not runs:
         return
     delta = _proven_delta(results, model)
@@ -59,7 +60,7 @@ def control_rows(model: str, found: Iterable[Row]) -> list[tuple[str, Row]]:
 
 def _seed(suite: str, model: str) -> int:
     """Of the matching: of names alone, so that nothing in it knows who is a member."""
-    return int.from_bytes(hashlib.sha256(f"{suite}/{model}/{EPSILON}".encode()).digest()[:8], "big")
+    return seed_of(f"{suite}/{model}/{EPSILON}")
 
 
 def _proven_delta(results: SuiteResults, model: str) -> float:

@@ -12,14 +12,7 @@ from benchmark.aggregation import intervals_over_samples, paired_images
 from benchmark.aggregation.strongest_membership import strongest
 from benchmark.aggregation.suite_results import SuiteResults, method_of
 from benchmark.metrics import LEADERBOARD_METRICS, Join, Metric, measured_by
-from benchmark.stats import Crossed, Interval
-from benchmark.stats.differences import (
-    Difference,
-    independent_difference,
-    independent_differences,
-    paired_difference,
-    share_difference,
-)
+from benchmark.stats import Crossed, Difference, Interval
 
 MOST_PAIRED = 24
 """Models up to which every two are compared by what both were measured on; more are compared by their intervals."""
@@ -49,7 +42,7 @@ def _of_column(parts: "_Parts", metric: Metric, lines: Mapping[str, Mapping[str,
     for one, other in combinations(lines, 2):
         alike = _paired(metric, cells[one], cells[other])
         ends = (_interval(lines[model], metric.name) for model in (one, other))
-        found.append((one, other, alike or independent_difference(*ends), alike is not None))
+        found.append((one, other, alike or stats.independent_difference(*ends), alike is not None))
     corrected = stats.holm([apart.p_value for _, _, apart, _ in found])
     return [
         {"suite": parts.results.name, "metric": metric.name, "model": one, "other": other, "difference": apart.value}
@@ -63,7 +56,7 @@ def _paired(metric: Metric, one: Crossed | None, other: Crossed | None) -> Diffe
     if one is None or other is None:
         return None
     share = metric.join in (Join.SAMPLE_RATE, Join.SMALLER_SPACE)
-    compare: Callable[[Crossed, Crossed], Difference] = share_difference if share else paired_difference
+    compare: Callable[[Crossed, Crossed], Difference] = stats.share_difference if share else stats.paired_difference
     try:
         return compare(one, other)
     except ValueError:
@@ -121,7 +114,7 @@ def above(lines: Lines, name: str, compared: Sequence[Mapping[str, Any]]) -> Boo
     rows = [row for row in compared if row["metric"] == name]
     if not rows:
         ends = [np.array([line[f"{name}{end}"] for line in lines], dtype=np.float64) for end in ("", "_low", "_high")]
-        return stats.told_apart(*independent_differences(*ends))
+        return stats.told_apart(*stats.independent_differences(*ends))
     place = {line["model"]: i for i, line in enumerate(lines)}
     found = np.zeros((len(lines), len(lines)), dtype=bool)
     for row in rows:

@@ -1,6 +1,6 @@
 """Joins what is known of every private image of a model: memorisation, membership, robustness, exposure. No torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,18 +8,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmark import schema, stats
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.recut_nulls import Sides, neighbours
 from benchmark.aggregation.strongest_membership import strongest
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import CorruptArtifact
+from benchmark.schema import JUDGES
 from benchmark.stages.shared import image_values
 from benchmark.trials.trial import Row
 
 STAGE = "memorization"
-SPACES = ("evaluator", "evaluator_robust", "pixel")
-"""Those that do not depend on the attacked model."""
-_SCORED = pa.schema(
-    [("image_id", pa.int64()), ("score", pa.float64()), ("is_member", pa.bool_()), ("judged", pa.bool_())]
-)
 _DIGITS = 12
 _NOT_ELSEWHERE = "from the attacked replicas themselves: chance in them is on both sides, and raises it"
 
@@ -60,6 +58,10 @@ class ImageTable:
 
 def image_table(results: SuiteResults, model: str) -> ImageTable | None:
     """None where the model's memorisation was not measured. Raises CorruptArtifact."""
+    return results.once(model, "images", lambda: _image_table(results, model))
+
+
+def _image_table(results: SuiteResults, model: str) -> ImageTable | None:
     trial = next((done for done in results.of_model(model) if done.stage == STAGE), None)
     if trial is None:
         return None
@@ -72,9 +74,9 @@ def image_table(results: SuiteResults, model: str) -> ImageTable | None:
     attack = ", ".join(dict.fromkeys(done.method for done in scored))
     exposures: dict[tuple[str, str], Exposure] = {}
     for inversion in results.methods(model, "neighbours"):
-        near = list(results.of(model, "neighbours", inversion).values())
+        near = {done.key: neighbours(results, done) for done in results.of(model, "neighbours", inversion).values()}
         sides = values["attacked_in"] > 0, values["attacked_out"] > 0
-        exposures |= {(inversion, space): _exposure(results, near, space, ids, *sides) for space in SPACES}
+        exposures |= {(inversion, space): _exposure(near, space, ids, *sides) for space in JUDGES}
     return ImageTable(values, attack, _membership(results, scored, ids), exposures)
 
 
@@ -82,40 +84,32 @@ def _membership(results: SuiteResults, trials: list[Done], ids: Ints) -> Floats:
     """(P,) share of a replica's judged non-members that score lower, mean over the replicas trained on the image."""
     total, count = np.zeros(len(ids)), np.zeros(len(ids))
     for done in trials:
-        table = results.table(done.key, "scores", _SCORED)
-        image, score, member, judged = (column.to_numpy() for column in table.columns)
-        others = np.sort(score[judged & ~member])
-        if any(column.null_count for column in table.columns) or not len(others):
-            raise CorruptArtifact(done.key, "scores.parquet", "no scores of non-members, or an empty cell")
-        below = (np.searchsorted(others, score, "left") + np.searchsorted(others, score, "right")) / (2 * len(others))
-        at = _places(done.key, "scores.parquet", image[member], ids)
-        np.add.at(total, at, below[member])
+        run, image, _ = results.scores(done)
+        above, _ = stats.placements(run.scores[run.is_member], run.scores[run.judged & ~run.is_member])
+        at = _places(done.key, "scores.parquet", image[run.is_member], ids)
+        np.add.at(total, at, above)
         np.add.at(count, at, 1)
     return _mean(total, count)
 
 
 def _exposure(
-    results: SuiteResults,
-    near: list[Done],
+    near: Mapping[str, Mapping[str, Sides]],
     space: str,
     ids: Ints,
     inside: npt.NDArray[np.bool_],
     outside: npt.NDArray[np.bool_],
 ) -> Exposure:
-    counts = {"in": np.zeros(len(ids)), "out": np.zeros(len(ids))}
+    """near: key of a trial -> space -> what it found. inside, outside: (P,) bool, images that are on such a side."""
+    counts = np.zeros((2, len(ids)))
     cosine = np.full(len(ids), -np.inf)
-    for done in near:
-        for side, count in counts.items():
-            found, cosines = results.arrays(done.key, f"{space}_{side}_ids", f"{space}_{side}_cosines")
-            if found.ndim != 2 or found.shape != cosines.shape or not found.size:
-                raise CorruptArtifact(done.key, "tensors.safetensors", f"no neighbours in the space {space}")
-            at = _places(done.key, "tensors.safetensors", found, ids)
-            np.add.at(count, at[:, 0], 1)
-            if side == "in":
-                np.maximum.at(cosine, at, cosines)
+    for key, found in near.items():
+        members, others = (_places(key, "tensors.safetensors", side[0], ids) for side in found[space])
+        np.add.at(counts[0], members[:, 0], 1)
+        np.add.at(counts[1], others[:, 0], 1)
+        np.maximum.at(cosine, members, found[space].inside[1])
     return Exposure(
-        np.where(inside, counts["in"], np.nan),
-        np.where(outside, counts["out"], np.nan),
+        np.where(inside, counts[0], np.nan),
+        np.where(outside, counts[1], np.nan),
         np.where(np.isfinite(cosine), cosine, np.nan),
     )
 
@@ -148,7 +142,7 @@ def _part(found: ImageTable, suite: str, model: str, inversion: str) -> pa.Table
         "membership_attack": [found.attack or None] * num,
         "membership_score": found.membership,
     }
-    for space in SPACES if inversion else ():
+    for space in JUDGES if inversion else ():
         exposure = found.exposures[inversion, space]
         columns |= {f"exposure_{space}": exposure.inside, f"exposure_out_{space}": exposure.outside}
         columns[f"cosine_{space}"] = exposure.cosine

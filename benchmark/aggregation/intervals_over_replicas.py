@@ -6,11 +6,12 @@ import numpy as np
 
 from benchmark import stats
 from benchmark.aggregation import audits, image_tables, intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation.finished_trial import Done, pair_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
 from benchmark.aggregation.strongest_membership import strongest
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.evasion.gradient_masking import HUGE_EPSILON_ACCURACY, AttackAccuracy, masking_reasons
 from benchmark.memorization.controls import CONTROLS, NULL_CONTROLS, NULL_LEVEL, ControlRate, verdicts
 from benchmark.metrics import STAGES, STRONGEST, Join, Metric, measured_by
@@ -26,12 +27,16 @@ HUGE_LINF = 0.5
 def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Row]:
     """Every number of a model over its replicas, as rows with a `stage`: those that `METRICS` declares, and others."""
     for stage in STAGES:
+        joined: dict[tuple[str, ...], list[Row]] = {}
         for method in results.methods(model, stage):
-            for row in _joined(results, cuts, model, stage, method, results.of(model, stage, method)):
+            trials = results.of(model, stage, method)
+            rows = joined[_keys(trials)] = list(_joined(results, cuts, model, stage, method, trials))
+            for row in rows:
                 yield {**row, "stage": stage, "method": method}
         if stage == "infer_membership":
             chosen = strongest(results, model)
-            for row in _joined(results, cuts, model, stage, STRONGEST, chosen.trials):
+            own = joined.get(_keys(chosen.trials))  # one attack is the strongest for every pair: its numbers again
+            for row in own or _joined(results, cuts, model, stage, STRONGEST, chosen.trials):
                 yield {**row, "stage": stage, "method": STRONGEST, "note": row.get("note") or chosen.note}
         if stage == "train":
             yield from audits.unproven(results, model)
@@ -40,6 +45,10 @@ def model_rows(results: SuiteResults, cuts: PairCuts, model: str) -> Iterator[Ro
             yield from _imported(results, model)
     if (images := image_tables.image_table(results, model)) is not None:
         yield from image_tables.correlation_rows(images)
+
+
+def _keys(trials: Mapping[int, Done]) -> tuple[str, ...]:
+    return tuple(done.key for done in trials.values())
 
 
 def _imported(results: SuiteResults, model: str) -> Iterator[Row]:
@@ -91,13 +100,13 @@ def _joined(
             case Join.SHARED_IMAGES:
                 if rates := _counts(trials, metric.metric):
                     hits, sizes = zip(*rates.values(), strict=True)
-                    pairs = [replica // 2 for replica in rates]
+                    pairs = [pair_of(replica) for replica in rates]
                     yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs))
             case Join.DIFFERENCE:
                 inside, outside = (_counts(trials, name) for name in metric.of)
                 if inside and inside.keys() == outside.keys():
                     (k_in, n_in), (k_out, n_out) = (tuple(zip(*of.values(), strict=True)) for of in (inside, outside))
-                    pairs = [replica // 2 for replica in inside]
+                    pairs = [pair_of(replica) for replica in inside]
                     yield interval_row(metric.metric, stats.counted_difference(k_in, n_in, k_out, n_out, pairs))
             case Join.PAIRED_IMAGES:
                 yield from paired_images.rows(results, model, metric.metric)

@@ -11,13 +11,12 @@ from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.recut_nulls import Judged
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.metrics import Join, Metric
+from benchmark.schema import JUDGES
 from benchmark.stages.shared.samples import RATES
 from benchmark.stats import Crossed, Interval
 from benchmark.trials.trial import Row
 
 JOINS = (Join.SAMPLES, Join.SAMPLE_RATE, Join.SMALLER_SPACE)
-JUDGES = ("evaluator", "evaluator_robust", "pixel")
-"""Spaces that do not depend on the attacked model: the headline IN rate is that of the strongest evidence in them."""
 
 Cube = npt.NDArray[np.float64]
 """(replicas, classes, samples); NaN where there is none."""
@@ -67,7 +66,7 @@ def _headline(
     strength = [(-p, judged[space, "in_rate"].null.standardised()) for space, p in zip(known, p_values, strict=True)]
     best = max(range(len(known)), key=strength.__getitem__)
     chosen, p_value = judged[known[best], "in_rate"], float(stats.holm(p_values)[best])
-    rate = stats.share_interval(rates[known[best]], pairs, 1 - 0.05 / len(known), chosen.of_cut)
+    rate = stats.share_interval(rates[known[best]], pairs, 1 - stats.ALPHA / len(known), chosen.of_cut)
     of = f"strongest of {', '.join(known)}: {known[best]}"
     told = "no value" if chosen.told is None else f"{chosen.told:.2f}"
     yield interval_row(

@@ -83,22 +83,29 @@ def _suite(results: SuiteResults, keep: bool) -> tuple[dict[str, list[dict[str, 
     Passes over what is not what a run writes.
     """
     aggregated = Aggregated(results)
-    names = [model["name"] for model in results.about["models"]]
     while True:
         try:
-            controls = aggregated.controls()
-            models = {name: aggregated.model(name) for name in names}
-            beside = {
-                "roc": [_curves(results.name, name, aggregated.curves(name)) for name in names],
-                "images": [
-                    image_tables.rows(images, results.name, name)
-                    for name in names
-                    if (images := image_tables.image_table(results, name)) is not None
-                ],
-            }
+            found = _joined(results, aggregated)
             break
         except CorruptArtifact as problem:
             results.pass_over(problem)
+    if keep:
+        aggregated.keep()
+    return found
+
+
+def _joined(
+    results: SuiteResults, aggregated: Aggregated
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[pa.Table]]]:
+    """As `_suite`. Raises CorruptArtifact."""
+    controls = aggregated.controls()
+    models: dict[str, list[Row]] = {}
+    beside: dict[str, list[pa.Table]] = {"roc": [], "images": []}
+    for name in (model["name"] for model in results.about["models"]):  # all of a model before the next: see `once`
+        models[name] = aggregated.model(name)
+        beside["roc"].append(_curves(results.name, name, aggregated.curves(name)))
+        if (images := image_tables.image_table(results, name)) is not None:
+            beside["images"].append(image_tables.rows(images, results.name, name))
     found = [
         {"suite": results.name, "model": done.model, "replica": done.replica}
         | _alone({"stage": done.stage, **{name: row[name] for name in _MEASURED}})
@@ -116,21 +123,10 @@ def _suite(results: SuiteResults, keep: bool) -> tuple[dict[str, list[dict[str, 
         line = {"controls_passed": all(passed) if passed else None, **_leaderboard_row(results, model, rows)}
         board.append(line)
         found += _reasons(results, model["name"], line)
-    compared = _compared(results, aggregated, board)
+    compared = aggregated.comparisons(board)
     comparisons.front(board, compared)
-    if keep:
-        aggregated.keep()
     ranks = comparisons.places(board, compared)
     return {"results": found, "leaderboard": board, "comparisons": compared, "ranks": ranks}, beside
-
-
-def _compared(results: SuiteResults, aggregated: Aggregated, board: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every two models of the suite in every column that ranks; none where a file turns out to be damaged just now."""
-    try:
-        return aggregated.comparisons(board)
-    except CorruptArtifact as problem:
-        results.pass_over(problem)
-        return []
 
 
 def _alone(row: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +165,7 @@ def _leaderboard_row(results: SuiteResults, model: dict[str, Any], rows: list[Ro
         "wall_s": sum(row["wall_s"] or 0.0 for row in made),
         "gpu_s": sum(row["gpu_s"] or 0.0 for row in made),
         **_spent(made, results),
-        "git_commit": _joined(row["git_commit"] for row in made),
+        "git_commit": _listed(row["git_commit"] for row in made),
         "created_utc": max((row["created_utc"] for row in made), default=None),
     }
     index = {(row.get("stage"), row.get("method"), row.get("space", ""), row["metric"]): row for row in rows}
@@ -218,9 +214,9 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
         "primary_evasion": about["evasion"][0]["label"],
         "primary_inversion": about["inversion"][0],
         "primary_membership": STRONGEST,
-        "hardware": _joined(row["device"] for row in made),
-        "versions": _joined(row["versions"] for row in made),
-        "git_commit": _joined(row["git_commit"] for row in made),
+        "hardware": _listed(row["device"] for row in made),
+        "versions": _listed(row["versions"] for row in made),
+        "git_commit": _listed(row["git_commit"] for row in made),
         "num_trials": len(states),
         "num_done": sum(state == "done" for state in states.values()),
         "num_failed": sum(state == "failed" for state in states.values()),
@@ -229,5 +225,5 @@ def _suite_row(results: SuiteResults) -> dict[str, Any]:
     }
 
 
-def _joined(values: Iterator[str | None]) -> str:
+def _listed(values: Iterator[str | None]) -> str:
     return "; ".join(dict.fromkeys(value for value in values if value))

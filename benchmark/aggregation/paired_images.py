@@ -44,7 +44,7 @@ def crossed(results: SuiteResults, model: str) -> Crossed | None:
             sign = np.where(inside[judged], 1.0, -1.0)
             values.append(sign * (right[judged].astype(float) - right_of_mate[judged]))
             images.append(np.flatnonzero(judged))
-            pairs.append(replica // 2)
+            pairs.append(first.pair)
     return stats.paired_images(values, images, pairs) if values else None
 
 
@@ -52,7 +52,7 @@ def _outcomes(results: SuiteResults, key: str) -> tuple[Bools, Bools]:
     """(P,) bool each: whether the class of each private image is told right, and whether it is a member."""
     if "tensors.safetensors" not in results.store.sizes(key):
         return np.zeros(0, dtype=bool), np.zeros(0, dtype=bool)
-    right, inside = results.arrays(key, "correct", "is_member")
+    right, inside = results.store.arrays(key, "correct", "is_member")
     if not right.shape == inside.shape == (len(right),) or not right.dtype == inside.dtype == np.bool_:
         raise CorruptArtifact(key, "tensors.safetensors", "no outcome for each private image")
     return right, inside

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark import schema
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.reading.json_and_parquet import TooMuch
 from benchmark.reading.plausible_values import LONGEST_NAME
 from benchmark.results.store import CorruptArtifact

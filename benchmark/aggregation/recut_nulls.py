@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.aggregation.pair_cuts import PairCuts
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done
+from benchmark.aggregation.pair_cuts import Ints, PairCuts, Recut
+from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.memorization import recut
-from benchmark.memorization.recut import ALPHA, NUM_CUTS, POWER, Floats, Null
+from benchmark.memorization.recut import NUM_CUTS, POWER, Floats, Null
 from benchmark.results.store import CorruptArtifact
+from benchmark.schema import SPACES
+from benchmark.stats import ALPHA
 from benchmark.trials.trial import Row
 
-SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
-"""As `find_neighbors.SPACES`, which is in a module that needs torch."""
 _MADE = f"private images cut anew {NUM_CUTS} times"
 
 
@@ -48,12 +49,14 @@ def of_reconstructions(results: SuiteResults, cuts: PairCuts, model: str, method
     trials = results.of(model, "neighbours", method)
     if not trials or trials.keys() != results.of(model, "leakage", method).keys():
         return {}
+    made = [cut for done in trials.values() if (cut := cuts.of(done)) is not None]
+    if len(made) < len(trials):
+        return {}
+    near = [neighbours(results, done) for done in trials.values()]
     found: dict[tuple[str, str], Judged] = {}
     for space in SPACES:
-        parts = [_gaps(results, cuts, done, space) for done in trials.values()]
-        gaps = [part for part in parts if part is not None]
-        if len(gaps) < len(parts):
-            return {}
+        parts = zip(trials.values(), made, near, strict=True)
+        gaps = [_gaps(done, cut, sides[space]) for done, cut, sides in parts]
         won = [recut.wins(part) for part in gaps]
         found[space, "in_rate"] = _in_rate(won)
         every = np.concatenate(gaps, axis=1).mean(axis=1)
@@ -62,19 +65,32 @@ def of_reconstructions(results: SuiteResults, cuts: PairCuts, model: str, method
     return found
 
 
-def _gaps(results: SuiteResults, cuts: PairCuts, done: Done, space: str) -> Floats | None:
-    """(1 + D, N) s_in - s_out of a replica's reconstructions, under the cut that was made and under others."""
-    made = cuts.of(done)
-    if made is None or done.replica is None:
-        return None
-    names = [f"{space}_{side}_{what}" for side in ("in", "out") for what in ("ids", "cosines")]
-    near = results.arrays(done.key, *names)
+class Sides(NamedTuple):
+    """The nearest members and non-members of N reconstructions: ids and falling cosines, (N, k) each."""
+
+    inside: tuple[Ints, Floats]
+    outside: tuple[Ints, Floats]
+
+
+def neighbours(results: SuiteResults, done: Done) -> dict[str, Sides]:
+    """What a trial found in each of `SPACES`. Raises CorruptArtifact."""
+    names = [f"{space}_{side}_{what}" for space in SPACES for side in ("in", "out") for what in ("ids", "cosines")]
+    near = results.store.arrays(done.key, *names)  # one read of the file
     if any(part.ndim != 2 or not part.size or len(part) != len(near[0]) for part in near):
         raise CorruptArtifact(done.key, "tensors.safetensors", "no lists of neighbours")
+    if any(ids.shape != cosines.shape for ids, cosines in zip(near[::2], near[1::2], strict=True)):
+        raise CorruptArtifact(done.key, "tensors.safetensors", "not a cosine for each neighbour")
+    parts = zip(SPACES, *(near[start::4] for start in range(4)), strict=True)
+    return {space: Sides((ids, cosines), (others, far)) for space, ids, cosines, others, far in parts}
+
+
+def _gaps(done: Done, made: Recut, near: Sides) -> Floats:
+    """(1 + D, N) s_in - s_out of a replica's reconstructions, under the cut that was made and under others."""
     try:
-        nearest = recut.merged(made.cut, (near[0], near[1]), (near[2], near[3]))
+        nearest = recut.merged(made.cut, *near)
     except ValueError as error:
         raise CorruptArtifact(done.key, "tensors.safetensors", str(error)) from error
+    assert done.replica is not None  # it has a cut
     return recut.gaps(nearest, made.of(done.replica))
 
 
@@ -102,11 +118,12 @@ def of_scores(results: SuiteResults, cuts: PairCuts, model: str, trials: Mapping
     predicted = results.of(model, "predict")
     for replica, done in trials.items():
         made = cuts.of(predicted[replica]) if replica in predicted else None
-        scored, image = results.scores(done)
+        scores = results.scores(done)
+        image = scores.image[scores.run.judged]
         if made is None or not np.isin(image, made.cut.images).all():
             return None
         places = np.searchsorted(made.cut.images, image)
-        found.append(recut.aucs(scored.scores, places, made.of(replica)))
+        found.append(recut.aucs(scores.scored.scores, places, made.of(replica)))
         n += len(image)
     if not found:
         return None

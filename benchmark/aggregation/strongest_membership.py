@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.aggregation.suite_results import Done, SuiteResults
+from benchmark.aggregation.finished_trial import Done, pair_of
+from benchmark.aggregation.suite_results import SuiteResults
 
 
 class Chosen(NamedTuple):
@@ -25,11 +26,15 @@ def strongest(results: SuiteResults, model: str) -> Chosen:
 
     An attack counts for a pair once its trials of both replicas, of those that have any, are finished.
     """
+    return results.once(model, "strongest", lambda: _strongest(results, model))
+
+
+def _strongest(results: SuiteResults, model: str) -> Chosen:
     methods = results.methods(model, "infer_membership")
     found = {label: results.of(model, "infer_membership", label) for label in methods}
     pairs: dict[int, set[int]] = {}
     for replica in sorted({replica for trials in found.values() for replica in trials}):
-        pairs.setdefault(replica // 2, set()).add(replica)
+        pairs.setdefault(pair_of(replica), set()).add(replica)
     trials: dict[int, Done] = {}
     names: dict[str, list[int]] = {}
     for pair, replicas in pairs.items():

@@ -1,14 +1,14 @@
 """Reads the results of one suite: its plan, and the rows and artifacts of its trials. Loads no torch."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmark.aggregation.finished_trial import Done, Scores, pair_of
 from benchmark.metrics import STRONGEST, Metric
 from benchmark.reading.plausible_values import is_number
 from benchmark.reading.text import shortened
@@ -16,8 +16,9 @@ from benchmark.results import older_versions
 from benchmark.results.older_versions import sentence
 from benchmark.results.store import CorruptArtifact, Store
 from benchmark.stages.shared import samples
-from benchmark.stats import Scored, audit
+from benchmark.stats import audit
 
+T = TypeVar("T")
 Cubes = dict[tuple[str, str], npt.NDArray[np.float64]]
 _IDS = [(name, pa.int64()) for name in ("image_id", "label", "group")]
 _SCORES = pa.schema([*_IDS, ("score", pa.float64()), ("is_member", pa.bool_()), ("judged", pa.bool_())])
@@ -25,39 +26,6 @@ _CURVE = pa.schema([("loss", pa.float64())])
 _MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
 """Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
 _LONGEST_REASON = 500
-
-
-class Scores(NamedTuple):
-    """scored: of the images that a replica is judged on. image: (N,) their ids."""
-
-    scored: Scored
-    image: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A finished trial with its labels.
-
-    rows: dicts of `schema.MEASURE`. made: columns of `schema.PROVENANCE`. content: hash of all that the trial wrote.
-    """
-
-    key: str
-    stage: str
-    method: str
-    model: str
-    replica: int | None
-    rows: tuple[dict[str, Any], ...]
-    made: Mapping[str, Any]
-    content: str
-
-    def row(self, metric: str) -> dict[str, Any] | None:
-        """The row of a metric that occurs once in this trial."""
-        return next((row for row in self.rows if row["metric"] == metric), None)
-
-    def counted(self, metric: str) -> tuple[int, int] | None:
-        """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
-        row = self.row(metric)
-        return None if row is None else counted(row)
 
 
 def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
@@ -68,13 +36,6 @@ def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
         "infer_membership": STRONGEST,
     }
     return metric.method or primary.get(metric.stage, "")
-
-
-def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(hits, units) of the row of a rate; None where it was not measured, or is no rate."""
-    if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
-        return None
-    return round(row["value"] * row["n"]), row["n"]
 
 
 class SuiteResults:
@@ -90,6 +51,7 @@ class SuiteResults:
         self.done: list[Done] = []
         self.status: list[dict[str, Any]] = []
         self.problems: list[CorruptArtifact] = []
+        self._made_of, self._made = "", dict[object, Any]()
         found = store.finished({node["key"] for node in manifest["nodes"]}, self.problems.append)
         for node in manifest["nodes"]:
             key = node["key"]
@@ -112,6 +74,16 @@ class SuiteResults:
                 status["state"] = "missing"
         for name in ("_by_model", "_by_place"):
             self.__dict__.pop(name, None)
+        self._made = {}
+
+    def once(self, model: str, name: object, make: Callable[[], T]) -> T:
+        """What `make` gives of a model, made once in a row: what is kept of one is forgotten with the next model."""
+        if self._made_of != model:
+            self._made_of, self._made = model, {}
+        if name not in self._made:
+            self._made[name] = make()
+        found: T = self._made[name]
+        return found
 
     def of_model(self, model: str) -> list[Done]:
         """Finished trials of a model, in the suite's order."""
@@ -151,8 +123,8 @@ class SuiteResults:
             yield place, np.stack([_padded(replica.get(place, empty), shape) for replica in replicas])
 
     def pairs(self, model: str, stage: str, method: str = "") -> list[int]:
-        """The pair of each replica that has a trial, in their order: replicas 2j and 2j + 1 are pair j."""
-        return [replica // 2 for replica in self.of(model, stage, method)]
+        """The pair of each replica that has a trial, in their order."""
+        return [pair_of(replica) for replica in self.of(model, stage, method)]
 
     def inputs(self, key: str) -> Mapping[str, str]:
         """Role -> key of the trials that a trial of the plan reads; empty where the plan's record does not say."""
@@ -164,10 +136,6 @@ class SuiteResults:
         found = {key: trial.get("inputs") for key, trial in trials.items() if isinstance(trial, dict)}
         return {key: inputs for key, inputs in found.items() if isinstance(inputs, dict)}
 
-    def arrays(self, key: str, *names: str) -> list[npt.NDArray[Any]]:
-        """Tensors of a trial, without torch. Raises CorruptArtifact where one is not there."""
-        return self.store.arrays(key, *names)
-
     def _samples(self, key: str) -> Cubes:
         table = self.table(key, "samples", samples.SCHEMA)
         try:
@@ -176,21 +144,17 @@ class SuiteResults:
             raise CorruptArtifact(key, "samples.parquet", str(error)) from error
 
     def scores(self, done: Done) -> Scores:
-        """What a trial says of the images that its replica is judged on. Raises CorruptArtifact."""
+        """What a trial of `infer_membership` says of all private images. Raises CorruptArtifact."""
+        return self.once(done.model, ("scores", done.key), lambda: self._scores(done))
+
+    def _scores(self, done: Done) -> Scores:
         table = self.table(done.key, "scores", _SCORES)
-        image, _, group, score, member, judged = (column.to_numpy() for column in table.columns)
+        image, label, group, score, member, judged = (column.to_numpy() for column in table.columns)
         complete = not any(column.null_count for column in table.columns) and np.isfinite(score).all()
         if not complete or min((member & judged).sum(), (~member & judged).sum()) < 2:
             reason = "no scores of members and others, at least two of each"
             raise CorruptArtifact(done.key, "scores.parquet", reason)
-        scored = Scored(score[judged], member[judged], group[judged], (done.replica or 0) // 2)
-        return Scores(scored, image[judged])
-
-    def audited(self, done: Done) -> audit.Scored:
-        """The same with classes, of all private images. Raises CorruptArtifact."""
-        self.scores(done)  # which judges the values
-        columns = self.table(done.key, "scores", _SCORES).select(["score", "is_member", "label", "group", "judged"])
-        return audit.Scored(*(column.to_numpy() for column in columns.columns))
+        return Scores(audit.Run(score, member, label, group, judged), image, done.pair)
 
     def curve(self, key: str) -> list[float]:
         """The losses of an attack's steps. Raises CorruptArtifact."""
@@ -199,7 +163,7 @@ class SuiteResults:
             raise CorruptArtifact(key, "curve.parquet", "a loss is not finite")
         return losses
 
-    def table(self, key: str, name: str, columns: pa.Schema | None) -> pa.Table:
+    def table(self, key: str, name: str, columns: pa.Schema) -> pa.Table:
         """A table of a trial. Raises CorruptArtifact, also where the trial wrote none."""
         try:
             return self.store.table(key, name, columns)

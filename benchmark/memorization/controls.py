@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from benchmark.stats import Interval
+from benchmark.stats import ALPHA, Interval
 
-NULL_LEVEL = 1 - 0.05 / 8
+NULL_LEVEL = 1 - ALPHA / 8
 """Level of the intervals, and of the p-values, to be judged. Two null controls in four spaces are eight tests: at 95%
 each, a suite without any fault would fail one every third time (Bonferroni)."""
 

@@ -12,15 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.stats import ALPHA
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 NUM_CUTS = 999
 """So that the smallest p-value is 0.001."""
-ALPHA, POWER = 0.05, 0.8
+POWER = 0.8
 TIE = 1e-6
-"""As `train_specificity.TIE`, which is in a module that needs torch."""
+"""Cosines of float32 features differ by this much from rounding alone: no evidence for either side."""
 
 
 class Cut(NamedTuple):
@@ -134,9 +136,9 @@ class Null(NamedTuple):
         distance = abs(self.observed - self.centre) - 1e-9  # a cut that gives the same counts, whatever the rounding
         return float((1 + (np.abs(self.draws - self.centre) >= distance).sum()) / (1 + len(self.draws)))
 
-    def band(self, level: float = 0.95) -> tuple[float, float]:
-        """Where the statistic lies in `level` of the cuts."""
-        low, high = np.quantile(self.draws, [(1 - level) / 2, (1 + level) / 2])
+    def band(self) -> tuple[float, float]:
+        """Where the statistic lies in 95% of the cuts."""
+        low, high = np.quantile(self.draws, [(1 - 0.95) / 2, (1 + 0.95) / 2])
         return float(low), float(high)
 
     def critical(self) -> float:

@@ -7,8 +7,7 @@ which are equally large; column 0 of the neighbors' cosines.
 import torch
 from torch import Tensor
 
-TIE = 1e-6
-"""Cosines of float32 features differ by this much from rounding alone: no evidence for either side."""
+from benchmark.memorization.recut import TIE
 
 
 def in_wins(s_in: Tensor, s_out: Tensor) -> Tensor:

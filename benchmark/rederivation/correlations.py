@@ -72,7 +72,7 @@ def _exposure(
     cosine = np.full(len(ids), -np.inf)
     for node in kept.of("neighbours", model):
         if node.method == inversion:
-            near = nearest(kept, node, space)
+            near = nearest(kept, node)[space]
             for side, count in counts.items():
                 count += np.bincount(at(near[f"{side}_ids"][:, 0], ids), minlength=len(ids))
             np.maximum.at(cosine, at(near["in_ids"], ids), near["in_cosines"].astype(np.float64))

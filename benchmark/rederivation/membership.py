@@ -39,10 +39,13 @@ def scores(kept: Kept) -> Iterator[Check]:
     for node in kept.of("infer_membership"):
         table, queries, where = kept.table(node.key, "scores"), kept.queries(node), node.place("").words()
         own = queries[node.settings["replica"]]
-        judged = own["is_member"] | (own["is_out"] & own["never_seen"])
-        wrong = (table["is_member"] != own["is_member"]) | (table["judged"] != judged)
+        counts = own["is_member"] | (own["is_out"] & own["never_seen"])
+        wrong = (table["is_member"] != own["is_member"]) | (table["judged"] != counts)
         yield Check("who is judged", float(wrong.sum()), 0.5, where)
-        attack, shadows = score_of(node.settings["attack"]), _shadows(queries, node.settings["replica"] // 2)
+        attack, shadows = (
+            score_of(node.settings["attack"], len(queries)),
+            _shadows(queries, node.settings["replica"] // 2),
+        )
         if attack is not None:
             gap = np.abs(attack(own, shadows) - table["score"]) / np.maximum(1, np.abs(table["score"]))
             yield Check("membership score, each image", float(gap.max()), CLOSE, where)
@@ -78,7 +81,8 @@ def _of_trial(kept: Kept, one: Judged) -> Iterator[Number]:
             yield Number(place(metric), None)
         else:
             yield Number(place(metric), found, *binomtest(round(found * members), members).proportion_ci())
-    queries, attack = kept.queries(one.node), score_of(one.node.settings["attack"])
+    queries = kept.queries(one.node)
+    attack = score_of(one.node.settings["attack"], len(queries))
     if attack is None:
         return
     pair = one.node.settings["replica"] // 2

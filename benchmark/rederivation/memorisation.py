@@ -31,7 +31,7 @@ def of_images(kept: Kept) -> Iterator[Check]:
     for node in kept.of("memorization"):
         table, queries = kept.table(node.key, "memorization"), kept.queries(node)
         found = values(list(queries.values()))
-        attacked = [query for replica, query in queries.items()][: node.settings["num_attacked"]]
+        attacked = list(queries.values())[: node.settings["num_attacked"]]
         found["attacked_in"] = np.sum([query["is_member"] for query in attacked], axis=0)
         for name, each in found.items():
             stored = table[name].astype(np.float64)
@@ -64,8 +64,8 @@ def values(queries: list[Arrays]) -> dict[str, Floats]:
     }
 
 
-def mean_over(values: Floats) -> Floats:
+def mean_over(each: Floats) -> Floats:
     """(P,) means of (R, P) over the replicas that are not NaN; NaN where all are."""
-    there = ~np.isnan(values)
-    total: Floats = np.nansum(values, axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
+    there = ~np.isnan(each)
+    total: Floats = np.nansum(each, axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
     return total

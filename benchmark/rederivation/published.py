@@ -12,7 +12,10 @@ from benchmark.rederivation.numbers import Check, Number, Place, difference
 
 
 class Published:
-    """One suite on a page. site: the folder of its Parquet files. done: keys of the trials that it is made of."""
+    """One suite on a page. site: the folder of its Parquet files.
+
+    rows: of its results, by place. board: lines of its leaderboard. done: keys of the trials that they are made of.
+    """
 
     def __init__(self, site: Path, suite: str) -> None:
         rows = pq.read_table(site / "results.parquet", filters=[("suite", "=", suite)]).to_pylist()

@@ -64,8 +64,7 @@ def _values(kept: Kept, node: Node) -> Values:
     found["", "target_confidence"] = kept.arrays(node.inputs["inversion"], "confidence")["confidence"].astype(float)
     targets = kept.arrays(node.inputs["inversion"], "targets")["targets"]
     sides = kept.sides(node.inputs["pools"], node.replica)
-    for space in SPACES:
-        near = nearest(kept, node, space)
+    for space, near in nearest(kept, node).items():
         s_in, s_out = (near[f"{side}_cosines"][:, 0].astype(np.float64) for side in ("in", "out"))
         gap = s_in - s_out
         found[space, "cosine_nn_in"], found[space, "cosine_nn_out"] = s_in, s_out
@@ -77,18 +76,18 @@ def _values(kept: Kept, node: Node) -> Values:
     return found
 
 
-def nearest(kept: Kept, node: Node, space: str) -> Arrays:
-    """in_ids, in_cosines, out_ids, out_cosines (N, k) of a trial of `leakage`, or of `neighbours` itself."""
+def nearest(kept: Kept, node: Node) -> dict[str, Arrays]:
+    """Space -> in_ids, in_cosines, out_ids, out_cosines (N, k) of a trial of `leakage`, or of `neighbours` itself."""
     names = [f"{side}_{what}" for side in ("in", "out") for what in ("ids", "cosines")]
-    found = kept.arrays(node.inputs.get("neighbours", node.key), *(f"{space}_{name}" for name in names))
-    return {name: found[f"{space}_{name}"] for name in names}
+    key = node.inputs.get("neighbours", node.key)
+    found = kept.arrays(key, *(f"{space}_{name}" for space in SPACES for name in names))
+    return {space: {name: found[f"{space}_{name}"] for name in names} for space in SPACES}
 
 
 def _of_replica(kept: Kept, node: Node) -> dict[tuple[str, str], float | None]:
     found: dict[tuple[str, str], float | None] = {}
     sides = kept.sides(node.inputs["pools"], node.replica)
-    for space in SPACES:
-        near = nearest(kept, node, space)
+    for space, near in nearest(kept, node).items():
         far = [np.clip(1 - near[f"{side}_cosines"][:, 0].astype(np.float64), 0, None).mean() for side in ("in", "out")]
         found[space, "distance_ratio"] = float(far[0] / far[1]) if far[1] > _TIE else None
         if sides is not None:
@@ -111,17 +110,15 @@ def _over_replicas(kept: Kept, published: Published, model: str, method: str, jo
     place = Place(model, None, "leakage", method, "", "")
     for (space, metric), values in joined.items():
         yield Number(place._replace(space=space, metric=metric), _mean(values))
-    judged = [_mean(joined[space, "evaluator_accuracy"]) for space in ("evaluator", "evaluator_robust")]
-    yield Number(place._replace(metric="evaluator_accuracy"), min(value for value in judged if value is not None))
+    judges = [joined.get((space, "evaluator_accuracy"), np.empty(0)) for space in ("evaluator", "evaluator_robust")]
+    shares = [share for share in map(_mean, judges) if share is not None]
+    yield Number(place._replace(metric="evaluator_accuracy"), min(shares) if len(shares) == len(judges) else None)
     nodes = [node for node in kept.of("leakage", model) if node.method == method]
-    p_values = dict(recut.of_reconstructions(kept, nodes, {space: _near(kept, nodes, space) for space in SPACES}))
+    near = [nearest(kept, node) for node in nodes]
+    p_values = dict(recut.of_reconstructions(kept, nodes, {space: [one[space] for one in near] for space in SPACES}))
     for (space, metric), p_value in p_values.items():
         yield Number(place._replace(space=space, metric=f"{metric}_p_value"), p_value, tolerance=recut.noise(p_value))
     yield from _headline(published, place, joined, p_values)
-
-
-def _near(kept: Kept, nodes: list[Node], space: str) -> list[Arrays]:
-    return [nearest(kept, node, space) for node in nodes]
 
 
 def _headline(
@@ -156,5 +153,5 @@ def _control(model: str, method: str, joined: Values) -> Iterator[Number]:
     for space in SPACES:
         rate, place = _mean(joined[space, "in_rate"]), Place(model, None, "control", name, space, "in_rate")
         yield Number(place, rate)
-        if name in _PASSED:
+        if name in _PASSED and rate is not None:
             yield Number(place._replace(metric="passed"), float(_PASSED[name](rate)))

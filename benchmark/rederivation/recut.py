@@ -1,17 +1,16 @@
 """p-values by cutting the private images anew, drawn by another generator: equal up to the noise of drawing."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from benchmark.rederivation.cuts import NUM_CUTS
 from benchmark.rederivation.kept import Arrays, Kept, Node, at
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-NUM_CUTS = 999
 _TIE = 1e-6
 
 
@@ -58,39 +57,9 @@ def of_scores(kept: Kept, nodes: Sequence[Node], scored: Sequence[tuple[Arrays, 
 
 def inside(kept: Kept, node: Node) -> tuple[npt.NDArray[np.int64], Bools] | None:
     """(images (U,), members (1 + D, U)) of a replica, as it was cut and under other cuts; mates share them."""
-    pools = node.inputs.get("pools") or next(
-        one.inputs["pools"] for one in kept.of("query", node.model) if one.replica == node.replica
-    )
-    sides, replica = kept.sides(pools, node.replica), node.replica or 0
-    if sides is None or (pools, replica) in kept.cuts:
-        return kept.cuts.get((pools, replica))
-    chosen = sides["is_member"] | sides["is_out"]
-    images, label, group, member = (sides[name][chosen] for name in ("image_id", "label", "group", "is_member"))
-    first = member if replica % 2 == 0 else ~member
-    seed = int.from_bytes(hashlib.sha256(f"{pools} {replica // 2} again".encode()).digest()[:8], "big")
-    drawn = _drawn(first, label, group, np.random.default_rng(seed))
-    kept.cuts[pools, replica] = images, drawn if replica % 2 == 0 else ~drawn
-    return kept.cuts[pools, replica]
-
-
-def _drawn(first: Bools, label: Floats, group: Floats, rng: np.random.Generator) -> Bools:
-    """(1 + D, U): groups that lie on one side are exchanged as a whole, for others with images of the same classes."""
-    members: dict[int, list[int]] = {}
-    for image, name in enumerate(group.tolist()):
-        members.setdefault(name, []).append(image)
-    kinds: dict[tuple[int, ...], list[list[int]]] = {}
-    for places in members.values():
-        whole = len({bool(first[place]) for place in places}) == 1
-        for unit in [places] if whole else [[place] for place in places]:
-            ordered = sorted(unit, key=lambda place: label[place])
-            kinds.setdefault(tuple(int(label[place]) for place in ordered), []).append(ordered)
-    drawn = np.tile(first, (1 + NUM_CUTS, 1))
-    for units in kinds.values():
-        alike = np.array(units)
-        order = rng.random((NUM_CUTS, len(alike))).argsort(axis=1)
-        drawn[1:, alike] = first[alike[:, 0]][order][:, :, None]
-    drawn[1:] ^= rng.random((NUM_CUTS, 1)) < 0.5
-    return drawn
+    queried = (one.inputs["pools"] for one in kept.of("query", node.model) if one.replica == node.replica)
+    pools = node.inputs.get("pools") or next(queried, None)
+    return None if pools is None else kept.cut(pools, node.replica or 0)
 
 
 def _gaps(images: npt.NDArray[np.int64], members: Bools, near: Arrays) -> Floats:

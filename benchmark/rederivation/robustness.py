@@ -8,7 +8,7 @@ from scipy.stats import beta, binomtest
 from scipy.stats import t as t_distribution
 
 from benchmark.rederivation.kept import Kept, Node
-from benchmark.rederivation.numbers import Check, Number, mean
+from benchmark.rederivation.numbers import Check, Number, Place, mean
 
 Bools = npt.NDArray[np.bool_]
 _ROUNDING = 1e-5
@@ -20,9 +20,11 @@ def numbers(kept: Kept) -> Iterator[Number]:
     found = [number for node in kept.of("evade") for number in _evaded(kept, node)]
     found += [number for node in kept.of("predict") for number in _predicted(kept, node)]
     yield from found
-    for place in dict.fromkeys(number.place._replace(replica=None) for number in found):
+    joined: dict[Place, list[Number]] = {}
+    for number in found:
+        joined.setdefault(number.place._replace(replica=None), []).append(number)
+    for place, own in joined.items():
         if place.model in kept.models and place.metric not in ("attack_success_rate", "mean_distance"):
-            own = [number for number in found if number.place._replace(replica=None) == place]
             yield Number(place, mean([number.value for number in own]), *_interval(own))
     for model in kept.models:
         yield from _paired_gap(kept, model)
@@ -55,6 +57,8 @@ def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
     correct = kept.arrays(node.key, "correct")["correct"]
     sides = kept.sides(node.inputs["pools"], node.replica)
     test, row = kept.row(node.key, "clean_accuracy"), node.place("clean_accuracy")
+    if test.get("value") is None or not test["n"]:
+        raise ValueError("no accuracy on test images")
     right, of = _on_test(kept, node) or (round(test["value"] * test["n"]), test["n"])
     ends = binomtest(right, of).proportion_ci(method="exact")
     yield Number(row, right / of, ends.low, ends.high, n=of)

@@ -11,6 +11,8 @@ from scipy.stats import norm
 from benchmark.rederivation.kept import Arrays
 
 Floats = npt.NDArray[np.float64]
+_FEW_MODELS = 64
+"""Up to here, the target with them, all images have one variance unless the settings say otherwise."""
 
 
 class Score(NamedTuple):
@@ -24,22 +26,23 @@ class Score(NamedTuple):
         return self.function(target, shadows)
 
 
-def score_of(attack: Mapping[str, Any]) -> Score | None:
-    """attack: its settings. None for an attack, or settings, that are not derived again."""
+def score_of(attack: Mapping[str, Any], num_models: int) -> Score | None:
+    """attack: its settings. None for an attack, or settings of it with so many models, that are not derived again."""
     if attack["method"] == "loss_threshold":
         return Score(lambda target, _: target["margins"][:, 0], 0)
     if attack["method"] == "adversarial_loss":
         return Score(lambda target, _: target["adversarial"].min(axis=1), 0)
     if attack["method"] == "calibrated_loss":
         return Score(lambda target, shadows: _calibrated(attack, target, shadows), 1)
-    if attack["method"] == "lira" and attack["variance"] != "per_image":
+    if attack["method"] == "lira" and (
+        attack["variance"] == "one" or (attack["variance"] == "auto" and num_models <= _FEW_MODELS)
+    ):
         return Score(lambda target, shadows: _lira(attack, target, shadows), 2)
     return None
 
 
 def _lira(attack: Mapping[str, Any], target: Arrays, shadows: list[Arrays]) -> Floats:
     """Likelihood ratio (Carlini et al. 2022) with one variance for all images, summed over queries."""
-    assert len(shadows) < 64 or attack["variance"] == "one", "a variance an image"
     x = _margins(attack, target)
     margins = np.stack([_margins(attack, shadow) for shadow in shadows])
     (inside, outside), deviations = _sides(margins, shadows)

@@ -2,19 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from benchmark.rederivation import correlations, membership, memorisation, pixels, reconstructions, robustness
 from benchmark.rederivation.kept import Kept
-from benchmark.rederivation.numbers import CLOSE, Check, Line, Number, compared, lines
+from benchmark.rederivation.numbers import CLOSE, Check, Line, compared, lines
 from benchmark.rederivation.published import Published
 from benchmark.results.store import CorruptArtifact, Store
 
+P = ParamSpec("P")
 T = TypeVar("T")
-_ODD = (CorruptArtifact, ValueError, KeyError, IndexError, TypeError, AssertionError, ArithmeticError)
-"""What reading output of another shape than a run writes ends in."""
+_ODD = (CorruptArtifact, ValueError, IndexError, ArithmeticError)
+"""What reading output of another shape than a run writes ends in; `Kept` looks after names and kinds of numbers."""
 
 
 def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line]:
@@ -27,23 +27,23 @@ def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line
     for manifest in store.plans():
         page = Published(site, manifest["suite"])
         kept = Kept(store, manifest, page.done)
-        numbers: list[Number] = []
-        for derive in (robustness, membership, memorisation, correlations):
-            checks += _all(partial(derive.numbers, kept), numbers, derive.__name__)
-        checks += _all(partial(reconstructions.numbers, kept, page), numbers, reconstructions.__name__)
+        derived = [_all(each.numbers, kept) for each in (robustness, membership, memorisation, correlations)]
+        derived.append(_all(reconstructions.numbers, kept, page))
+        numbers = [number for found, _ in derived for number in found]
+        checks += [failure for _, failures in derived for failure in failures]
         checks += compared(numbers, page.rows)
         checks += page.on_board(numbers, kept.about)
-        for of_examples in (robustness.distances, membership.scores, memorisation.of_images):
-            checks += _all(partial(of_examples, kept), checks, of_examples.__module__)
-        checks += _all(partial(pixels.nearest_images, kept, data_root), checks, pixels.__name__)
+        of_examples = [_all(each, kept) for each in (robustness.distances, membership.scores, memorisation.of_images)]
+        of_examples.append(_all(pixels.nearest_images, kept, data_root))
+        checks += [check for found, failures in of_examples for check in found + failures]
         unchecked += page.unchecked(numbers)
     return lines(checks, unchecked)
 
 
-def _all(derive: Callable[[], Iterator[T]], found: list[T], name: str) -> Iterator[Check]:
-    """Add all to `found`; a check that fails where the output is no run's."""
+def _all(derive: Callable[P, Iterator[T]], *given: P.args, **named: P.kwargs) -> tuple[list[T], list[Check]]:
+    """(all that it derives, nothing) or, where the output is no run's, (nothing, a check that fails)."""
     try:
-        found += list(derive())
+        return list(derive(*given, **named)), []
     except _ODD as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        yield Check(f"raw output for {name.rpartition('.')[2]}", float("inf"), CLOSE, text)
+        name, text = derive.__module__.rpartition(".")[2], " ".join(f"{type(error).__name__}: {error}".split())
+        return [], [Check(f"raw output for {name}", float("inf"), CLOSE, text)]

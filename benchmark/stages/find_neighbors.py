@@ -9,10 +9,9 @@ from torch import Tensor
 
 from benchmark.memorization.whitening import Whitener
 from benchmark.neighbors import cosine_knn
+from benchmark.schema import EVALUATORS
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.trials.trial import Context, Outcome, Stage
-
-SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
 
 
 class FindNeighbors(Stage):
@@ -45,7 +44,7 @@ class FindNeighbors(Stage):
             apply(target.features, images, context.device),
             lambda ids: apply(target.features, data.pixels(ids), context.device),
         )
-        for space in ("evaluator", "evaluator_robust"):
+        for space in EVALUATORS:
             whitener, private = whitened(context, space)
             evaluator = load_model(context, space, info)
             queries = whitener(apply(evaluator.features, images, context.device))

@@ -10,13 +10,12 @@ from benchmark.data.images import ImageData
 from benchmark.data.members.pools import Pools
 from benchmark.memorization import invertibility, train_specificity
 from benchmark.metrics import measured_by
-from benchmark.stages.find_neighbors import SPACES, whitened
+from benchmark.schema import EVALUATORS, SPACES
+from benchmark.stages.find_neighbors import whitened
 from benchmark.stages.shared import example_images
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
 from benchmark.stages.shared.samples import Samples, rows_of
 from benchmark.trials.trial import Context, Outcome, Row, Stage
-
-EVALUATORS = ("evaluator", "evaluator_robust")
 
 
 class Leakage(Stage):

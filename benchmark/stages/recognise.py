@@ -1,6 +1,6 @@
 """Stage `recognise`: whether the judges recognise reconstructions, without members; what `bench tune` raises."""
 
-from benchmark.stages.measure_leakage import EVALUATORS
+from benchmark.schema import EVALUATORS
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model
 from benchmark.stages.shared.samples import Samples, rows_of
 from benchmark.trials.trial import Context, Outcome, Row, Stage

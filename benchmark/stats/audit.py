@@ -27,7 +27,7 @@ _STEPS = 64
 """Values of epsilon among which the first is sought that cannot be refuted; bisection then refines it."""
 
 
-class Scored(NamedTuple):
+class Run(NamedTuple):
     """What a membership attack says of one trained model; (N,) each.
 
     scores: higher = more likely a member. labels: classes. groups: near-duplicates share a number. judged: which
@@ -50,10 +50,10 @@ class Audit(NamedTuple):
     num_pairs: int
 
 
-def empirical_epsilon(runs: Sequence[Scored], seed: int, delta: float = 0.0, level: float = 0.95) -> Audit:
+def empirical_epsilon(runs: Sequence[Run], seed: int, delta: float = 0.0, level: float = 0.95) -> Audit:
     """The largest epsilon that the attack refutes on any of the trained models, at `level` over all of them.
 
-    runs: one a trained model, as `Scored`. Each may be scored with the others as shadow models, but never with its
+    runs: one a trained model, as `Run`. Each may be scored with the others as shadow models, but never with its
     mate, the model of the other half. seed: of the matching; it must not depend on who is a member. delta: the models
     are claimed to be (epsilon, delta)-private under substitution. level: the bound is too large with a probability of
     at most 1 - level, which is shared among all models and `SHARES` alike (Bonferroni): guesses are not added up over
@@ -76,7 +76,7 @@ def empirical_epsilon(runs: Sequence[Scored], seed: int, delta: float = 0.0, lev
     return max(found, key=lambda audit: audit.epsilon)  # the first of those with one bound: of the most guesses
 
 
-def matched_pairs(run: Scored, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def matched_pairs(run: Run, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """(M, 2) places of a member and of a non-member of one class, each image at most once, matched at random.
 
     Images with near-duplicates are in no pair: they fall on a side together, and swapping several images is more than

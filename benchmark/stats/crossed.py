@@ -117,11 +117,9 @@ def crossed_mean(values: npt.ArrayLike, pairs: Sequence[int] | None = None, of_c
     return Crossed(mean, cells, unit_names, classes, n, beside)
 
 
-def mean_interval(
-    values: npt.ArrayLike, pairs: Sequence[int] | None = None, level: float = 0.95, of_cut: float | None = None
-) -> Interval:
-    """`crossed_mean` with its interval."""
-    return crossed_mean(values, pairs, of_cut).interval(level)
+def mean_interval(values: npt.ArrayLike, pairs: Sequence[int] | None = None, of_cut: float | None = None) -> Interval:
+    """`crossed_mean` with its 95% interval."""
+    return crossed_mean(values, pairs, of_cut).interval()
 
 
 def share_interval(

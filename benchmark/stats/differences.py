@@ -1,7 +1,8 @@
 """Differences between two models: an interval of the difference, and its p-value."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def share_difference(one: Crossed, other: Crossed) -> Difference:
     found = paired_difference(one, other)
     shares = [(min(max(each.value, 0.0), 1.0) * each.n, each.n) for each in (one, other)]
     score = newcombe_difference(*shares[0], *shares[1])
-    p_value = max(found.p_value, p_value_of(score))
+    p_value = max(found.p_value, float(p_value_of(*score[:3])))
     low, high = max(min(found.low, score.low), -1.0), min(max(found.high, score.high), 1.0)
     return Difference(found.value, low, high, p_value)
 
@@ -51,26 +52,26 @@ def independent_difference(one: Interval, other: Interval) -> Difference:
     Models of a suite are judged on the same images and members, which makes their values rise and fall together: this
     errs on the wide side where no paired difference can be had.
     """
-    value = one.value - other.value
-    low = value - math.hypot(one.value - one.low, other.high - other.value)
-    high = value + math.hypot(one.high - one.value, other.value - other.low)
-    return Difference(value, low, high, p_value_of(Interval(value, low, high, one.n + other.n)))
-
-
-def p_value_of(interval: Interval) -> float:
-    """Two-sided p-value of 0, from a 95% interval that is normal on the side that faces 0."""
-    if interval.value == 0:
-        return 1.0
-    facing = interval.value - interval.low if interval.value > 0 else interval.high - interval.value
-    error = facing / normal_quantile(0.95)
-    return float(2 * ndtr(-abs(interval.value) / error)) if error > 0 else 0.0
+    return Difference(*map(float, _independent(one[:3], other[:3], math.hypot)))
 
 
 def independent_differences(values: Floats, lows: Floats, highs: Floats) -> tuple[Floats, Floats]:
     """(M, M) differences and p-values of M models, as `independent_difference`; NaN where one was not measured."""
-    value = values[:, None] - values
-    below = np.hypot((values - lows)[:, None], highs - values)
-    error = np.where(value > 0, below, below.T) / normal_quantile(0.95)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(value == 0, 1.0, 2 * ndtr(-np.abs(value) / error))
+    ends = np.stack([values, lows, highs])
+    value, _, _, p = _independent(ends[:, :, None], ends[:, None, :], np.hypot)
     return value, p
+
+
+def _independent(one: Any, other: Any, hypot: Callable[..., Any]) -> tuple[Any, Any, Any, Any]:
+    """The fields of `Difference`. one, other: (value, low, high), numbers or arrays that broadcast; hypot: of those."""
+    (a, low_a, high_a), (b, low_b, high_b) = one, other
+    value = a - b
+    low, high = value - hypot(a - low_a, high_b - b), value + hypot(high_a - a, b - low_b)
+    return value, low, high, p_value_of(value, low, high)
+
+
+def p_value_of(value: Any, low: Any, high: Any) -> Any:
+    """Two-sided p-value of 0, from a 95% interval that is normal on the side that faces 0. Numbers or arrays."""
+    error = np.where(value > 0, value - low, high - value) / normal_quantile(0.95)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is a value of 0
+        return np.where(value == 0, 1.0, 2 * ndtr(-np.abs(value) / error))

@@ -109,9 +109,7 @@ def replicated_tpr(replicas: Sequence[Scored | tuple[Any, Any]], fpr: float, lev
             f"{non_members:,} non-members do not resolve a rate of {fpr:g}; needed: {MOST_FALSE_ALARMS / fpr:,.0f}"
         )
     sides = np.mean([_ends(pool, fpr, level) for pool in pools], axis=0)
-    rates = (
-        [tpr_at_fpr(part.scores, part.is_member, fpr) for part in parts] if resolved else _at_one(parts, pools[0], fpr)
-    )
+    rates = _at_own(parts, fpr) if resolved else _at_one(parts, pools[0], fpr)
     between, units = unit_variance(rates, range(len(rates))) if len(rates) > 1 else (0.0, 1)
     value = float(np.mean(rates))
     z = normal_quantile(level)
@@ -123,7 +121,7 @@ def replicated_tpr(replicas: Sequence[Scored | tuple[Any, Any]], fpr: float, lev
     return Interval(value, max(ends[0], 0.0), min(ends[1], 1.0), members)
 
 
-def _rates(parts: Sequence[Scored], fpr: float) -> list[float]:
+def _at_own(parts: Sequence[Scored], fpr: float) -> list[float]:
     """The rate of each pair at its own threshold."""
     return [tpr_at_fpr(part.scores, part.is_member, fpr) for part in parts]
 

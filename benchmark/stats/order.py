@@ -5,10 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.stats.significance import holm
-
-ALPHA = 0.05
-"""Share of tables in which chance alone may tell two models apart."""
+from benchmark.stats.significance import ALPHA, holm
 
 Bools = npt.NDArray[np.bool_]
 

@@ -17,20 +17,6 @@ def auc(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
     return float(over_non_members.mean())
 
 
-def delong_variance(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
-    """Sampling variance of `auc` (DeLong, DeLong and Clarke-Pearson 1988), ties one half.
-
-    Raises ValueError as `auc` does, and with fewer than two images on either side.
-    """
-    members, non_members = split(scores, is_member)
-    if min(len(members), len(non_members)) < 2:
-        raise ValueError(
-            f"{len(members)} members and {len(non_members)} non-members; allowed: at least 2 of each for a variance"
-        )
-    over, under = placements(members, non_members)
-    return float(over.var(ddof=1) / len(members) + under.var(ddof=1) / len(non_members))
-
-
 def tpr_at_fpr(scores: npt.ArrayLike, is_member: npt.ArrayLike, fpr: float) -> float:
     """True-positive rate at a fixed false-positive rate (Carlini et al. 2022, Sec. III).
 

@@ -3,6 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+ALPHA = 0.05
+"""What is rarer than this if nothing is there is significant: of one test, or of a table's together."""
+
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """(M,) p-values adjusted for M tests, in the given order (Holm 1979). Reject those <= alpha.

@@ -12,7 +12,7 @@ from board import Board
 from scipy.stats import spearmanr
 
 from benchmark import schema
-from benchmark.aggregation.image_tables import SPACES, correlation_rows, image_table
+from benchmark.aggregation.image_tables import correlation_rows, image_table
 from benchmark.aggregation.page_tables import summarise
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import CorruptArtifact, Store
@@ -40,7 +40,7 @@ VALUES = {
 def near(members: list[list[int]], others: list[list[int]]) -> dict[str, torch.Tensor]:
     """members, others: of each reconstruction, its nearest images in order; cosines fall by 0.1 from 0.9."""
     sides = {"in": torch.tensor(members), "out": torch.tensor(others)}
-    tensors = {f"{space}_{side}_ids": ids for space in SPACES for side, ids in sides.items()}
+    tensors = {f"{space}_{side}_ids": ids for space in schema.SPACES for side, ids in sides.items()}
     cosines = {
         name.replace("ids", "cosines"): 0.9 - 0.1 * torch.arange(ids.shape[1]).expand(*ids.shape)
         for name, ids in tensors.items()
@@ -94,6 +94,14 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert {row["membership_attack"] for row in rows.values()} == {"lira"}
     assert [rows[i]["membership_score"] for i in IDS] == [1.0] * 6 + [0.0] * 6
     assert rows[103]["memorization"] == 0.5 and rows[103]["num_in"] == 4 and rows[103]["robust_margin"] == -3.0
+
+
+def test_it_is_read_once_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, read = written(tmp_path / "results"), list[str]()
+    table = Store.table
+    monkeypatch.setattr(Store, "table", lambda *given: (read.append(given[2]), table(*given))[1])
+    summarise(store, tmp_path / "site", images=False)
+    assert read.count("memorization") == 1 and read.count("scores") == 4 + 2, "those of the strongest again, to compare"
 
 
 def test_ties_and_judged_images_in_the_membership_score(tmp_path: Path) -> None:

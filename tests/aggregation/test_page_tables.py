@@ -5,17 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from board import PROVENANCE, Board, scored, share
 
 from benchmark import schema
-from benchmark.aggregation import intervals_over_replicas
+from benchmark.aggregation import comparisons, intervals_over_replicas
 from benchmark.aggregation.intervals_over_replicas import control_rows
 from benchmark.aggregation.page_tables import summarise
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.suite_results import SuiteResults
-from benchmark.results.store import Store
+from benchmark.results.store import CorruptArtifact, Store
+from benchmark.stages.shared.samples import SCHEMA
 from benchmark.trials.trial import Outcome, Row
 
 RISING = [0.1, 0.2, 0.3, 0.4]
@@ -244,6 +246,45 @@ def test_a_trial_that_was_computed_anew_is_aggregated_anew(tmp_path: Path) -> No
     after = summarise(store, tmp_path / "site").to_pylist()
     assert [row["clean_accuracy"] for row in before] == [0.7, 0.7]
     assert [row["clean_accuracy"] for row in after] == [0.7, 0.75] and after[0] == before[0]
+
+
+def test_what_one_replica_shows_has_no_interval(tmp_path: Path) -> None:
+    """Its reconstructions say nothing of other trainings; its accuracy on so many test images has one."""
+    board = Board(tmp_path / "results", ["m"])
+    board.add("predict", "m", 0, [share("clean_accuracy", 5, 10)])
+    rates = [Row(metric="in_rate", space="pixel", value=0.5, low=0.4, high=0.6, n=4)]
+    samples = pa.Table.from_pylist([], schema=SCHEMA)
+    board.add("leakage", "m", 0, rates, "gradient", samples=samples)
+    summarise(board.finish(), tmp_path / "site", images=False)
+    found = {
+        row["metric"]: (row["value"], row["low"], row["high"])
+        for row in pq.read_table(tmp_path / "site" / "results.parquet").to_pylist()
+        if row["replica"] == 0
+    }
+    assert found == {"in_rate": (0.5, None, None), "clean_accuracy": (0.5, 0.0, 1.0)}
+
+
+def test_what_comparing_finds_damaged_is_passed_over_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path / "results", ["one", "two", "three"])
+    for model in ("one", "two", "three"):
+        board.predicted(model, [80, 60], [100, 90])
+    store = board.finish()
+    node = next(node for node in board.nodes if (node.stage, node.model, node.replica) == ("predict", "two", 1))
+    compare, told = comparisons.paired, list[Any]()
+
+    def broken(results: SuiteResults, lines: Any) -> Any:
+        if any(done.key == node.key for done in results.done):
+            raise CorruptArtifact(node.key, "tensors.safetensors", "it is not what was written")
+        return compare(results, lines)
+
+    monkeypatch.setattr(comparisons, "paired", broken)
+    found = summarise(store, tmp_path / "site", tell=told.append).to_pylist()
+    assert [problem.key for problem in told] == [node.key]
+    assert [row["clean_accuracy"] for row in found] == [0.7, 0.8, 0.7], "of the replica that is left"
+    compared = pq.read_table(tmp_path / "site" / "comparisons.parquet").to_pylist()
+    assert len([row for row in compared if row["metric"] == "clean_accuracy"]) == 3
 
 
 def test_a_model_pays_for_its_own_trials_and_the_suite_for_all(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from board import Board, share
 
-from benchmark.aggregation.intervals_over_replicas import control_rows, model_rows
+from benchmark.aggregation.intervals_over_replicas import _joined, control_rows, model_rows
 from benchmark.aggregation.pair_cuts import PairCuts
-from benchmark.aggregation.recut_nulls import SPACES, of_reconstructions
+from benchmark.aggregation.recut_nulls import of_reconstructions
 from benchmark.aggregation.suite_results import SuiteResults
-from benchmark.stages.find_neighbors import SPACES as SEARCHED
+from benchmark.metrics import STRONGEST
+from benchmark.schema import SPACES
 
 PRIVATE = np.arange(10, 90)
 LABEL, GROUP = np.arange(100) % 2, np.arange(100)
@@ -77,10 +78,6 @@ def rows(results: SuiteResults, model: str) -> dict[tuple[str, str], Any]:
     return {(row["metric"], row.get("space", "")): row for row in model_rows(results, PairCuts(results), model)}
 
 
-def test_the_spaces_are_those_that_are_searched() -> None:
-    assert SPACES == SEARCHED
-
-
 def test_the_observed_statistic_is_the_one_that_was_measured(results: SuiteResults) -> None:
     judged = of_reconstructions(results, PairCuts(results), "m", "gradient")
     for (space, metric), values in results.cubes("m", "gradient"):
@@ -120,6 +117,23 @@ def test_the_paired_gap_is_over_images_that_one_of_a_pair_trained_on(results: Su
 
 def test_without_its_mate_the_cut_is_the_one_that_other_models_keep(results: SuiteResults) -> None:
     assert rows(results, "alone")["membership_auc_p_value", ""]["value"] <= 0.01
+
+
+def test_a_cut_is_from_the_first_trials_that_tell_it_and_nothing_else_decides_it(results: SuiteResults) -> None:
+    kept = {(done.stage, done.model, done.replica): done.content for done in results.done}
+    known = [kept["pools", "", 0], kept["predict", "m", 0], kept["predict", "m", 1]]
+    cuts = PairCuts(results)
+    assert cuts.sources(["alone"]) == cuts.sources(["m", "untrained"]) == sorted(known)
+    assert cuts.sources(["nobody"]) == []
+
+
+def test_the_strongest_attack_of_all_pairs_is_that_attack_with_its_numbers(results: SuiteResults) -> None:
+    cuts, trials = PairCuts(results), results.of("m", "infer_membership", "loss_threshold")
+    found = list(model_rows(results, cuts, "m"))
+    anew = list(_joined(results, cuts, "m", "infer_membership", STRONGEST, trials))
+    place = {"stage": "infer_membership", "method": STRONGEST}
+    strongest = [row for row in found if row.get("method") == STRONGEST]
+    assert len(anew) > 5 and strongest == [{**row, **place, "note": row.get("note")} for row in anew]
 
 
 def test_a_control_that_shows_members_is_found_by_re_cutting(results: SuiteResults) -> None:

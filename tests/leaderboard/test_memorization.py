@@ -6,23 +6,26 @@ import xml.etree.ElementTree as ElementTree
 
 import pyarrow as pa
 import pytest
-from site_fixture import HOSTILE, MEMORISING, SUITE, correlations, images, picture, png, result
+from site_fixture import HOSTILE, MEMORISING, SUITE, correlations, images, picture, png, result, trial
 
 from benchmark import schema
 from leaderboard import memorization
 from leaderboard.build import build
 from leaderboard.memorization import MOST_SHOWN, curves, section
+from leaderboard.parquet_rows import parts
 from leaderboard.slugs import slug
 from leaderboard.svg_charts import cloud, roc
 
 TABLE = pa.Table.from_pylist(images(), schema=schema.IMAGES)
-SHOWN = {
-    i: {"image_id": i, "class_id": 0, "class_name": "Bag", "image_png": png(picture(0, i, 0.1))} for i in range(1, 40)
-}
+SHOWN = pa.Table.from_pylist(
+    [{"image_id": i, "class_id": 0, "class_name": "Bag", "image_png": png(picture(0, i, 0.1))} for i in range(1, 40)],
+    schema=schema.PICTURES,
+)
+NONE = SHOWN.schema.empty_table()
 
 
 def test_the_most_memorised_images_that_have_a_picture_come_first() -> None:
-    found = section(MEMORISING, "gradient", TABLE, correlations(), [], SHOWN)
+    found = section("gradient", TABLE, correlations(), [], SHOWN)
     assert [image["id"] for image in found["most"]] == list(range(1, MOST_SHOWN + 1))
     assert (found["most"][1]["value"], found["most"][1]["error"], found["why"]) == ("0.99", "0.12", "")
     assert found["num_images"] == 239 and len(found["charts"]) == 2 and len(found["correlations"]) == 3
@@ -37,21 +40,24 @@ def test_the_answer_follows_from_the_interval_of_the_gap(low: float, high: float
     row = result(
         SUITE, MEMORISING, None, metric="memorization_exposure_gap", value=(low + high) / 2, low=low, high=high, **place
     )
-    assert section(MEMORISING, "gradient", TABLE, [row], [], {})["answer"].startswith(answer)
+    assert section("gradient", TABLE, [row], [], NONE)["answer"].startswith(answer)
     other = row | {"method": "multiscale"}
-    assert section(MEMORISING, "gradient", TABLE, [other], [], {})["answer"] == "", "of another attack"
+    assert section("gradient", TABLE, [other], [], NONE)["answer"] == "", "of another attack"
 
 
 def test_what_was_not_measured_says_why() -> None:
     def why(results: list, status: list) -> str:
-        return section("small_vgg", "gradient", TABLE, results, status, {})["why"]
+        return section("gradient", TABLE.schema.empty_table(), results, status, NONE)["why"]
 
-    trial = {"stage": "query", "state": "missing", "error": None}
-    assert "no trials that ask every replica" in why([], [])
-    assert why([], [trial, trial]).startswith("not run yet: 2 of 2")
-    assert why([], [trial, trial | {"state": "failed", "error": "boom"}]) == "query failed: boom"
+    query, joined = (
+        trial(SUITE, "small_vgg", r, s, "missing", None) for r, s in ((1, "query"), (None, "memorization"))
+    )
+    assert "no trials that ask every replica" in why([], []) == why([], [query])
+    assert why([], [joined, query]) == "not run yet: 2 of 2 trials are missing, the first is query of replica 1"
+    assert why([], [joined, query | {"state": "failed", "error": "boom"}]) == "query of replica 1 failed: boom"
     note = result(SUITE, "small_vgg", None, stage="memorization", metric="memorization_mean", note="one replica")
-    assert why([note], [trial]) == "one replica"
+    assert why([note], [joined | {"state": "done"}]) == "one replica"
+    assert why([], [joined | {"state": "done"}]) == "the results give no reason"
 
 
 def test_roc_points_lie_where_their_logarithms_do() -> None:
@@ -69,10 +75,18 @@ def test_a_cloud_has_a_dot_a_point_and_survives_one_value() -> None:
 
 
 def test_curves_tell_what_they_cannot_resolve() -> None:
-    rows = [{"model": "m", "method": "lira", "fpr": f, "tpr": t} for f, t in ((0.005, 0.2), (0.05, 0.5), (1.0, 1.0))]
-    found = curves("m", [*rows, rows[0] | {"fpr": math.nan}, rows[0] | {"model": "other"}])
+    rows = [{"method": "lira", "fpr": f, "tpr": t} for f, t in ((0.005, 0.2), (0.05, 0.5), (1.0, 1.0))]
+    found = curves([*rows, rows[0] | {"fpr": math.nan}])
     assert found is not None and found["legend"][0]["rates"] == ["50.0%", "20.0%", ""]
-    assert curves("unknown", rows) is None
+    assert curves([]) is None
+
+
+def test_a_table_is_parted_by_a_column() -> None:
+    table = pa.table({"name": ["b", None, "a", "b"], "at": [0, 1, 2, 3]})
+    assert {name: part["at"].to_pylist() for name, part in parts(table, "name").items()} == {
+        "b": [0, 3], None: [1], "a": [2]
+    }  # fmt: skip
+    assert parts(table.slice(0, 0), "name") == {}
 
 
 def test_old_results_without_these_tables_make_a_page_that_says_so(empty_site) -> None:

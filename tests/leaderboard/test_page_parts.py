@@ -10,7 +10,7 @@ from leaderboard import pages
 from leaderboard.charts import scatter, strips
 from leaderboard.columns import BY_NAME, COLUMNS, describe, epsilon, plain, show
 from leaderboard.compared import compared
-from leaderboard.pages import MOST_TIED, controls, replicas
+from leaderboard.pages import controls, replicas
 from leaderboard.ranking import Rank, ranks
 from leaderboard.reasons import UNKNOWN, doubts, why_empty
 from leaderboard.slugs import slug
@@ -132,6 +132,12 @@ def test_reason_prefers_the_note_then_the_failure_then_what_is_missing():
     assert why_empty(BY_NAME["train_epsilon"], [], [], primary) == "none: trained against no adversary"
 
 
+def test_a_failure_of_any_membership_attack_leaves_the_strongest_one_empty():
+    failed = trial(SUITE, "m", 1, "infer_membership", "failed", "boom") | {"method": "lira"}
+    why = why_empty(BY_NAME["membership_auc"], [], [failed], {"infer_membership": "strongest"})
+    assert why == "infer_membership (lira) of replica 1 failed: boom"
+
+
 def test_doubt_is_a_note_on_the_primary_attack_over_all_replicas():
     column, primary = BY_NAME["in_rate"], {"leakage": "gradient"}
     row = result(SUITE, "m", None, stage="leakage", method="gradient", metric="in_rate", value=0.5, note="few")
@@ -165,10 +171,26 @@ def test_strips_keep_order_and_stay_inside():
     assert strips([{"in_rate": None}], BY_NAME["in_rate"]) == [None]
 
 
-def test_a_cell_names_only_some_of_the_models_it_is_tied_with():
-    names = tuple(f"m{i}" for i in range(MOST_TIED))
-    assert pages._tied(Rank(1, 2, 2, names[:2])) == "m0, m1"
-    assert pages._tied(Rank(1, 20, MOST_TIED + 3, names)).endswith(f"m{MOST_TIED - 1} and 3 more")
+def test_a_cell_names_the_models_of_its_row_and_counts_the_others():
+    assert pages._tied(Rank(1, 2, 2, ("a", "b"))) == "a, b"
+    assert pages._tied(Rank(1, 20, 5, ("a", "b"))) == "a, b and 3 more"
+
+
+def of_areas(*areas: float | None, off_front: float | None = None) -> pages.Suite:
+    """Models 0, 1, ... with these membership AUCs, and one that the Pareto front was not drawn with."""
+    rows = [{"model": str(i), "pareto": i == 0, "membership_auc": area} for i, area in enumerate(areas)]
+    rows += [{"model": "off", "pareto": None, "membership_auc": off_front}]
+    ends = {f"membership_auc_{end}": 0.5 for end in ("low", "high")}
+    return pages.Suite(SUITE, {}, [row | ends for row in rows], [], [], [], [])
+
+
+def test_who_has_the_largest_membership_auc_follows_from_the_column():
+    assert of_areas(0.6, 0.7, 0.7, None, off_front=0.9).most_exposed == {"1", "2"}
+    assert of_areas(0.6).most_exposed == set(), "alone it is nobody's largest"
+    assert of_areas(None, None).most_exposed == set()
+    suite = of_areas(0.7, 0.6)
+    suite.models[0]["membership_auc_low"] = None
+    assert suite.most_exposed == {"1"}, "without an interval it is not compared"
 
 
 class _Suite:

@@ -63,7 +63,6 @@ def test_merged_lists_give_what_all_cosines_give(k: int) -> None:
     else:  # which side is nearer is exact for any k, but for ties that a short list does not hold
         apart = np.abs(expected) > TIE
         assert ((found > 0) == (expected > 0))[apart].all() and (found == expected).mean() > 0.85
-    assert recut.TIE == TIE
 
 
 def test_an_image_of_neither_side_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.aggregation import intervals_over_replicas
-from benchmark.aggregation.suite_results import Done
+from benchmark.aggregation.finished_trial import Done
 from benchmark.memorization.controls import CONTROLS
 from benchmark.models.classifier import InputInfo
 from benchmark.planning.costs import Sizes

@@ -7,7 +7,7 @@ import pytest
 from simulated_membership import World, world
 
 from benchmark import registry
-from benchmark.rederivation import audit, membership, memorisation, numbers, reconstructions, recut
+from benchmark.rederivation import audit, cuts, membership, memorisation, numbers, reconstructions, recut
 from benchmark.rederivation.scores import score_of
 from benchmark.stats.audit import epsilon_lower_bound
 
@@ -40,10 +40,17 @@ def test_scores_are_those_of_the_attack(settings: dict[str, object], num_pairs: 
     found.shadows.never_seen[:, :9] = False
     attack = registry.parse("membership", settings)
     shadows = [arrays(found, model) for model in range(2 * num_pairs)]
-    derived = score_of(registry.dump("membership", attack))
+    derived = score_of(registry.dump("membership", attack), 2 * num_pairs + 1)
     assert derived is not None
     given = attack.scores(found.target, found.shadows, found.images).numpy()  # type: ignore[attr-defined]
     assert np.allclose(derived(arrays(found, None), shadows), given, rtol=1e-9, atol=1e-9)
+
+
+def test_a_variance_an_image_is_not_derived_again() -> None:
+    """Which of the two `auto` is follows from how many models there are."""
+    derived = {(v, n): score_of({"method": "lira", "variance": v}, n) for v in ("auto", "one") for n in (64, 65)}
+    assert [place for place, score in derived.items() if score is None] == [("auto", 65)]
+    assert score_of({"method": "lira", "variance": "per_image"}, 5) is None
 
 
 def test_gini_by_hand() -> None:
@@ -73,7 +80,7 @@ def test_cuts_keep_classes_and_groups() -> None:
     label = np.array([0] * 8 + [1] * 4)
     group = np.array([0, 0, 1, 1, 4, 5, 6, 7, 8, 9, 10, 11])
     first = np.array([True, True, False, False, True, True, False, False, True, False, True, False])
-    drawn = recut._drawn(first, label, group, np.random.default_rng(0))
+    drawn = cuts.drawn(first, label, group, np.random.default_rng(0))
     assert (drawn[0] == first).all() and (drawn[:, :8].sum(1) == 4).all() and (drawn[:, 8:].sum(1) == 2).all()
     assert (drawn[:, 0] == drawn[:, 1]).all() and (drawn[:, 2] != drawn[:, 0]).all()
     assert np.allclose(drawn[1:].mean(0), 0.5, atol=0.08)

@@ -6,17 +6,17 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.stats.audit import Scored, empirical_epsilon, epsilon_lower_bound, guesses, matched_pairs, p_value
+from benchmark.stats.audit import Run, empirical_epsilon, epsilon_lower_bound, guesses, matched_pairs, p_value
 
 
-def halves(num_pairs: int, rng: np.random.Generator, num_classes: int = 2) -> Scored:
+def halves(num_pairs: int, rng: np.random.Generator, num_classes: int = 2) -> Run:
     """Images without near-duplicates, half of each class members by coin; scores of 0."""
     labels = np.repeat(np.arange(num_classes), 2 * num_pairs // num_classes)
     member = np.concatenate(
         [rng.permutation(np.arange(len(labels) // num_classes) % 2 == 0) for _ in range(num_classes)]
     )
     everything = np.ones(len(labels), dtype=bool)
-    return Scored(np.zeros(len(labels)), member, labels, np.arange(len(labels)), everything)
+    return Run(np.zeros(len(labels)), member, labels, np.arange(len(labels)), everything)
 
 
 def test_hand_cases() -> None:

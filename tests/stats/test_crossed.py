@@ -12,11 +12,13 @@ from benchmark.stats import (
     counted_difference,
     counted_rate,
     crossed_mean,
+    independent_difference,
     newcombe_difference,
+    paired_difference,
     paired_images,
+    share_difference,
     share_interval,
 )
-from benchmark.stats.differences import independent_difference, paired_difference, share_difference
 
 nan = np.nan
 Floats = npt.NDArray[np.float64]

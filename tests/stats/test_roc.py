@@ -9,7 +9,6 @@ from benchmark.stats import (
     auc,
     balanced_accuracy,
     best_threshold,
-    delong_variance,
     tpr_at_fpr,
 )
 
@@ -40,24 +39,6 @@ def test_auc_takes_tensors_and_random_scores_give_a_half() -> None:
     scores, is_member = torch.rand(4000, generator=generator), torch.rand(4000, generator=generator) < 0.5
     assert auc(scores, is_member) == pytest.approx(0.5, abs=0.03)
     assert auc(torch.ones(4), torch.tensor([True, False, True, False])) == 0.5
-
-
-def test_delong_by_hand() -> None:
-    """Placements of members 1, 0.5 and of non-members 1, 0.5: variance (1/8) / 2 on each side."""
-    assert delong_variance([3.0, 2.0, 1.0, 2.5], [True, True, False, False]) == pytest.approx(0.125)
-
-
-def test_delong_equals_its_definition() -> None:
-    scores, is_member = sample(3, 0.7, digits=0)
-    pairs = (np.sign(scores[is_member][:, None] - scores[~is_member]) + 1) / 2
-    expected = pairs.mean(axis=1).var(ddof=1) / 60 + pairs.mean(axis=0).var(ddof=1) / 40
-    assert delong_variance(scores, is_member) == pytest.approx(expected)
-
-
-def test_delong_agrees_with_the_spread_of_new_samples() -> None:
-    drawn = [sample(seed, 1.0) for seed in range(1500)]
-    spread = np.var([auc(*s) for s in drawn])
-    assert np.mean([delong_variance(*s) for s in drawn[:300]]) == pytest.approx(spread, rel=0.15)
 
 
 def test_tpr_at_fpr_by_hand() -> None:
@@ -124,12 +105,7 @@ def test_best_threshold_lies_half_way_and_survives_neighboring_floats() -> None:
     [([1.0, 2.0], [True, True]), ([1.0, 2.0], [False, False]), ([1.0, np.nan], [True, False]),
      ([1.0, -np.inf], [True, False])],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["auc", "delong_variance", "best_threshold"])
+@pytest.mark.parametrize("name", ["auc", "best_threshold"])
 def test_one_sided_or_broken_scores_are_refused(name: str, scores: list[float], is_member: list[bool]) -> None:
     with pytest.raises(ValueError, match="allowed"):
         getattr(stats, name)(scores, is_member)
-
-
-def test_delong_refuses_too_little() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        delong_variance([1.0, 2.0, 3.0], [True, False, False])

@@ -1,6 +1,5 @@
 """Measured values of every reconstruction, and their means with intervals."""
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmark.metrics import METRICS, Join
-from benchmark.stats import Interval, hierarchical_bootstrap, rate_interval
+from benchmark.stats import Interval, hierarchical_bootstrap, rate_interval, seed_of
 from benchmark.trials.trial import Row
 
 if TYPE_CHECKING:
@@ -125,6 +124,5 @@ def mean_row(space: str, metric: str, values: npt.NDArray[np.float64], seed: str
 
 def mean_interval(metric: str, values: npt.NDArray[np.float64], seed: str, level: float = 0.95) -> Interval:
     """Hierarchical bootstrap over replica, class, sample; for rates never of zero width."""
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
     interval = rate_interval if metric in RATES else hierarchical_bootstrap
-    return interval(values, number, level=level)
+    return interval(values, seed_of(seed, 4), level=level)
