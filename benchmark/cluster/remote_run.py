@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmark.cluster import detached
 from benchmark.cluster.config import ENVIRONMENT, load_cluster
-from benchmark.planning.suite import ExternalModel, Suite, load_suite
+from benchmark.planning.models_of_suite import ExternalModel
+from benchmark.planning.suite import Suite, load_suite
 from benchmark.spec import SpecError
 from benchmark.user_files import include
 

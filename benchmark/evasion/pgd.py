@@ -22,12 +22,17 @@ from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
 
+def usual_step_size(epsilon: float, steps: int) -> float:
+    """Madry et al.'s choice (2018): so many steps reach any point of the ball from any other, with some to spare."""
+    return 2.5 * epsilon / steps
+
+
 class PGD(Evasion):
     """Steps along the gradient's direction, projected to the ball and [0, 1], from random starts.
 
     An image that is fooled keeps that perturbation and leaves the batch, so the cost falls
     with the model's robustness; restarts see only the images that still stand.
-    step_size: pixel units; None is 2.5 epsilon / steps (Madry et al.'s choice).
+    step_size: pixel units; None is `usual_step_size`, 2.5 epsilon / steps.
     """
 
     SOURCE = "Madry et al. 2018"
@@ -54,7 +59,7 @@ class PGD(Evasion):
 
     @property
     def search_space(self) -> Space:
-        step_size = around(2.5 * self.epsilon / self.steps)
+        step_size = around(usual_step_size(self.epsilon, self.steps))
         widest = 1.0 if self.norm == "linf" else LARGEST_L2
         space: Space = {"step_size": LogUniform(step_size.low, min(step_size.high, widest))}
         # Restarts from the image itself would all be one attack.
@@ -78,7 +83,7 @@ class PGD(Evasion):
     ) -> tuple[Tensor, Tensor]:
         """One restart over the standing images; writes to `found`, returns who still stands."""
         norm, ids = NORMS[self.norm], standing
-        step_size = self.step_size or 2.5 * self.epsilon / self.steps
+        step_size = self.step_size or usual_step_size(self.epsilon, self.steps)
         clean, y = images[ids], labels[ids]
         x = (clean + start[ids]).clamp_(0, 1) if self.random_start else clean
         stands = torch.ones_like(y, dtype=torch.bool)

@@ -11,7 +11,8 @@ from benchmark.interface.progress_bar import progress_bar
 from benchmark.interface.report import Report
 from benchmark.machine.home import settle
 from benchmark.planning.check import Prepared, check_device, prepare, prepare_suite
-from benchmark.planning.suite import ExternalModel, Suite
+from benchmark.planning.models_of_suite import ExternalModel
+from benchmark.planning.suite import Suite
 from benchmark.planning.suite import load_suite as read_suite
 from benchmark.reading.text import printable, shown
 from benchmark.results.store import Store

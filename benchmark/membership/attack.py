@@ -16,11 +16,13 @@ class MembershipAttack(Spec):
     the stage's, from shadow models, alike for all attacks.
 
     num_pairs: pairs of shadow models that it needs at least, besides the target's own pair. needs_adversarial: whether
-    it reads adversarial versions of the images, which cost far more than the images.
+    it reads adversarial versions of the images, which cost far more than the images. needs_features: whether it reads
+    features, or anything else of `Images` but the private images' labels.
     """
 
     num_pairs: ClassVar[int] = 0
     needs_adversarial: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
 
     @abstractmethod
     def scores(self, target: Signals, shadows: Shadows, images: Images) -> Tensor:

@@ -28,6 +28,7 @@ class Quantile(MembershipAttack):
 
     SOURCE = "Bertran et al. 2023, Scalable Membership Inference Attacks via Quantile Regression (arXiv 2307.03694)"
     TOLD_IF_SET = ("min_images",)
+    needs_features = True
 
     min_images: Annotated[int, Field(ge=10, le=1_000_000_000)] = 50
 

@@ -17,6 +17,10 @@ class Signals(NamedTuple):
     adversarial: Tensor
     auxiliary: Tensor
 
+    def of(self, models: Tensor | int) -> "Signals":
+        """What these of the S models say. models: (S,) bool, or the number of one."""
+        return Signals(*(part[models] for part in self))
+
 
 class Shadows(NamedTuple):
     """S models whose training data the attacker knows; neither the target nor its mate is among them.
@@ -33,12 +37,14 @@ class Shadows(NamedTuple):
     def without(self, pair: int) -> "Shadows":
         """The shadows of the other pairs."""
         kept = self.pair != pair
-        signals = Signals(*(part[kept] for part in self.signals))
-        return Shadows(signals, self.trained_on[kept], self.never_seen[kept], self.pair[kept])
+        return Shadows(self.signals.of(kept), self.trained_on[kept], self.never_seen[kept], self.pair[kept])
 
 
 class Images(NamedTuple):
-    """Of the P private and A auxiliary images: labels (P,), (A,) int64; features (P, K), (A, K) float32 of a judge."""
+    """Of the P private and A auxiliary images: labels (P,), (A,) int64; features (P, K), (A, K) float32 of a judge.
+
+    An attack without `needs_features` gets the private images' labels alone: K is 0, and of auxiliary images none.
+    """
 
     labels: Tensor
     features: Tensor

@@ -39,8 +39,8 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
-    replaced: str = ""
-    """Which layers are not those of its architecture's name, in words."""
+    num_replaced: int = 0
+    """Batch norms of its architecture that are group norms here."""
 
     def __init__(self, info: InputInfo, body: nn.Module, head: nn.Module) -> None:
         super().__init__()

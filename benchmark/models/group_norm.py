@@ -23,10 +23,9 @@ class GroupNormed(Architecture):
 
     def network(self, info: InputInfo) -> Classifier:
         model = cast(Architecture, self.of).network(info)
-        count = replace_batch_norms(model)
+        model.num_replaced = replace_batch_norms(model)
         if isinstance(model, Adapted):
             model.remade(replace_batch_norms)
-        model.replaced = f"{count} batch norms by group norms" if count else ""
         return model
 
 

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 from benchmark import data
 from benchmark.data.images import ImageData
-from benchmark.data.members import pools
+from benchmark.data.members import narrowed, pools
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.machine.devices import num_gpus
@@ -18,15 +18,14 @@ from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.planning import membership_trials
 from benchmark.planning.costs import Sizes
 from benchmark.planning.given_model import Given, examine
+from benchmark.planning.models_of_suite import ExternalModel, ModelEntry
 from benchmark.planning.plan import Plan, build_plan
-from benchmark.planning.suite import ExternalModel, ModelEntry, Recipe, Suite, load_suite
+from benchmark.planning.suite import Place, Suite, load_suite, recipes, with_architecture
 from benchmark.planning.suite_description import describe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import SpecError
 from benchmark.stages.shared.network_check import check_users_network
 from benchmark.user_files import include
-
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _check_narrow(suite: Suite, images: ImageData) -> None:
     for index, model in enumerate(suite.models):
         if isinstance(model, ModelEntry) and model.num_members is not None:
             try:
-                pools.check_narrow(images, suite.pools, model.num_members, suite.replicas + suite.shadow_replicas)
+                narrowed.check(images, suite.pools, model.num_members, suite.replicas + suite.shadow_replicas)
             except ValueError as error:
                 raise SpecError(str(error), ("models", index)) from error
 
@@ -104,11 +103,7 @@ def _check_networks(suite: Suite, info: InputInfo) -> None:
     """Networks of the user's own are tried before anything is trained; a checkpoint is, with its weights, when it is
     imported.
     """
-    recipes: dict[tuple[str | int, ...], Recipe] = {
-        ("models", index): model for index, model in enumerate(suite.models) if isinstance(model, Recipe)
-    }
-    recipes |= {("evaluators", name): getattr(suite.evaluators, name) for name in ("standard", "robust")}
-    for place, recipe in recipes.items():
+    for place, recipe in recipes(suite):
         try:
             check_users_network(recipe.architecture, recipe.regime, info)
         except SpecError as error:
@@ -117,24 +112,16 @@ def _check_networks(suite: Suite, info: InputInfo) -> None:
 
 def _trainable(suite: Suite, sizes: Sizes) -> Suite:
     """The suite with architectures that their regimes can train. Raises SpecError for a regime that lacks something."""
-
-    def of(recipe: AnyRecipe, num_images: int, place: tuple[str | int, ...]) -> AnyRecipe:
+    for place, recipe in recipes(suite):
         regime, architecture = cast(Regime, recipe.regime), cast(Architecture, recipe.architecture)
         try:
-            regime.check(num_images)
+            regime.check(sizes.num_auxiliary if place[0] == "evaluators" else sizes.of(recipe).num_members)
         except SpecError as error:
             raise SpecError(error.message, (*place, "regime", *error.path)) from error
         wanted = regime.trainable(architecture, sizes.info)
-        return recipe if wanted is architecture else recipe.model_copy(update={"architecture": wanted})
-
-    models = [
-        of(model, model.num_members or sizes.num_members, ("models", index)) if isinstance(model, ModelEntry) else model
-        for index, model in enumerate(suite.models)
-    ]
-    judges = suite.evaluators
-    roles = ("standard", "robust")
-    own = {role: of(getattr(judges, role), sizes.num_auxiliary, ("evaluators", role)) for role in roles}
-    return suite.model_copy(update={"models": models, "evaluators": judges.model_copy(update=own)})
+        if wanted is not architecture:
+            suite = with_architecture(suite, place, wanted)
+    return suite
 
 
 def check_device(name: str) -> None:
@@ -171,8 +158,8 @@ def _check_samples(suite: Suite, images: ImageData, sizes: Sizes) -> None:
     """
     counts = images.labels.bincount(minlength=sizes.info.num_classes)[: sizes.info.num_classes]
     smallest = int(counts.min()) / int(counts.sum())
-    narrow = [model.num_members for model in suite.models if isinstance(model, ModelEntry) and model.num_members]
-    allowed = int(min(sizes.num_members, sizes.num_auxiliary, *narrow) * smallest)
+    of_models = [sizes.of(model).num_members for model in suite.models]
+    allowed = int(min(sizes.num_members, sizes.num_auxiliary, *of_models) * smallest)
     for index, attack in enumerate(suite.inversion):
         wanted = cast(Inversion, attack).samples_per_class
         if wanted > allowed:
@@ -192,21 +179,16 @@ def _check_radii(suite: Suite, info: InputInfo) -> None:
             raise SpecError(f"{radius:.4g} is not allowed; allowed: {allowed}", path)
 
 
-def _radii(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], str, float]]:
+def _radii(suite: Suite) -> Iterator[tuple[Place, str, float]]:
     """(place, norm, radius) of every ball that the suite names."""
     for index, evasion in enumerate(cast(list[Evasion], suite.evasion)):
         yield ("evasion", index, "epsilon"), evasion.norm, evasion.epsilon
-    trained: list[tuple[tuple[str | int, ...], Recipe]] = [
-        (("models", index), model) for index, model in enumerate(suite.models) if isinstance(model, Recipe)
-    ]
-    trained += [(("evaluators", role), getattr(suite.evaluators, role)) for role in ("standard", "robust")]
-    for place, recipe in trained:
-        adversary = cast(Regime, recipe.regime).adversary
-        if adversary is not None:
-            yield (*place, "regime", "epsilon"), *adversary
+    for place, recipe in recipes(suite):
+        if recipe.adversary is not None:
+            yield (*place, "regime", "epsilon"), *recipe.adversary
     for index, model in enumerate(suite.models):
-        if isinstance(model, ExternalModel) and (declared := model.checkpoint.adversary) is not None:
-            yield ("models", index, "checkpoint", "adversary", "epsilon"), declared.norm, declared.epsilon
+        if isinstance(model, ExternalModel) and model.adversary is not None:
+            yield ("models", index, "checkpoint", "adversary", "epsilon"), *model.adversary
 
 
 def _sizes(images: ImageData, spec: pools.PoolsSpec) -> Sizes:

@@ -1,7 +1,7 @@
 """Estimates the floating-point operations of each trial: for the order of the run, the time left and the cost."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -12,9 +12,10 @@ from benchmark.inversion.attack import Inversion
 from benchmark.inversion.prior import Prior
 from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.models.memoriser import Memoriser
-from benchmark.planning.suite import ExternalModel, Recipe
+from benchmark.planning.models_of_suite import ExternalModel, ModelEntry, Recipe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import Spec, SpecError
+from benchmark.stages.shared.queried import MOST_AUXILIARY
 
 _BACKWARD_TO_INPUT = 2.0
 """Forward and backward to the input, in forward passes; with the weights' gradients it is 3."""
@@ -34,6 +35,12 @@ class Sizes:
     num_private: int
     num_members: int
     num_test: int
+
+    def of(self, model: Recipe | ExternalModel) -> "Sizes":
+        """Those that this model sees: fewer where it has pools of its own."""
+        if not isinstance(model, ModelEntry) or model.num_members is None:
+            return self
+        return replace(self, num_members=model.num_members, num_private=2 * model.num_members)
 
 
 def pools(sizes: Sizes) -> float:
@@ -64,11 +71,11 @@ def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
 
 def query(recipe: Recipe | ExternalModel, sizes: Sizes, passes: float) -> float:
     """passes: forward passes an image."""
-    return (sizes.num_private + min(sizes.num_auxiliary, 2000)) * passes * forward(recipe.architecture, sizes)
+    return (sizes.num_private + min(sizes.num_auxiliary, MOST_AUXILIARY)) * passes * forward(recipe.architecture, sizes)
 
 
 def embed_auxiliary(recipe: Recipe, sizes: Sizes) -> float:
-    return min(sizes.num_auxiliary, 2000) * forward(recipe.architecture, sizes)
+    return min(sizes.num_auxiliary, MOST_AUXILIARY) * forward(recipe.architecture, sizes)
 
 
 def embed(recipe: Recipe, sizes: Sizes) -> float:

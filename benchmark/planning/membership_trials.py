@@ -7,8 +7,8 @@ from benchmark import registry
 from benchmark.evasion.attack import Evasion
 from benchmark.membership.attack import MembershipAttack
 from benchmark.planning.labels import labelled
-from benchmark.planning.suite import AnyModel, ExternalModel, Suite
-from benchmark.regimes.regime import Regime
+from benchmark.planning.models_of_suite import AnyModel, ExternalModel
+from benchmark.planning.suite import Suite
 from benchmark.spec import SpecError
 
 
@@ -51,7 +51,8 @@ def query(model: AnyModel, suite: Suite) -> dict[str, Any]:
     """
     stage: dict[str, Any] = {"method": "query", "mirror": suite.queries.mirror, "shifts": suite.queries.shifts}
     if any(cast(MembershipAttack, attack).needs_adversarial for attack in suite.membership):
-        norm, epsilon = _ball(model, suite)
+        primary = cast(Evasion, suite.evasion[0])
+        norm, epsilon = model.adversary or (primary.norm, primary.epsilon)
         stage["ball"] = {"norm": norm, "epsilon": epsilon, "steps": suite.queries.adversarial_steps}
     return stage
 
@@ -60,13 +61,3 @@ def num_passes(stage: Mapping[str, Any]) -> float:
     """What a stage that `query` made costs an image, in forward passes."""
     ball = stage.get("ball")
     return float(1 + stage["mirror"] + stage["shifts"] + (3 * ball["steps"] + 1 if ball else 0))
-
-
-def _ball(model: AnyModel, suite: Suite) -> tuple[str, float]:
-    if isinstance(model, ExternalModel):
-        declared = model.checkpoint.adversary
-        own = (str(declared.norm), declared.epsilon) if declared else None
-    else:
-        own = cast(Regime, model.regime).adversary
-    primary = cast(Evasion, suite.evasion[0])
-    return own or (primary.norm, primary.epsilon)

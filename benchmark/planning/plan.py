@@ -1,19 +1,21 @@
 """Turns a suite into its plan: all its trials, parents first. Reads no results and runs nothing."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from benchmark import registry
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
+from benchmark.membership.attack import MembershipAttack
 from benchmark.models.memoriser import Memoriser
 from benchmark.planning import costs, membership_trials
 from benchmark.planning.given_model import Given
 from benchmark.planning.labels import INJECTED, labelled
-from benchmark.planning.suite import AnyModel, ExternalModel, ModelEntry, Recipe, Suite
+from benchmark.planning.models_of_suite import AnyModel, ExternalModel, ModelEntry, Recipe
+from benchmark.planning.suite import Suite
 from benchmark.regimes.memorise import Memorise
 from benchmark.regimes.untrained import Untrained
 from benchmark.spec import Spec, SpecError, suggest
@@ -114,19 +116,22 @@ class _Builder:
                 role,
             )
         embedded = self._embedded(judges)
-        inputs = {"pools": self._pools, "model": judges["evaluator"], "embed": embedded["embed"]}
-        cost = costs.embed_auxiliary(self._evaluators["evaluator"], self._sizes)
-        self._embed_auxiliary = self._add({"method": "embed_auxiliary"}, inputs, cost, "evaluator")
+        if any(cast(MembershipAttack, attack).needs_features for attack in self._suite.membership):
+            inputs = {"pools": self._pools, "model": judges["evaluator"], "embed": embedded["embed"]}
+            cost = costs.embed_auxiliary(self._evaluators["evaluator"], self._sizes)
+            self._embed_auxiliary = self._add({"method": "embed_auxiliary"}, inputs, cost, "evaluator")
         return embedded
 
-    def _embedded(self, judges: Mapping[str, str], model: str = "", replica: int | None = None) -> dict[str, str]:
-        """The judges with the evaluators' features of the data in their pools."""
+    def _embedded(self, judges: Mapping[str, str], owner: AnyModel | None = None) -> dict[str, str]:
+        """The judges with the evaluators' features of the data in their pools. owner: the model with its own pools."""
         found = dict(judges)
+        sizes = self._sizes.of(owner) if owner else self._sizes
+        labels = (owner.name, 0) if owner else ("", None)
         for role, recipe in self._evaluators.items():
             inputs = {"pools": judges["pools"], "model": judges[role]}
-            cost = costs.embed(recipe, self._sizes)
+            cost = costs.embed(recipe, sizes)
             embed = role.replace("evaluator", "embed")
-            found[embed] = self._add({"method": "embed"}, inputs, cost, role, model, replica)
+            found[embed] = self._add({"method": "embed"}, inputs, cost, role, *labels)
         return found
 
     def _trained(self, model: ModelEntry, judges: Mapping[str, str]) -> None:
@@ -136,7 +141,7 @@ class _Builder:
             stage: Json = {"method": "narrow_pools", "data": self._dump("data", suite.data)}
             stage["num_members"] = model.num_members
             pools = self._add(stage, {}, 0.0, "", name, 0)
-            judges = self._embedded({**judges, "pools": pools}, name, 0)
+            judges = self._embedded({**judges, "pools": pools}, model)
         numbers = range(suite.replicas + suite.shadow_replicas)
         targets = {number: self._train(model, name, number, judges["pools"]) for number in numbers}
         for replica in range(suite.replicas):
@@ -167,13 +172,14 @@ class _Builder:
             "clean_accuracy": model.checkpoint.clean_accuracy,
         }
         target = self._add(stage, {}, costs.import_model(model, self._sizes), "", name, 0)
-        return target, self._embedded({**judges, "pools": pools}, name, 0)
+        return target, self._embedded({**judges, "pools": pools}, model)
 
     def _train(self, recipe: Recipe, name: str, replica: int, pools: str) -> str:
+        sizes = self._sizes.of(recipe)
         return self._add(
             {"method": "train", "replica": replica, **self._recipe(recipe)},
             {"pools": pools},
-            costs.train(recipe, self._sizes, getattr(recipe, "num_members", None) or self._sizes.num_members),
+            costs.train(recipe, sizes, sizes.num_members),
             model=name,
             replica=replica,
         )
@@ -181,31 +187,33 @@ class _Builder:
     def _measure(self, model: AnyModel, replica: int, target: str, judges: Mapping[str, str]) -> None:
         """What is measured on one replica of a model by itself."""
         inputs = {"pools": judges["pools"], "target": target}
-        self._add({"method": "predict"}, inputs, costs.predict(model, self._sizes), "", model.name, replica)
+        cost = costs.predict(model, self._sizes.of(model))
+        self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
         self._evade(model, inputs, replica)
         for label, inversion in self._inversions.items():
             attack = self._suite.attack_on(model.name, label, inversion)
             self._invert(model, label, attack, inputs, judges, model.name, replica)
 
     def _infer_membership(
-        self, model: AnyModel, targets: Mapping[int, str], measured: Iterable[int], judges: Mapping[str, str]
+        self, model: AnyModel, targets: Mapping[int, str], measured: Sequence[int], judges: Mapping[str, str]
     ) -> None:
         """What all replicas of a model say of the private images, and the attacks on those that are measured."""
         asked = membership_trials.query(model, self._suite)
-        cost = costs.query(model, self._sizes, membership_trials.num_passes(asked))
+        cost = costs.query(model, self._sizes.of(model), membership_trials.num_passes(asked))
         inputs = {}
         for replica, target in targets.items():
             parents = {"pools": judges["pools"], "target": target}
             inputs[f"query_{replica}"] = self._add(asked, parents, cost, "", model.name, replica)
         if len(inputs) > 1:  # one model alone has no counterfactual
-            stage: Json = {"method": "memorization", "num_attacked": len(list(measured))}
+            stage: Json = {"method": "memorization", "num_attacked": len(measured)}
             self._add(stage, {"pools": judges["pools"], **inputs}, 0.0, "", model.name)
-        inputs |= {"embed": judges["embed"], "embed_auxiliary": self._embed_auxiliary}
+        features = {**inputs, "embed": judges["embed"], "embed_auxiliary": self._embed_auxiliary}
         for label, attack in membership_trials.attacks_on(model, self._suite).items():
             for replica in measured:
                 stage = {"method": "infer_membership", "replica": replica}
                 stage["attack"] = self._dump("membership", attack)
-                self._add(stage, inputs, 0.0, label, model.name, replica, pools=False)
+                asked = features if attack.needs_features else inputs
+                self._add(stage, asked, 0.0, label, model.name, replica, pools=False)
 
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
@@ -230,15 +238,16 @@ class _Builder:
     ) -> None:
         """Attack, neighbors and metrics of one inversion attack on one replica. attacked: its pools and target."""
         stage: Json = {"method": "invert", "attack": self._dump("inversion", attack)}
-        cost = costs.invert(recipe, attack, self._sizes)
+        sizes = self._sizes.of(recipe)
+        cost = costs.invert(recipe, attack, sizes)
         prior = self._prior(attack)
         inversion = self._add(stage, {**attacked, **prior} if prior else attacked, cost, label, name, replica)
         inputs = {**attacked, "inversion": inversion, **judges}
         stage = {"method": "neighbours", "k": self._suite.evaluation.neighbours}
-        cost = costs.predict(recipe, self._sizes)
+        cost = costs.predict(recipe, sizes)
         neighbors = self._add(stage, inputs, cost, label, name, replica)
         stage = {"method": "leakage", "shown_neighbours": self._suite.evaluation.shown_neighbours}
-        self._add(stage, {**inputs, "neighbours": neighbors}, costs.leakage(self._sizes), label, name, replica)
+        self._add(stage, {**inputs, "neighbours": neighbors}, costs.leakage(sizes), label, name, replica)
 
     def _prior(self, attack: Inversion) -> dict[str, str]:
         """Role -> key of what the attack learned from auxiliary images: one trial for all targets."""

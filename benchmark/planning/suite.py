@@ -3,90 +3,31 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field
 
 from benchmark import registry
-from benchmark.data.members.pools import PoolsSpec
+from benchmark.data.members.pools import MOST_REPLICAS, PoolsSpec
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.injected import Injected
 from benchmark.metrics import STRONGEST
 from benchmark.models.memoriser import Memoriser
-from benchmark.planning.given_model import Checkpoint
 from benchmark.planning.gpu_shares import Resources
 from benchmark.planning.labels import label, labelled
+from benchmark.planning.models_of_suite import Evaluators, ModelEntry, ModelField, Name, Recipe
 from benchmark.planning.prices import Prices
 from benchmark.reading.text import shown
 from benchmark.regimes.memorise import Memorise
-from benchmark.registry import ArchitectureField, DataField, EvasionField, InversionField, MembershipField, RegimeField
+from benchmark.registry import DataField, EvasionField, InversionField, MembershipField
 from benchmark.spec import Spec, SpecError, suggest
+from benchmark.stages.query import SHIFTS
 from benchmark.user_files.yaml_file import read_yaml
 
 CONTROL_NAMES = ("memoriser", "untrained", "injected")
 """Names of the controls, which every suite runs; no model may be called so."""
 MOST_SEED = 2**62
-MOST_SHIFTS = 8
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
-]
-
-
-class Recipe(Spec):
-    """How a model is made."""
-
-    architecture: ArchitectureField
-    regime: RegimeField
-
-
-class ModelEntry(Recipe):
-    """One row of the leaderboard: a model that is trained here. num_members: default, the pools'."""
-
-    name: Name
-    num_members: int | None = Field(default=None, ge=1, le=1_000_000_000)
-
-
-class Shadow(Spec):
-    """How shadow models of a model that was trained elsewhere are trained: as it was, as far as that is known."""
-
-    regime: RegimeField
-
-
-class ExternalModel(Spec):
-    """One row of the leaderboard: a model that was trained elsewhere."""
-
-    name: Name
-    architecture: ArchitectureField
-    checkpoint: Checkpoint
-    shadow: Shadow | None = None
-
-    @property
-    def shadow_recipe(self) -> Recipe | None:
-        """What the suite's `shadow_replicas` of it are, if there are any."""
-        return Recipe(architecture=self.architecture, regime=self.shadow.regime) if self.shadow else None
-
-
-def _model(value: Any) -> Any:
-    if isinstance(value, AnyModel):
-        return value
-    if not isinstance(value, dict):
-        raise SpecError(f"{shown(value)} is not allowed; allowed: a mapping with the keys name, architecture, ...")
-    if len({"regime", "checkpoint"} & value.keys()) != 1:
-        there = "both" if "regime" in value else "neither"
-        allowed = "one of 'regime' (trained here) and 'checkpoint' (trained elsewhere)"
-        raise SpecError(f"{shown(value.get('name'))} has {there}; allowed: {allowed}")
-    return (ExternalModel if "checkpoint" in value else ModelEntry).parse(value)
-
-
-AnyModel = ModelEntry | ExternalModel
-
-
-class Evaluators(Spec):
-    """Two judges of reconstructions, trained on the auxiliary pool alone."""
-
-    standard: Recipe
-    robust: Recipe
 
 
 class Evaluation(Spec):
@@ -106,10 +47,12 @@ class Queries(Spec):
     """
 
     mirror: bool = True
-    shifts: int = Field(default=0, ge=0, le=MOST_SHIFTS)
+    shifts: int = Field(default=0, ge=0, le=len(SHIFTS))
     adversarial_steps: int = Field(default=3, ge=0, le=1_000)
 
 
+Place = tuple[str | int, ...]
+"""Keys and indices that lead to a value of a suite file."""
 Attack = TypeVar("Attack", bound=Evasion | Inversion)
 Settings = dict[str, Any]
 
@@ -124,11 +67,11 @@ class Suite(Spec):
     name: Name
     data: DataField
     pools: PoolsSpec = PoolsSpec()
-    replicas: int = Field(default=2, ge=2, le=1024)
-    shadow_replicas: int = Field(default=0, ge=0, le=1024)
+    replicas: int = Field(default=2, ge=2, le=MOST_REPLICAS // 2)
+    shadow_replicas: int = Field(default=0, ge=0, le=MOST_REPLICAS // 2)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     threads: int = Field(default=1, ge=1, le=1024)
-    models: list[Annotated[AnyModel, BeforeValidator(_model)]] = Field(min_length=1)
+    models: list[ModelField] = Field(min_length=1)
     evaluators: Evaluators
     evasion: list[EvasionField] = Field(min_length=1)
     inversion: list[InversionField] = Field(min_length=1)
@@ -152,6 +95,8 @@ class Suite(Spec):
             for name in ("num_members", "shadow"):
                 if model.get(name) is None:
                     model.pop(name, None)
+            if "shadow" in model and model["shadow"]["architecture"] is None:
+                del model["shadow"]["architecture"]
         return hashlib.sha256(registry.canonical(counted).encode()).hexdigest()
 
     def attacks(self) -> dict[str, Evasion | Inversion]:
@@ -253,17 +198,37 @@ def _check_tuned(suite: Suite) -> None:
                 raise SpecError(error.message, ("tuned", attack, name, *error.path)) from error
 
 
-def _methods(suite: Suite) -> Iterator[tuple[tuple[str | int, ...], Spec]]:
+def recipes(suite: Suite) -> Iterator[tuple[Place, Recipe]]:
+    """Place and recipe of all that a suite trains, but for its controls: models, shadow models, evaluators."""
+    for index, model in enumerate(suite.models):
+        if isinstance(model, ModelEntry):
+            yield ("models", index), model
+        elif model.shadow_recipe is not None:
+            yield ("models", index, "shadow"), model.shadow_recipe
+    for role in Evaluators.model_fields:
+        yield ("evaluators", role), getattr(suite.evaluators, role)
+
+
+def with_architecture(suite: Suite, place: Place, architecture: Spec) -> Suite:
+    """The suite with another architecture in the recipe at a place of `recipes`."""
+
+    def changed(value: Any, path: Place) -> Any:
+        if not path:
+            return value.model_copy(update={"architecture": architecture})
+        if isinstance(value, list):
+            return [changed(each, path[1:]) if index == path[0] else each for index, each in enumerate(value)]
+        return value.model_copy(update={path[0]: changed(getattr(value, str(path[0])), path[1:])})
+
+    return cast(Suite, changed(suite, place))
+
+
+def _methods(suite: Suite) -> Iterator[tuple[Place, Spec]]:
     """Place and method of what must be no control."""
-    recipes: list[tuple[tuple[str | int, ...], Recipe | ExternalModel]]
-    recipes = [(("models", i), model) for i, model in enumerate(suite.models)]
-    recipes += [(("evaluators", role), getattr(suite.evaluators, role)) for role in Evaluators.model_fields]
-    for place, recipe in recipes:
+    for index, model in enumerate(suite.models):
+        yield ("models", index, "architecture"), model.architecture
+    for place, recipe in recipes(suite):
         yield (*place, "architecture"), recipe.architecture
-        if isinstance(recipe, Recipe):
-            yield (*place, "regime"), recipe.regime
-        elif recipe.shadow is not None:
-            yield (*place, "shadow", "regime"), recipe.shadow.regime
+        yield (*place, "regime"), recipe.regime
     yield from ((("inversion", i), attack) for i, attack in enumerate(suite.inversion))
 
 

@@ -9,10 +9,10 @@ from benchmark.models.checkpoint import in_words
 from benchmark.models.group_norm import GroupNormed
 from benchmark.planning.given_model import Checkpoint, Given
 from benchmark.planning.labels import labelled
-from benchmark.planning.suite import ExternalModel, ModelEntry, Suite
+from benchmark.planning.models_of_suite import AnyModel, ExternalModel, ModelEntry
+from benchmark.planning.suite import Suite
 from benchmark.reading.plausible_values import MOST_INCLUDED
 from benchmark.reading.text import printable
-from benchmark.regimes.regime import Regime
 from benchmark.registry import dump
 from benchmark.spec import Spec
 from benchmark.user_files.include import Source
@@ -61,14 +61,17 @@ def _included(files: Mapping[str, Source]) -> list[dict[str, Any]]:
 
 
 def _model(entry: ModelEntry) -> dict[str, Any]:
-    adversary = cast(Regime, entry.regime).adversary
     return {
         "name": entry.name,
         "architecture": _architecture(entry.architecture),
         "regime": dump("regime", entry.regime)["method"],
-        "train_norm": adversary[0] if adversary else None,
-        "train_epsilon": adversary[1] if adversary else None,
+        **_trained_against(entry),
     }
+
+
+def _trained_against(model: AnyModel) -> dict[str, Any]:
+    norm, epsilon = model.adversary or (None, None)
+    return {"train_norm": norm, "train_epsilon": epsilon}
 
 
 def _architecture(spec: Spec) -> str:
@@ -80,13 +83,11 @@ def _architecture(spec: Spec) -> str:
 
 
 def _external(model: ExternalModel, given: Given) -> dict[str, Any]:
-    adversary = model.checkpoint.adversary
     return {
         "name": model.name,
         "architecture": dump("architecture", model.architecture)["method"],
         "regime": "checkpoint",
-        "train_norm": adversary.norm if adversary else None,
-        "train_epsilon": adversary.epsilon if adversary else None,
+        **_trained_against(model),
         "num_members": given.num_members,
         "checkpoint": _checkpoint(model.checkpoint, given),
     }

@@ -99,8 +99,8 @@ class DPSGD(Regime):
             Row(metric="proven_delta", value=delta, n=num_images),
             Row(metric="noise_multiplier", value=noise, n=num_images),
         ]
-        if model.replaced:
-            rows.append(Row(metric="layers_replaced", value=float(model.replaced.split()[0]), note=model.replaced))
+        if count := model.num_replaced:
+            rows.append(Row(metric="layers_replaced", value=float(count), note=f"{count} batch norms by group norms"))
         return rows
 
     def fit(
@@ -182,7 +182,7 @@ def _gradients_by_image(model: Classifier) -> Iterator[None]:
     from opacus.grad_sample import GradSampleHooks, register_grad_sampler
 
     for pooled in (PooledStem, PooledConvolution):
-        register_grad_sampler(pooled)(_of_pooled_stem)
+        register_grad_sampler(pooled)(_of_pooled)
     register_grad_sampler(nn.Conv2d)(_of_convolution)
     in_place = [layer for layer in model.modules() if getattr(layer, "inplace", False)]
     for layer in in_place:  # it would overwrite what the hooks keep
@@ -208,7 +208,7 @@ def _of_convolution(layer: nn.Conv2d, inputs: list[Tensor], upstream: Tensor) ->
     return found
 
 
-def _of_pooled_stem(stem: PooledStem, inputs: list[Tensor], upstream: Tensor) -> dict[Tensor, Tensor]:
+def _of_pooled(layer: PooledStem | PooledConvolution, inputs: list[Tensor], upstream: Tensor) -> dict[Tensor, Tensor]:
     """Each image's gradient of a convolution that is then pooled, 2x2. upstream: (N, outputs, h, w), of the loss."""
     x = inputs[0]
     before = functional.interpolate(upstream / 4, scale_factor=2)
@@ -216,4 +216,4 @@ def _of_pooled_stem(stem: PooledStem, inputs: list[Tensor], upstream: Tensor) ->
     before = functional.pad(before, (0, x.shape[3] - before.shape[3], 0, x.shape[2] - before.shape[2]))
     patches = functional.unfold(x, 3, padding=1)
     found = torch.einsum("nop,nkp->nok", before.flatten(2), patches)
-    return {stem.weight: found.view(len(x), *stem.weight.shape)}
+    return {layer.weight: found.view(len(x), *layer.weight.shape)}

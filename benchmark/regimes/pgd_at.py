@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
-from benchmark.evasion.pgd import perturb_for_training
+from benchmark.evasion.pgd import perturb_for_training, usual_step_size
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import Network, SupervisedTraining
 from benchmark.spec import Fraction
@@ -54,7 +54,7 @@ class PGDAdversarialTraining(SupervisedTraining):
 
         def perturb(network: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
             epsilon = self.epsilon * min(1.0, (step + 1) / warm_steps) if warm_steps else self.epsilon
-            step_size = (self.step_size or 2.5 * self.epsilon / self.steps) * epsilon / self.epsilon
+            step_size = (self.step_size or usual_step_size(self.epsilon, self.steps)) * epsilon / self.epsilon
             return self.attack(network, x, y, epsilon, step_size, generator)
 
         return self.descend(model, images, labels, generator, progress, perturb)

@@ -18,6 +18,11 @@ class SGD:
         self.weights, self.momentum, self.weight_decay = list(weights), momentum, weight_decay
         self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
 
+    @property
+    def param_groups(self) -> list[dict[str, list[Tensor]]]:
+        """As torch's optimizers name their weights: here one group."""
+        return [{"params": self.weights}]
+
     def zero_grad(self) -> None:
         for weight in self.weights:
             weight.grad = None

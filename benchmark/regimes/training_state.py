@@ -82,6 +82,4 @@ class TrainingState:
 
 
 def _weights(optimizer: torch.optim.Optimizer | SGD) -> list[Tensor]:
-    if isinstance(optimizer, SGD):
-        return optimizer.weights
     return [weight for group in optimizer.param_groups for weight in group["params"]]

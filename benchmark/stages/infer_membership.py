@@ -7,10 +7,12 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from benchmark import registry, stats
+from benchmark.data.members.pools import MOST_REPLICAS
 from benchmark.membership.attack import MembershipAttack, checked
 from benchmark.membership.signals import Images, Shadows, Signals
 from benchmark.registry import MembershipField
@@ -58,9 +60,8 @@ def inferred(attack: MembershipAttack, queries: Mapping[int, Query], replica: in
         return Inferred(scores, note=note)
     found, truths = [], []
     for index, pair in enumerate(shadows.pair[:MOST_JUDGED].tolist()):
-        signals = Signals(*(part[index] for part in shadows.signals))
         judged = shadows.trained_on[index] | shadows.never_seen[index]
-        found.append(run(signals, shadows.without(pair))[judged].numpy())
+        found.append(run(shadows.signals.of(index), shadows.without(pair))[judged].numpy())
         truths.append(shadows.trained_on[index][judged].numpy())
     threshold = stats.best_threshold(np.concatenate(found), np.concatenate(truths))
     area = float(np.mean([stats.auc(*pair) for pair in zip(found, truths, strict=True)]))
@@ -68,7 +69,8 @@ def inferred(attack: MembershipAttack, queries: Mapping[int, Query], replica: in
 
 
 class InferMembership(Stage):
-    """Inputs: query_0, query_1, ... of all replicas of a model, shadow models included, embed and embed_auxiliary.
+    """Inputs: query_0, query_1, ... of all replicas of a model, shadow models included; of attacks that need features
+    also embed and embed_auxiliary.
 
     Writes the table `scores`, a row a private image: `image_id`, `label`, `group`, `score`, `is_member`, and `judged`,
     whether it counts: a member, or of the half that the model is judged against and no near-duplicate of a member.
@@ -77,15 +79,12 @@ class InferMembership(Stage):
     VERSION = 2
     """1 counted every private image that is no member as a non-member, and took its threshold from the mate."""
     attack: MembershipField
-    replica: int = Field(ge=0, le=4096)
+    replica: int = Field(ge=0, lt=MOST_REPLICAS)
 
     def run(self, context: Context) -> Outcome:
         queries, attack = queries_of(context), cast(MembershipAttack, self.attack)
         own = queries[self.replica]
-        auxiliary = context.tensors("embed_auxiliary")
-        features = context.tensors("embed")["private"]
-        images = Images(own["label"], features, auxiliary["label"], auxiliary["features"])
-        found = inferred(attack, queries, self.replica, images)
+        found = inferred(attack, queries, self.replica, _images(context, attack, own["label"]))
         judged = own["is_member"] | (own["is_out"] & own["never_seen"])
         columns = {name: own[name].numpy() for name in ("image_id", "label", "group")}
         columns |= {"score": found.scores.numpy(), "is_member": own["is_member"].numpy(), "judged": judged.numpy()}
@@ -95,6 +94,13 @@ class InferMembership(Stage):
     def rederived(self, context: Context) -> list[Row]:
         """All of them, from what every replica said of every image."""
         return self.run(context).rows
+
+
+def _images(context: Context, attack: MembershipAttack, labels: Tensor) -> Images:
+    if not attack.needs_features:
+        return Images(labels, torch.zeros(len(labels), 0), labels[:0], torch.zeros(0, 0))
+    auxiliary = context.tensors("embed_auxiliary")
+    return Images(labels, context.tensors("embed")["private"], auxiliary["label"], auxiliary["features"])
 
 
 def _rows(found: Inferred, scores: Floats, truth: Bools) -> list[Row]:

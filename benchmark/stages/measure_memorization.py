@@ -4,10 +4,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from benchmark.data.members.pools import MOST_REPLICAS
 from benchmark.memorization.counterfactual import memorized_share
 from benchmark.stages.shared.example_images import pictures
 from benchmark.stages.shared.image_values import Queried, image_values
 from benchmark.stages.shared.inputs import load_data
+from benchmark.stages.shared.queried import Query, queries_of
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 _HALF = 1.96
@@ -20,12 +22,12 @@ class MeasureMemorization(Stage):
     Writes `memorization`, see `image_values.SCHEMA`, and `pictures`.
     """
 
-    num_attacked: int = Field(ge=1, le=1_000_000)
+    num_attacked: int = Field(ge=1, le=MOST_REPLICAS)
     shown: int = Field(default=24, ge=0, le=1_000)
 
     def run(self, context: Context) -> Outcome:
         data, _ = load_data(context)
-        queried, ids = _queried(context)
+        queried, ids = _queried(list(queries_of(context).values()))
         table = image_values(queried, self.num_attacked, ids)
         return Outcome(
             rows=_rows(table),
@@ -37,10 +39,8 @@ class MeasureMemorization(Stage):
         return _rows(context.own_table("memorization"))
 
 
-def _queried(context: Context) -> tuple[Queried, dict[str, np.ndarray]]:
+def _queried(found: list[Query]) -> tuple[Queried, dict[str, np.ndarray]]:
     """Of all replicas, and who the images are."""
-    replicas = sorted(int(role[6:]) for role in context.trial.inputs if role.startswith("query_"))
-    found = [context.tensors(f"query_{replica}") for replica in replicas]
     ids = {name: found[0][role].numpy() for name, role in _IDS.items()}
     assert all((each["image_id"].numpy() == ids["image_id"]).all() for each in found), "replicas of other images"
     robust = [each["adversarial"].numpy() for each in found]

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from benchmark.data.members.pools import narrowed
+from benchmark.data.members.narrowed import narrowed
 from benchmark.registry import DataField
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 

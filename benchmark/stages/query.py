@@ -12,7 +12,7 @@ from benchmark.data.images import ImageData
 from benchmark.data.members.pools import Pools
 from benchmark.evasion.attack import channels_last, folded
 from benchmark.evasion.norms import LARGEST_L2, NormName
-from benchmark.evasion.pgd import perturb_for_training
+from benchmark.evasion.pgd import perturb_for_training, usual_step_size
 from benchmark.membership.signals import margins
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
@@ -27,8 +27,6 @@ SHIFTS = ((2, 0), (-2, 0), (0, 2), (0, -2), (1, 0), (-1, 0), (0, 1), (0, -1))
 _ADVERSARIAL_BATCH = 250
 _CPU_BATCH, _GPU_BATCH = 100, 500
 """Images at a time: what a small network makes of 100 stays in a core's cache."""
-_STEP_SIZE = 2.5
-"""Times epsilon / steps, as in our PGD."""
 
 
 class Ball(Spec):
@@ -87,7 +85,7 @@ class Query(Stage):
         if self.ball is None:
             return torch.zeros(len(ids), 0, dtype=torch.float64)
         generator, parts = context.generator("adversarial"), []
-        step_size = _STEP_SIZE * self.ball.epsilon / self.ball.steps
+        step_size = usual_step_size(self.ball.epsilon, self.ball.steps)
         for batch in ids.split(_ADVERSARIAL_BATCH):
             x = to_float(data.pixels(batch).to(context.device, memory_format=torch.channels_last))
             y = data.classes(batch).to(context.device)

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 
 from benchmark import registry
+from benchmark.data.members.pools import MOST_REPLICAS
 from benchmark.models.classifier import Architecture
 from benchmark.regimes.regime import Regime, checked
 from benchmark.registry import ArchitectureField, RegimeField
@@ -22,7 +23,7 @@ class Train(Stage):
     architecture: ArchitectureField
     regime: RegimeField
     pool: Literal["members", "auxiliary"] = "members"
-    replica: int = Field(default=0, ge=0, le=1024)
+    replica: int = Field(default=0, ge=0, lt=MOST_REPLICAS)
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from benchmark.machine.durable_files import replace_file
-from benchmark.planning.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.planning.models_of_suite import ExternalModel
+from benchmark.planning.suite import Suite, load_suite, parse_suite
 from benchmark.spec import SpecError
 from benchmark.trials.provenance import versions
 from benchmark.tuning.objective import Score

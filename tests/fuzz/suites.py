@@ -15,8 +15,9 @@ from benchmark.models.classifier import InputInfo
 from benchmark.planning.check import prepare
 from benchmark.planning.costs import Sizes
 from benchmark.planning.given_model import Given
+from benchmark.planning.models_of_suite import ExternalModel
 from benchmark.planning.plan import build_plan
-from benchmark.planning.suite import ExternalModel, Suite, load_suite, parse_suite
+from benchmark.planning.suite import Suite, load_suite, parse_suite
 from benchmark.planning.suite_description import describe
 from benchmark.results.plan_record import pack
 

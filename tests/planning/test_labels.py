@@ -196,12 +196,12 @@ def test_the_stronger_of_two_variants_decides_whether_gradients_are_masked(backw
 
 
 SHIPPED = {
-    "cifar": "50842121853dbeeed1ece1052f5d34ae865b8947641aab7e99ad66bc90631626",
-    "faces": "4434f51488a4c390f205e0aa150e9dc660858e02ad0879360410db7c942139f3",
-    "fashion": "03f941874a620a7a247e556cc830b383215fbcff32b0b9ce54b110309c0b93e4",
-    "fashion-small": "ab233057d018131801a7563b43ce9a2a06b0bbbaf9598dd1a44e2463845258f7",
-    "fer": "a6551b26503e5994a19e51e9b1e4c1fb68b3b41b6728d7758be6f6bf266fa811",
-    "quick": "71c96827e1a81e5801173787070d1ff89021bdeda681508b47c5f4b07dfa9168",
+    "cifar": "cbba0c4b14217baae709fa3314fc374ff5a3f0f8b7970bebfc99ad623379283b",
+    "faces": "c9d0a3f988b560f03e12708ddcd41c8647b6264c59782ff36600f89b49cb3d3d",
+    "fashion": "1ab23148d6c14bcc13193b9f27caf7fe9d92cfa4961f91ccb1234654a38f2ade",
+    "fashion-small": "b461b331b3f7c7d6c46855535b67baa18e04c7246089d0a0f7bcbf2ff68ef130",
+    "fer": "bb2dbe0dba15d59a87dc31792d4a821c30490c744931f20d0e16bde14ddd7f01",
+    "quick": "edcb2626a59ea67449d51b6e1f2383eab90cdfc8cc5a53647c6aa7073511248b",
 }
 """Of every node's stage, label, model, replica and key, for made-up data."""
 

@@ -63,6 +63,31 @@ def test_an_attack_that_needs_them_adds_adversarial_versions_in_the_models_own_b
     assert own == {"hardened": 0.25, "softmax": 0.5}, "softmax has no adversary: the primary evasion's"
 
 
+def test_features_are_an_input_of_attacks_that_need_them_alone() -> None:
+    made = plan(("membership", ["loss_threshold", "quantile"]))
+    (auxiliary,) = {node.key for node in made.nodes if node.stage == "embed_auxiliary"}
+    for node in made.nodes:
+        if node.stage == "infer_membership":
+            features = {role: key for role, key in node.trial.inputs.items() if not role.startswith("query_")}
+            assert features.keys() == ({"embed", "embed_auxiliary"} if node.method == "quantile" else set())
+            assert features.get("embed_auxiliary", auxiliary) == auxiliary
+    assert keys(plan()) < keys(made)
+
+
+def test_a_narrow_model_costs_as_much_as_its_own_images() -> None:
+    def costs(stage: str, *edits: tuple[str, Any]) -> list[float]:
+        return [node.cost for node in plan(*edits).nodes if node.stage == stage and node.model == "softmax"]
+
+    narrow, one = ("models.0.num_members", 100), 2.0 * 28 * 28 * 3  # a multiplication and an addition a weight
+    epochs = command.tiny()["models"][0]["regime"]["epochs"]
+    assert costs("train", narrow) == pytest.approx([epochs * 100 * 3 * one] * 2)
+    assert costs("predict", narrow) == pytest.approx([(200 + 120) * one] * 2), "its private images and the test images"
+    assert costs("query", narrow) == pytest.approx([(200 + 330) * 2 * one] * 2), "and auxiliary ones, and their mirrors"
+    assert costs("evade", narrow) == costs("evade"), "test images are the same"
+    full, own = ([n.cost for n in p.nodes if n.stage == "embed"] for p in (plan(), plan(narrow)))
+    assert own[:2] == full and own[2] / full[0] == pytest.approx((200 + 330) / (2970 + 330))
+
+
 def test_a_narrow_model_has_pools_of_its_own_and_keeps_the_others() -> None:
     made = plan(("models.0.num_members", 100))
     assert {node.model for node in made.nodes if node.stage == "narrow_pools"} == {"softmax"}

@@ -1,5 +1,6 @@
 """Attacks through the stage, on signals that are made up: who sees what, what is chosen, and the null."""
 
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor
 from benchmark import registry, stats
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.signals import Images, Shadows, Signals
-from benchmark.stages.infer_membership import Inferred, _rows, inferred
+from benchmark.stages.infer_membership import Inferred, _images, _rows, inferred
 from benchmark.stages.shared.queried import Query, shadows_of
+from benchmark.trials.trial import Context
 
 NUM_IMAGES, NUM_AUXILIARY, EFFECT = 400, 60, 1.0
 
@@ -46,6 +48,20 @@ def images(seed: int = 1) -> Images:
 
 def attack_named(name: str) -> MembershipAttack:
     return cast(MembershipAttack, registry.parse("membership", name))
+
+
+def test_an_attack_gets_features_if_it_needs_them_and_else_none() -> None:
+    full, own = images(), torch.arange(NUM_IMAGES) % 4
+    kept = {
+        "embed": {"private": full.features},
+        "embed_auxiliary": {"features": full.auxiliary_features, "label": full.auxiliary_labels},
+    }
+    context = cast(Context, SimpleNamespace(tensors=kept.__getitem__))
+    for given, expected in zip(_images(context, attack_named("quantile"), own), full, strict=True):
+        assert torch.equal(given, expected)
+    found = _images(cast(Context, None), attack_named("loss_threshold"), own)
+    assert torch.equal(found.labels, own)
+    assert [tuple(part.shape) for part in found[1:]] == [(NUM_IMAGES, 0), (0,), (0, 0)]
 
 
 class Peeking(MembershipAttack):

@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 
 from benchmark.data.images import ImageData
 from benchmark.data.members.duplicates import near_duplicate_groups
-from benchmark.data.members.pools import draw, proportional
+from benchmark.data.members.stratified import draw, proportional
 
 SMALLEST = 2
 """Images of a class in each gallery: with one, its mean and its nearest neighbor are the same image."""

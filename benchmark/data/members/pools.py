@@ -9,13 +9,18 @@ from torch import Generator, Tensor
 
 from benchmark.data.images import ImageData
 from benchmark.data.members.duplicates import exact_repeats, near_duplicate_groups
+from benchmark.data.members.stratified import cut, draw, proportional, split_pair
 from benchmark.spec import Fraction, Spec
 from benchmark.trials import trial
 
+MOST_REPLICAS = 2048
+"""Of one model; half of them may be replicas, and half shadow replicas, which are numbered after those."""
 _MOST_CUTS = 100
 """Before a pair is given up: a class of few groups is on both sides of one cut in two, or in some."""
 _SEEN = 64
 """Images of a class that are compared before a run; only where these are nearly all alike, the whole class is."""
+_AT_ONCE = 1024
+"""Images that are summed at a time."""
 _ADVICE = "take them out of the data, or do not look for them (duplicate_cosine: null)"
 
 
@@ -47,26 +52,26 @@ def check(data: ImageData, spec: PoolsSpec, num_replicas: int) -> None:
         if spec.num_test > int(test.sum()):
             raise ValueError(f"num_test: {spec.num_test} is not allowed; the data has {int(test.sum())} test images")
         proportional(spec.num_test, test, "num_test")
-    counts = data.labels.bincount(minlength=num_classes)[:num_classes]
-    auxiliary = (counts * spec.auxiliary).round().long()
-    private = counts - auxiliary
+    auxiliary, private = class_counts(data, spec)
     _check_classes(spec, auxiliary, private)
-    _check_num_members(spec, private)
     if spec.num_members is not None:
+        check_num_members(spec.num_members, private)
         proportional(spec.num_members, private, "num_members")
-    _check_num_halves(num_replicas, private // 2)
+    check_num_halves(num_replicas, private // 2)
 
 
-def check_narrow(data: ImageData, spec: PoolsSpec, num_members: int, num_replicas: int) -> None:
-    """Raise ValueError if no `narrowed` pools of `num_members` can be cut from the private pool, as `check` does."""
+def class_counts(data: ImageData, spec: PoolsSpec) -> tuple[Tensor, Tensor]:
+    """Auxiliary and private images of each class, (K,) each, where no near-duplicate is left out."""
     counts = data.labels.bincount(minlength=_num_classes(data, spec))[: _num_classes(data, spec)]
-    private = counts - (counts * spec.auxiliary).round().long()
-    _check_num_members(PoolsSpec(num_members=num_members), private)
-    _check_num_halves(num_replicas, proportional(num_members, private // 2, "num_members"))
+    auxiliary = (counts * spec.auxiliary).round().long()
+    return auxiliary, counts - auxiliary
 
 
-def _check_num_halves(num_replicas: int, halves: Tensor) -> None:
-    """Replicas 2j and 2j + 1 are the two halves of one cut, and every pair needs another. halves: (K,) images each."""
+def check_num_halves(num_replicas: int, halves: Tensor) -> None:
+    """Raise ValueError for more replicas than halves: 2j and 2j + 1 are those of one cut, and every pair needs another.
+
+    halves: (K,) images of each class in a half.
+    """
     num_halves = math.prod(math.comb(2 * half, half) for half in halves.tolist())
     if num_replicas > num_halves:
         raise ValueError(f"replicas: {num_replicas} is not allowed; the private pool has {num_halves} halves")
@@ -94,7 +99,7 @@ def check_repeats(data: ImageData, spec: PoolsSpec) -> None:
 
 def _check_alike(data: ImageData, duplicate_cosine: float, num_classes: int) -> None:
     """Raise ValueError for a class whose near-duplicates leave no auxiliary image and two halves, whatever the cut."""
-    mean_image = data.images[data.labels < num_classes].float().mean(dim=0)
+    mean_image = _mean_image(data.images, data.labels < num_classes)
     for label in range(num_classes):
         ids = (data.labels == label).nonzero()[:, 0]
         some = ids[:: max(1, len(ids) // _SEEN)]
@@ -105,6 +110,17 @@ def _check_alike(data: ImageData, duplicate_cosine: float, num_classes: int) -> 
                     f"pools: the {len(ids)} training images of class {label} are near-duplicates but for {different}; "
                     f"needed: 3 that differ, an auxiliary image and a member in each half; {_ADVICE}"
                 )
+
+
+def _mean_image(images: Tensor, chosen: Tensor) -> Tensor:
+    """(C, H, W) float32, the mean of the chosen ones of images (N, C, H, W) uint8. chosen: (N,) bool.
+
+    `make_pools` rounds otherwise, and holds them all as floats for it: too much for a machine that only plans.
+    """
+    total = torch.zeros(images.shape[1:], dtype=torch.int64)
+    for some, kept in zip(images.split(_AT_ONCE), chosen.split(_AT_ONCE), strict=True):
+        total += some[kept].sum(dim=0, dtype=torch.int64)
+    return (total.double() / int(chosen.sum())).float()
 
 
 def _num_groups(data: ImageData, ids: Tensor, mean_image: Tensor, duplicate_cosine: float) -> int:
@@ -139,7 +155,8 @@ def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[s
     in_auxiliary = cut(data.labels[usable], group[usable], spec.auxiliary, generator)
     auxiliary, private = usable[in_auxiliary], usable[~in_auxiliary]
     _check_different(why, *(_different(data.labels[pool], group[pool], num_classes) for pool in (auxiliary, private)))
-    _check_num_members(spec, data.labels[private].bincount(minlength=num_classes))
+    if spec.num_members is not None:
+        check_num_members(spec.num_members, data.labels[private].bincount(minlength=num_classes))
     if spec.num_test is not None:
         quotas = proportional(spec.num_test, data.test_labels[test].bincount(minlength=num_classes), "num_test")
         test = test[draw(data.test_labels[test], quotas, generator)]
@@ -151,49 +168,6 @@ def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[s
         "label": data.labels,
         "num_members": torch.tensor(spec.num_members or 0),
     }
-
-
-def cut(labels: Tensor, groups: Tensor, share: float, generator: Generator) -> Tensor:
-    """A random cut in two, stratified by label, that leaves groups whole: (N,) bool, True on the first side.
-
-    labels, groups: (N,). share: of each class on the first side, to the nearest image, as far as groups allow:
-    each group of two or more falls on a side by chance, then single images fill up.
-    """
-    counts = groups.bincount()
-    grouped = counts[groups] > 1
-    coins = torch.rand(len(counts), generator=generator) < share
-    first = coins[groups] & grouped
-    num_classes = int(labels.max()) + 1
-    wanted = (labels.bincount() * share).round().long() - labels[first].bincount(minlength=num_classes)
-    singles = (~grouped).nonzero()[:, 0]
-    available = labels[singles].bincount(minlength=num_classes)
-    quotas = torch.minimum(wanted.clamp(min=0), available)
-    first[singles[draw(labels[singles], quotas, generator)]] = True
-    return first
-
-
-def split_pair(
-    private: Tensor, labels: Tensor, groups: Tensor, generator: Generator, num_members: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Two halves of the private pool: same size, same number of each class, groups whole on one side.
-
-    private: (P,) ids. labels, groups: (P,), of those images. num_members: size of a half; default: as many as both
-    can have. Images too many for that are in neither half. Returns ascending ids.
-    Raises ValueError if groups leave too few.
-    """
-    first = cut(labels, groups, 0.5, generator)
-    num_classes = int(labels.max()) + 1
-    quotas = torch.minimum(
-        labels[first].bincount(minlength=num_classes), labels[~first].bincount(minlength=num_classes)
-    )
-    if num_members is not None:
-        if num_members > int(quotas.sum()):
-            raise ValueError(
-                f"num_members: {num_members} is not allowed; near-duplicates leave {int(quotas.sum())} in each half"
-            )
-        quotas = proportional(num_members, quotas, "num_members")
-    halves = [private[side][draw(labels[side], quotas, generator)] for side in (first, ~first)]
-    return halves[0].sort().values, halves[1].sort().values
 
 
 class Pools:
@@ -267,12 +241,12 @@ def _check_classes(spec: PoolsSpec, auxiliary: Tensor, private: Tensor) -> None:
         )
 
 
-def _check_num_members(spec: PoolsSpec, private: Tensor) -> None:
-    """private: (K,) images of each class."""
+def check_num_members(num_members: int, private: Tensor) -> None:
+    """Raise ValueError if the private pool has fewer in a half. private: (K,) images of each class."""
     available = int((private // 2).sum())
-    if spec.num_members is not None and spec.num_members > available:
+    if num_members > available:
         raise ValueError(
-            f"num_members: {spec.num_members} is not allowed; the private pool of {int(private.sum())} images "
+            f"num_members: {num_members} is not allowed; the private pool of {int(private.sum())} images "
             f"has {available} in each half"
         )
 
@@ -291,42 +265,3 @@ def _different(labels: Tensor, groups: Tensor, num_classes: int) -> Tensor:
     """(K,) images of each class, those of one group counted once. labels, groups: (N,)."""
     codes: Tensor = torch.unique(groups * num_classes + labels)
     return (codes % num_classes).bincount(minlength=num_classes)
-
-
-def proportional(total: int, counts: Tensor, field: str) -> Tensor:
-    """`total` split over classes in proportion to `counts`, (K,); largest remainders first. At least one a class."""
-    exact = counts.double() * total / counts.sum()
-    quotas = exact.floor().long()
-    remainders = (exact - quotas).argsort(descending=True, stable=True)
-    quotas[remainders[: total - int(quotas.sum())]] += 1
-    if int(quotas.min()) == 0:
-        raise ValueError(f"{field}: {total} is not allowed; class {int(quotas.argmin())} would have no image")
-    return quotas
-
-
-def draw(labels: Tensor, quotas: Tensor, generator: Generator) -> Tensor:
-    """Ascending places in labels (N,) of a random choice of `quotas[c]` images of each class c."""
-    order = torch.randperm(len(labels), generator=generator)
-    return (
-        torch.cat([order[labels[order] == label][:quota] for label, quota in enumerate(quotas.tolist())]).sort().values
-    )
-
-
-def narrowed(pools: dict[str, Tensor], num_members: int, generator: Generator) -> dict[str, Tensor]:
-    """The pools of `make_pools` with 2 num_members private images, a random choice without near-duplicates.
-
-    Every class has an even number of them, so that a pair's halves are num_members images each. Raises ValueError if
-    near-duplicates leave too few.
-    """
-    private, labels = pools["private"], pools["label"][pools["private"]]
-    order = torch.randperm(len(private), generator=generator)
-    _, place = torch.unique(pools["group"][private][order], return_inverse=True)
-    first = torch.full((int(place.max()) + 1,), len(order)).scatter_reduce(0, place, torch.arange(len(order)), "amin")
-    ids, labels = private[order[first]], labels[order[first]]
-    available = labels.bincount() // 2
-    if num_members > int(available.sum()):
-        left = f"the private pool has {int(available.sum())} in each half without near-duplicates"
-        raise ValueError(f"num_members: {num_members} is not allowed; {left}")
-    quotas = proportional(num_members, available, "num_members")
-    chosen = ids[draw(labels, 2 * quotas, generator)].sort().values
-    return {**pools, "private": chosen, "num_members": torch.tensor(num_members)}

@@ -100,7 +100,7 @@ def _serve(connection: "Connection[Finished, tuple[Trial, Settings]]", threads: 
 
 
 def preload() -> None:
-    """Load torch while the first trials still run elsewhere."""
+    """Load the libraries, and our worker with them, before the first trial comes; a fork has most of them already."""
     with contextlib.suppress(ImportError):  # the first trial fails on it, with its traceback
         for module in (*_OF_OTHERS, _OURS):
             importlib.import_module(module)

@@ -22,7 +22,7 @@ _BATCH = 500
 def load_data(context: Context) -> tuple[ImageData, Pools]:
     """The data set and pools of a trial with the input `pools`."""
     stage = context.parent("pools").stage
-    if "fingerprint" not in stage:  # an external model's own pools, cut from the suite's
+    if "fingerprint" not in stage:  # pools that were cut from the suite's: of one model, or of a search
         stage = {**stage, "fingerprint": context.parent("pools", "pools").stage["fingerprint"]}
     images = planned_data(context, registry.parse("data", stage["data"]), stage["fingerprint"])
     labels = torch.cat([images.labels, images.test_labels])
@@ -36,7 +36,7 @@ def planned_data(context: Context, data_set: Spec, fingerprint: str) -> ImageDat
 
 
 def suite_pools_key(context: Context) -> str:
-    """Key of the trial that cut the suite's pools, also where the input `pools` holds an external model's own."""
+    """Key of the trial that cut the suite's pools, also where the input `pools` holds others, cut from those."""
     return context.parent("pools").inputs.get("pools", context.trial.inputs["pools"])
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.data import ImageData
 from benchmark.data.embedded import FashionMNIST13k
-from benchmark.data.members.pools import Pools, PoolsSpec, check, check_repeats, cut, make_pools, narrowed, split_pair
+from benchmark.data.members.pools import Pools, PoolsSpec, _mean_image, check, check_repeats, make_pools
+from benchmark.data.members.stratified import cut, split_pair
 from benchmark.spec import SpecError
 from benchmark.stages.make_pools import MakePools
 from benchmark.trials.trial import Settings, Trial, execute
@@ -348,25 +349,6 @@ def test_whole_groups_are_drawn_anew_until_both_halves_have_each_class() -> None
         assert all((tensors["label"][half] == 3).any() for half in halves)
 
 
-def test_narrow_pools_are_stratified_and_without_near_duplicates() -> None:
-    tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
-    private = tensors["private"]
-    tensors["group"][private[1]] = tensors["group"][private[0]]
-    found = narrowed(tensors, 12, seeded(1))
-    chosen = found["private"]
-    assert len(chosen) == 24 and torch.isin(chosen, private).all() and (chosen.diff() > 0).all()
-    assert len(found["group"][chosen].unique()) == 24 and int(found["num_members"]) == 12
-    halves = [Pools(found, "key").members(replica) for replica in (0, 1)]
-    assert [len(half) for half in halves] == [12, 12] and torch.cat(halves).sort().values.tolist() == chosen.tolist()
-    counts = [found["label"][half].bincount() for half in halves]
-    assert torch.equal(*counts) and int(counts[0].max() - counts[0].min()) <= 1
-    assert torch.equal(found["auxiliary"], tensors["auxiliary"]) and torch.equal(found["test"], tensors["test"])
-    with pytest.raises(
-        ValueError, match="num_members: 999 is not allowed; the private pool has .* in each half without"
-    ):
-        narrowed(tensors, 999, seeded(1))
-
-
 def test_a_checkpoints_shadow_models_have_halves_of_its_images() -> None:
     tensors = make_pools(image_data(), PoolsSpec(), seeded(0))
     private = tensors["private"]
@@ -384,3 +366,10 @@ def test_a_test_image_is_a_group_of_its_own() -> None:
     pools = Pools(make_pools(image_data(), PoolsSpec(), seeded(0)), "key")
     beyond = len(pools.group) + 3
     assert pools.groups(torch.tensor([0, beyond])).tolist() == [int(pools.group[0]), beyond]
+
+
+def test_the_mean_image_is_that_of_the_chosen_images_across_chunks() -> None:
+    data = image_data(num=2_100, num_test=4)
+    chosen = data.labels < 3
+    expected = data.images.numpy()[chosen.numpy()].astype("float64").mean(0)
+    assert torch.allclose(_mean_image(data.images, chosen).double(), torch.from_numpy(expected), rtol=1e-7)
