@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import benchmark
 from benchmark.registry import KINDS
 from benchmark.spec import Spec
 
@@ -65,7 +64,7 @@ def current_version(method: str) -> int | None:
     if not module.startswith("benchmark."):
         return None
     # Not `importlib.util.find_spec`: it imports the packages above the module, and one of them loads torch.
-    file = Path(benchmark.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    file = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for line in node.body:
