@@ -46,6 +46,9 @@ T = TypeVar("T")
 _STALE_S = 3600.0
 """Where what is written is this old, it belongs to a killed run: writing a finished trial takes seconds."""
 
+_PAUSES_S, _MOST_LOOKS = (0.02, 0.1), 50
+"""Between looks at a file that is not what its mark says."""
+
 
 class CorruptArtifact(Exception):
     """A file of a finished trial is missing or is not what was written: recompute the trial."""
@@ -233,12 +236,14 @@ class Store(Records):
 
         most: bytes; a larger file is not opened. load: may raise ValueError.
 
-        Looks three times, since another process may be putting the same trial in place.
+        Looks three times, since another process may be putting the same trial in place; and again where it did.
         """
         problem = CorruptArtifact(key, name, "its sha256 is not the one that was written")
-        for pause in (0.02, 0.1, 0.0):
+        looks, files, before = 0, None, None
+        for _ in range(_MOST_LOOKS):
             try:
-                expected = self._mark(key)["files"].get(name)
+                files = self._mark(key)["files"]
+                expected = files.get(name)
                 if expected is None:
                     return None
                 if expected["bytes"] > most:
@@ -255,7 +260,10 @@ class Store(Records):
                 problem = CorruptArtifact(key, name, f"cannot be read ({error.strerror})")
             except CorruptArtifact as error:
                 problem = error
-            time.sleep(pause)
+            looks, before = (looks + 1 if files == before else 1), files
+            if looks > len(_PAUSES_S):
+                break
+            time.sleep(_PAUSES_S[looks - 1])
         raise problem
 
     def check(self) -> list[Problem]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import command
 import pytest
-from test_plan import SIZES
+from tiny_plan import SIZES
 
 from benchmark import registry
 from benchmark.planning import check

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import command
 import pytest
-from test_plan import BASE, SIZES, keys, places, plan
+from tiny_plan import BASE, SIZES, keys, places, plan
 
 from benchmark import registry
 from benchmark.membership.attack import MembershipAttack

@@ -1,35 +1,19 @@
 """What changes a number changes a key, and nothing else does."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import command
 import pytest
+from tiny_plan import BASE, SIZES, keys, places, plan
 
-from benchmark.models.classifier import InputInfo
 from benchmark.planning.check import prepare
-from benchmark.planning.costs import Sizes
-from benchmark.planning.plan import Node, Plan, build_plan
+from benchmark.planning.plan import build_plan
 from benchmark.planning.suite import parse_suite
 from benchmark.registry import canonical
 from benchmark.spec import SpecError
 from benchmark.trials.trial import Trial
-
-SIZES = Sizes(InputInfo(1, 28, 28, 3, (0.3,), (0.3,)), 330, 2970, 300, 120)
-
-
-def plan(*edits: tuple[str, Any], fingerprint: str = "f" * 64) -> Plan:
-    return build_plan(parse_suite(command.tiny(*edits)), fingerprint, SIZES)
-
-
-def keys(made: Plan, keep: Callable[[Node], bool] = lambda node: True) -> set[str]:
-    return {node.key for node in made.nodes if keep(node)}
-
-
-def places(made: Plan) -> dict[tuple[str, str, str, int | None], str]:
-    return {(node.stage, node.method, node.model, node.replica): node.key for node in made.nodes}
 
 
 def changed(*edits: tuple[str, Any], fingerprint: str = "f" * 64) -> set[tuple[str, str]]:
@@ -39,7 +23,6 @@ def changed(*edits: tuple[str, Any], fingerprint: str = "f" * 64) -> set[tuple[s
     return {(place[0], place[2]) for place in before if after.get(place) != before[place]}
 
 
-BASE = places(plan())
 EVERYTHING = {(place[0], place[2]) for place in BASE}
 CONTROLS = {"untrained", "injected", "memoriser"}
 

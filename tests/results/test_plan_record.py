@@ -5,7 +5,7 @@ from typing import Any
 
 import command
 import pytest
-from test_plan import SIZES
+from tiny_plan import SIZES
 
 from benchmark.planning.plan import build_plan
 from benchmark.planning.suite import parse_suite
