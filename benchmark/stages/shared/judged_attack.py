@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Evasion, cross_entropies
+from benchmark.evasion.attack import Evasion, Perturbed, cross_entropies
 from benchmark.evasion.attack import checked as checked_perturbed
 from benchmark.evasion.norms import NORMS
+from benchmark.evasion.pooled import PooledEvasion
 from benchmark.inversion.attack import Inversion, Passes, Victim, counted
 from benchmark.inversion.attack import checked as checked_images
 from benchmark.regimes.regime import to_float
@@ -51,10 +52,7 @@ def evaded(
     uint8 or float in [0, 1]. labels: (N,). Raises FloatingPointError for results or logits that are NaN or infinite,
     ValueError for images outside the ball or [0, 1], SpecError for what is no `Perturbed` of them.
     """
-    for pixels, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        x, y = pixels.to(device), classes.to(device)
-        x = to_float(x) if x.dtype == torch.uint8 else x.contiguous(memory_format=torch.channels_last)
-        found = checked_perturbed(attack.perturb(model, x, y, generator), x, name)
+    for x, y, found in _perturbed(attack, name, model, images, labels, generator, batch_size, device):
         if not bool(found.images.isfinite().all()):
             raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
         distance = NORMS[attack.norm].size(found.images - x)
@@ -68,6 +66,30 @@ def evaded(
         robust = clean & (logits.argmax(1) == y)
         loss = cross_entropies(logits, y)
         yield Evaded(found.images, clean, robust, distance, loss, found.loss)
+
+
+def _perturbed(
+    attack: Evasion,
+    name: str,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Tensor, Perturbed]]:
+    """Images, labels and what the attack made of them, in batches. An attack that pools gets all images at once."""
+    at_once = max(1, len(images)) if isinstance(attack, PooledEvasion) else batch_size
+    for pixels, classes in zip(images.split(at_once), labels.split(at_once), strict=True):
+        x, y = pixels.to(device), classes.to(device)
+        x = to_float(x) if x.dtype == torch.uint8 else x.contiguous(memory_format=torch.channels_last)
+        if isinstance(attack, PooledEvasion):
+            found = checked_perturbed(attack.perturb_pool(model, x, y, generator, batch_size), x, name)
+        else:
+            found = checked_perturbed(attack.perturb(model, x, y, generator), x, name)
+        batches = zip(*(whole.split(batch_size) for whole in (x, y, found.images)), strict=True)
+        for batch, batch_labels, moved in batches:
+            yield batch, batch_labels, Perturbed(moved, found.loss)
 
 
 def _in_box(images: Tensor) -> bool:
