@@ -57,6 +57,7 @@ REGIME = {
 EVASION = {
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
+    "given": "benchmark.evasion.given:Given",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
@@ -92,6 +93,7 @@ STAGE = {
     "query": "benchmark.stages.query:Query",
     "narrow_pools": "benchmark.stages.narrow_pools:NarrowPools",
     "evade": "benchmark.stages.evade:Evade",
+    "probe": "benchmark.stages.probe:Probe",
     "invert": "benchmark.stages.invert:Invert",
     "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",

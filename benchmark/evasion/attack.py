@@ -18,7 +18,7 @@ from benchmark.search_space import Space
 from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.user_files.returned import check_tensor, described
 
-Kind = Literal["one_step", "iterated", "black_box"]
+Kind = Literal["one_step", "iterated", "black_box", "given"]
 Losses = Callable[[Tensor, Tensor], Tensor]
 """Logits (N, K) and labels (N,) -> the loss of each image, (N,)."""
 

@@ -16,7 +16,7 @@ from benchmark.regimes.regime import to_float
 from benchmark.stages.shared.inputs import apply
 from benchmark.stages.shared.outputs import finite
 
-_TOLERANCE = 1e-5
+ROUNDING = 1e-5
 """Rounding of x + delta - x in float32."""
 
 
@@ -56,7 +56,7 @@ def evaded(
         if not bool(found.images.isfinite().all()):
             raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
         distance = NORMS[attack.norm].size(found.images - x)
-        if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
+        if bool((distance > attack.epsilon + ROUNDING).any()) or not _in_box(found.images):
             largest = float(distance.max())
             raise ValueError(
                 f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
