@@ -36,6 +36,10 @@ class Join(Enum):
         "mean over private images and pairs, each image under the replica that trained on it and the one that did not",
         "t, over pairs crossed with images",
     )
+    EVERY_ATTACK = (
+        "image by image over the attacks in the primary one's ball; then as rates on images that all replicas share",
+        "t, from one draw of the images and the spread between pairs; at least Clopper-Pearson",
+    )
     SAMPLES = ("mean over reconstructions", "t, over pairs crossed with classes")
     SAMPLE_RATE = (
         "mean over reconstructions, each 0, 0.5 or 1",
@@ -124,10 +128,31 @@ METRICS: tuple[Metric, ...] = (
     Metric("robust_accuracy", "robust accuracy", ROBUSTNESS,
            "share of test images that stay right under the primary evasion attack", "evade",
            Join.SHARED_IMAGES, "%", "up", interval=True, shown=True, short="robust"),
+    Metric("best_known_robust_accuracy", "best known robust accuracy", ROBUSTNESS,
+           "share of test images that stay right under every attack of the row in the primary one's ball, images that "
+           "were handed in among them", "evade", Join.EVERY_ATTACK, "%", "up", interval=True, shown=True),
+    Metric("attack_gap", "attack gap", ROBUSTNESS,
+           "robust accuracy minus best known: images that the primary attack leaves standing and another one fools",
+           "evade", Join.EVERY_ATTACK, "%", interval=True, context=True),
+    Metric("beats_primary", "beats the primary attack", ROBUSTNESS,
+           "share of test images that this attack fools and the primary one does not", "evade", Join.EVERY_ATTACK, "%",
+           column=False),
+    Metric("loses_to_primary", "loses to the primary attack", ROBUSTNESS,
+           "share of test images that the primary attack fools and this one does not", "evade", Join.EVERY_ATTACK, "%",
+           column=False),
     Metric("attack_success_rate", "attack success", ROBUSTNESS, "share of the images classified right that it fools",
            "evade", Join.NONE, "%", "down", column=False),
     Metric("mean_distance", "mean distance", ROBUSTNESS, "mean norm of what the attack added, pixel units", "evade",
            Join.NONE, column=False),
+    Metric("randomised_outputs", "randomised outputs", ROBUSTNESS,
+           "share of test images whose logits differ between two passes", "probe", Join.SHARED_IMAGES, "%",
+           column=False),
+    Metric("probability_outputs", "probabilities for logits", ROBUSTNESS,
+           "share of test images whose outputs are probabilities in place of logits", "probe", Join.SHARED_IMAGES, "%",
+           column=False),
+    Metric("zero_gradients", "zero gradients", ROBUSTNESS,
+           "share of test images at which the gradient of the margin is 0 in every pixel", "probe", Join.SHARED_IMAGES,
+           "%", column=False),
     Metric("member_accuracy", "member accuracy", MEMBERSHIP, "share of members classified right", "predict",
            Join.SHARED_IMAGES, "%", column=False, context=True),
     Metric("non_member_accuracy", "non-member accuracy", MEMBERSHIP, "share of non-members classified right",

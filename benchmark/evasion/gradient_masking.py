@@ -1,12 +1,21 @@
 """Looks for signs of gradient masking: robust accuracy that only misled attacks report (Athalye et al. 2018)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from benchmark.stats import Interval, clopper_pearson
 
 HUGE_EPSILON_ACCURACY = 0.05
 """Accuracy that must not be exceeded at an epsilon that lets the attack draw any image."""
+PROBED_SHARE = 0.01
+"""Of test images, that may behave as a masking model's do before it is suspected: a dead unit, a lost tie."""
+PROBES = {
+    "randomised_outputs": "outputs are random: two passes of one image differ",
+    "probability_outputs": "outputs are probabilities in place of logits",
+    "zero_gradients": "gradients are 0 in every pixel",
+}
+"""What the stage `probe` looks for, in words."""
 MIN_LOSS_RISE = 0.01
 """Relative rise of the loss from the first step to the last below which more steps are of no use."""
 
@@ -34,6 +43,7 @@ def masking_reasons(
     attacks: Sequence[AttackAccuracy],
     huge: AttackAccuracy | None = None,
     losses: Sequence[float] | None = None,
+    probes: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> list[str]:
     """Sentences with the numbers, one for each sign of masking; empty: not suspected.
 
@@ -42,9 +52,13 @@ def masking_reasons(
     could and has few false alarms. huge: a white-box attack at an epsilon that reaches every image (linf
     0.5 turns any image grey); suspected where its whole interval is above 0.05. losses: mean loss of an
     iterated white-box attack after 0, 1, ..., T steps, T >= 2, on the same images throughout; suspected
-    where the last is not more than 1% above that after one step.
+    where the last is not more than 1% above that after one step. probes: what of `PROBES` was found -> (at how many
+    images, of how many); suspected where the whole interval is above 1%.
     """
     reasons = list(_beaten(attacks))
+    for name, (found, of) in probes.items():
+        if of and clopper_pearson(found, of).low > PROBED_SHARE:
+            reasons.append(f"{PROBES[name]}, at {found} of {of} images")
     if huge is not None and huge.interval.low > HUGE_EPSILON_ACCURACY:
         reasons.append(
             f"accuracy stays above {HUGE_EPSILON_ACCURACY} at a huge epsilon ({huge.norm} {huge.epsilon:.4g}): {huge}"
