@@ -78,7 +78,7 @@ def check_ball(handed_in: HandedIn, test_images: Tensor, norm: str, epsilon: flo
 def _npz(path: Path, test_images: Tensor) -> dict[str, Tensor]:
     """Raises ValueError before it unpacks more than test images can be."""
     with zipfile.ZipFile(path) as archive:
-        unpacked, most = sum(entry.file_size for entry in archive.infolist()), 8 * (test_images.numel() + _SLACK)
+        unpacked, most = sum(entry.file_size for entry in archive.infolist()), 8 * test_images.numel() + _SLACK
         if unpacked > most:
             raise ValueError(f"it unpacks to {unpacked:,} bytes; allowed: up to {most:,}, all test images as float64")
     with np.load(path, allow_pickle=False) as file:
