@@ -162,7 +162,9 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
         right, total = _pooled(trials, "robust_accuracy")
         if not total or attack["kind"] == "given":  # made with whatever means, of some images
             continue
-        found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
+        alone, of = _pooled(trials, "only_black_box")
+        ball = attack["norm"], attack["epsilon"]
+        found = AttackAccuracy(attack["label"], attack["kind"], *ball, right + alone, total, alone if of else None)
         attacks.append(found)
         if found.kind == "iterated" and found.norm == "linf" and found.epsilon >= HUGE_LINF:
             huge = min(huge or found, found, key=_left)  # the stronger of two: fewer steps may not reach every image

@@ -24,7 +24,7 @@ _SIDES = ("is_member", "is_out", "never_seen")
 _QUERIED = ("margins", "adversarial", "correct", "image_id", "label", "group", *_SIDES)
 PROBED = ("randomised_outputs", "probability_outputs", "zero_gradients")
 """What the stage `probe` says of each image."""
-_BOOLS = {"correct", "test_clean", "test_robust", "members_robust", *PROBED, *_SIDES}
+_BOOLS = {"correct", "test_clean", "test_robust", "test_only_black_box", "members_robust", *PROBED, *_SIDES}
 _INTEGERS = {"image_id", "label", "group", "targets", "auxiliary"}
 """Of tensors; what is in neither, and is no `_ids`, is real."""
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()

@@ -47,6 +47,8 @@ def _evaded(kept: Kept, node: Node) -> Iterator[Number]:
     fooled = ~robust[clean]
     yield _rate(node, "attack_success_rate", fooled) if len(fooled) else Number(node.place("attack_success_rate"), None)
     yield Number(node.place("mean_distance"), float(test["test_distance"].astype(np.float64).mean()))
+    if kept.row(node.key, "only_black_box"):
+        yield _rate(node, "only_black_box", kept.arrays(node.key, "test_only_black_box")["test_only_black_box"])
     if node.settings["num_members"]:
         inside = kept.arrays(node.key, "members_robust")["members_robust"]
         yield _rate(node, "robust_accuracy_members", inside)

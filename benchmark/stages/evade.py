@@ -27,7 +27,8 @@ class Evade(Stage):
     num_members: members attacked as well, for the robust generalization gap; 0 for none.
     Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool,
     `<pool>_distance`, `<pool>_loss` (N,); and the table `curve`, the mean loss after each step. Also `test_ids` (N,),
-    places among the data set's test images; where images were handed in, `test_handed_in` (N,) bool, of which.
+    places among the data set's test images; where images were handed in, `test_handed_in` (N,) bool, of which; and of
+    an ensemble `<pool>_only_black_box` (N,) bool, see `Perturbed.by_black_box`.
     """
 
     attack: EvasionField
@@ -67,9 +68,10 @@ class Evade(Stage):
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
         for batch in evaded(attack, name, model, images, labels, generator, self.batch_size, context.device):
-            parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss)))
+            alone = () if batch.by_black_box is None else (batch.by_black_box,)
+            parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss, *alone)))
             curves.append(batch.curve * len(batch.images) / len(images))
-        names = ("clean", "robust", "distance", "loss")
+        names = ("clean", "robust", "distance", "loss", "only_black_box")[: len(parts[0])]
         joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
         return joined, _sum_padded(curves)
 
@@ -84,6 +86,8 @@ class Evade(Stage):
         else:
             rows.append(Row(metric="attack_success_rate", value=None, n=0, note="no image was classified right"))
         rows.append(Row(metric="mean_distance", value=float(distance.double().mean()), n=len(distance)))
+        if "test_only_black_box" in outcomes:
+            rows.append(accuracy("only_black_box", outcomes["test_only_black_box"]))
         if self.num_members:
             of_members = outcomes["members_robust"]
             rows.append(accuracy("robust_accuracy_members", of_members))
