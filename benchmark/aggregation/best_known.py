@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import stats
-from benchmark.aggregation.finished_trial import pair_of
+from benchmark.aggregation.finished_trial import Done, pair_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.suite_results import SuiteResults
 from benchmark.results.store import CorruptArtifact
 from benchmark.trials.trial import Row
 
 Bools = npt.NDArray[np.bool_]
+_NO_OTHER = "no other attack in its ball"
 
 
 def rows(results: SuiteResults, model: str, method: str) -> Iterator[Row]:
@@ -26,10 +27,15 @@ def rows(results: SuiteResults, model: str, method: str) -> Iterator[Row]:
     `beats_primary` and `loses_to_primary`. None under attacks in other balls.
     """
     primary, *others = _rivals(results)
+    if method == primary and not any(results.of(model, "evade", other) for other in others):
+        yield from _alone(results.of(model, "evade", primary))
+        return
+    if method not in (primary, *others):
+        return
     own = _outcomes(results, model, primary)
     if method == primary:
         yield from _of_all(results, model, own, others)
-    elif method in others:
+    else:
         found = _outcomes(results, model, method, own)
         both = [replica for replica in own if replica in found]
         yield from _share("beats_primary", {replica: own[replica] & ~found[replica] for replica in both})
@@ -47,11 +53,19 @@ def _of_all(results: SuiteResults, model: str, own: Mapping[int, Bools], others:
         if there:
             partly = f" (replica {', '.join(map(str, sorted(there)))})" if len(there) < len(stands) else ""
             counted.append(f"{method}{partly}")
-    note = (
-        f"every image under the primary attack and {', '.join(counted)}" if counted else "no other attack in its ball"
-    )
+    note = f"every image under the primary attack and {', '.join(counted)}" if counted else _NO_OTHER
     yield from _share("best_known_robust_accuracy", stands, note)
     yield from _share("attack_gap", {replica: robust & ~stands[replica] for replica, robust in own.items()})
+
+
+def _alone(trials: Mapping[int, Done]) -> Iterator[Row]:
+    """Where no other attack was made: what it leaves by itself, from its own count, without a look at the images."""
+    counts = {replica: found for replica, done in trials.items() if (found := done.counted("robust_accuracy"))}
+    if counts:
+        hits, sizes = zip(*counts.values(), strict=True)
+        pairs = [pair_of(replica) for replica in counts]
+        yield interval_row("best_known_robust_accuracy", stats.counted_rate(hits, sizes, pairs), note=_NO_OTHER)
+        yield interval_row("attack_gap", stats.counted_rate([0] * len(hits), sizes, pairs))
 
 
 def _rivals(results: SuiteResults) -> list[str]:

@@ -174,7 +174,9 @@ class _Results:
         }
         self.attacks = attacks
 
-    def of(self, model: str, stage: str, method: str) -> dict[int, Done]:
+    def of(self, model: str, stage: str, method: str = "") -> dict[int, Done]:
+        if stage != "evade":
+            return {}
         row = {"metric": "robust_accuracy", "value": self.attacks[method][1], "n": 100}
         return {0: Done(method, stage, method, model, 0, (row,), {}, "")}
 
@@ -203,14 +205,16 @@ SHIPPED = {
     "fer": "bb2dbe0dba15d59a87dc31792d4a821c30490c744931f20d0e16bde14ddd7f01",
     "quick": "edcb2626a59ea67449d51b6e1f2383eab90cdfc8cc5a53647c6aa7073511248b",
 }
-"""Of every node's stage, label, model, replica and key, for made-up data."""
+"""Of every node's stage, label, model, replica and key, for made-up data; probes came later."""
 
 
 @pytest.mark.parametrize(("name", "expected"), SHIPPED.items())
 def test_labels_and_keys_of_the_shipped_suites_are_what_they_have_always_been(name: str, expected: str) -> None:
     suite, _ = load_suite(str(command.ROOT / "suites" / f"{name}.yaml"))
     made = build_plan(suite, "f" * 64, SIZES)
-    text = "\n".join(sorted(f"{n.stage} {n.method} {n.model} {n.replica} {n.key}" for n in made.nodes))
+    text = "\n".join(
+        sorted(f"{n.stage} {n.method} {n.model} {n.replica} {n.key}" for n in made.nodes if n.stage != "probe")
+    )
     assert hashlib.sha256(text.encode()).hexdigest() == expected
 
 
