@@ -113,7 +113,7 @@ def test_the_row_is_beaten_and_the_page_says_so(ran: Ran) -> None:
     line = board(ran, "softmax")
     assert line["best_known_robust_accuracy"] == pytest.approx(sum(float(s.float().mean()) for s in stands) / 2)
     assert line["attack_gap"] == pytest.approx(line["robust_accuracy"] - line["best_known_robust_accuracy"])
-    assert line["attack_gap"] > 0.1 and line["masking_suspected"] is not None
+    assert line["attack_gap"] > 0.04 and line["masking_suspected"] is not None
     page = (ran.site / "index.html").read_text(encoding="utf-8")
     assert f">beaten by {100 * line['attack_gap']:.1f} points<" in page
 
