@@ -57,6 +57,7 @@ REGIME = {
 EVASION = {
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
+    "apgd": "benchmark.evasion.apgd:APGD",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
