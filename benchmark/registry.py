@@ -58,6 +58,7 @@ EVASION = {
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
     "apgd": "benchmark.evasion.apgd:APGD",
+    "pmd": "benchmark.evasion.pmd:PMD",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",

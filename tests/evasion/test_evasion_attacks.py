@@ -27,6 +27,8 @@ SETTINGS = (
     {"method": "apgd", "norm": "linf", "epsilon": 0.03, "loss": "dlr", "restarts": 2, "steps": 40},
     {"method": "apgd", "norm": "l2", "epsilon": 0.5, "loss": "targeted_dlr", "targets": 2},
     {"method": "apgd", "norm": "linf", "epsilon": 0.03, "loss": "targeted_dlr", "targets_by": "almost_linear"},
+    {"method": "pmd", "norm": "linf", "epsilon": 0.03, "steps": 20},
+    {"method": "pmd", "norm": "l2", "epsilon": 0.5, "steps": 50},
 )
 
 
