@@ -57,6 +57,7 @@ REGIME = {
 EVASION = {
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
+    "square": "benchmark.evasion.square:Square",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
