@@ -55,6 +55,7 @@ REGIME = {
     "untrained": "benchmark.regimes.untrained:Untrained",
 }
 EVASION = {
+    "fab": "benchmark.evasion.fab:FAB",
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
     "square": "benchmark.evasion.square:Square",
