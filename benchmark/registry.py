@@ -58,6 +58,8 @@ EVASION = {
     "fab": "benchmark.evasion.fab:FAB",
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
+    "apgd": "benchmark.evasion.apgd:APGD",
+    "fab": "benchmark.evasion.fab:FAB",
     "square": "benchmark.evasion.square:Square",
 }
 INVERSION = {

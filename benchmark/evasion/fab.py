@@ -4,8 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Perturbed, cross_entropies, input_gradient
+from benchmark.evasion.attack import Perturbed, input_gradient
 from benchmark.evasion.hyperplanes import step_onto
+from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
 from benchmark.spec import Fraction
@@ -53,14 +54,12 @@ class FAB(PooledEvasion):
     ) -> Perturbed:
         """An image that stands moves to the edge of its ball, towards the nearest adversarial one that was found.
 
-        loss: mean cross-entropy before and after.
+        No loss on the way: there is none that rises from step to step.
         """
-        with fixed(model):
-            nearest, distances = self._nearest(model, images, labels, generator, batch_size, enough=self.epsilon)
-            shares = (self.epsilon / distances.clamp_min(1e-12)).clamp(max=1.0).view(-1, 1, 1, 1)
-            moved = torch.where(shares < 1, images + (nearest - images) * shares, nearest).clamp_(0, 1)
-            curve = [cross_entropies(pool_logits(model, x, batch_size), labels).mean() for x in (images, moved)]
-        return Perturbed(moved, torch.stack(curve).cpu())
+        nearest, distances = self._nearest(model, images, labels, generator, batch_size, enough=self.epsilon)
+        shares = (self.epsilon / distances.clamp_min(1e-12)).view(-1, 1, 1, 1)
+        moved = torch.where(shares < 1, torch.lerp(images, nearest, shares).clamp_(0, 1), nearest)
+        return Perturbed(moved, torch.zeros(0))
 
     def _nearest(
         self,
@@ -153,22 +152,20 @@ class _Nearest:
             return
         clean, labels = self.clean[ids], self.labels[ids]
 
-        def margins(x: Tensor) -> Tensor:
-            logits = pool_logits(model, _shaped(x, self.shape), batch_size).float()
-            others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-            return logits.gather(1, labels[:, None])[:, 0] - others
+        def leads(x: Tensor) -> Tensor:
+            return -margin(pool_logits(model, _shaped(x, self.shape), batch_size), labels)
 
         inner, outer = clean, self.nearest[ids]
-        inside, outside = margins(inner), margins(outer)
+        inside, outside = leads(inner), leads(outer)
         beyond = BEYOND * inside
         for _ in range(SEARCHES):
             share = ((inside + beyond) / (inside - outside).clamp_min(1e-30)).clamp(0, 1)
             x = torch.lerp(inner, outer, share[:, None])
-            margin = margins(x)
-            fooled = margin <= -beyond / 2
+            lead = leads(x)
+            fooled = lead <= -beyond / 2
             self.note(ids[fooled], x[fooled])
             inner, outer = torch.where(fooled[:, None], inner, x), torch.where(fooled[:, None], x, outer)
-            inside, outside = torch.where(fooled, inside, margin), torch.where(fooled, margin, outside)
+            inside, outside = torch.where(fooled, inside, lead), torch.where(fooled, lead, outside)
 
 
 def _lead(logits: Tensor, classes: Tensor) -> Tensor:

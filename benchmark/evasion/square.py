@@ -4,7 +4,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Perturbed, cross_entropies
+from benchmark.evasion.attack import Perturbed
+from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
 from benchmark.evasion.squares import SEARCHES, Draws
 from benchmark.spec import Fraction
@@ -44,47 +45,40 @@ class Square(PooledEvasion):
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int
     ) -> Perturbed:
-        """loss: after each query. The margin never rises; so, with two classes, the loss never falls."""
+        """No loss on the way: the margin never rises, but with more than two classes the cross-entropy may fall."""
         found = images.clone()
         with fixed(model), torch.no_grad():
             ids = (pool_logits(model, images, batch_size).argmax(1) == labels).nonzero().flatten()
             draws = Draws(images.shape, generator)
             search = SEARCHES[self.norm](images[ids], self.epsilon)
             x, y = search.start(draws, ids), labels[ids]
-            margins, losses, stands = _asked(model, x, y, batch_size)
-            last, curve, seen = losses.clone(), [losses.mean()], torch.arange(len(ids), device=ids.device)
+            leads, stands = _asked(model, x, y, batch_size)
             for query in range(1, self.queries):
                 if not bool(stands.any()):
                     break
                 if int((~stands).sum()) > len(ids) // FULL:  # the fallen leave together: each copy costs
                     found[ids] = x
                     search.clean = search.clean[stands]
-                    ids, seen, x, y, margins, stands = (part[stands] for part in (ids, seen, x, y, margins, stands))
+                    ids, x, y, leads, stands = (part[stands] for part in (ids, x, y, leads, stands))
                 moved = search.propose(x, self.share(query), draws, ids)
                 rows = _filled((stands & (moved != x).flatten(1).any(1)).nonzero().flatten())
-                if len(rows):
-                    lower, losses, right = _asked(model, moved[rows], y[rows], batch_size)
-                    better = (lower < margins[rows]) | ~right
-                    rows = rows[better]
-                    x[rows], margins[rows], stands[rows] = moved[rows], lower[better], right[better]
-                    last[seen[rows]] = losses[better]
-                curve.append(last.mean())
+                lower, right = _asked(model, moved[rows], y[rows], batch_size)
+                better = (lower < leads[rows]) | ~right
+                rows = rows[better]
+                x[rows], leads[rows], stands[rows] = moved[rows], lower[better], right[better]
             found[ids] = x
-        return Perturbed(found, torch.stack(curve).cpu() if len(last) else torch.zeros(0))
+        return Perturbed(found, torch.zeros(0))
 
 
-def _asked(model: nn.Module, x: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each image: logit of its class minus the largest other, cross-entropy, whether it is classified right."""
+def _asked(model: nn.Module, x: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Of each image: by how much the logit of its class leads, and whether it is classified right."""
     if not len(x):
-        return x.new_zeros(0), x.new_zeros(0), labels.new_zeros(0, dtype=torch.bool)
-    logits = pool_logits(model, x, batch_size).float()
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return (own[:, 0] - others.amax(1)), cross_entropies(logits, labels), logits.argmax(1) == labels
+        return x.new_zeros(0), labels.new_zeros(0, dtype=torch.bool)
+    logits = pool_logits(model, x, batch_size)
+    return -margin(logits, labels), logits.argmax(1) == labels
 
 
 def _filled(rows: Tensor) -> Tensor:
     """These rows, some of them twice, so that their number is a multiple of `FULL`."""
-    if not len(rows):
-        return rows
-    return rows[torch.arange(-len(rows) // FULL * -FULL, device=rows.device) % len(rows)]
+    full = -len(rows) // FULL * -FULL
+    return rows[torch.arange(full, device=rows.device) % len(rows)] if full else rows
