@@ -59,6 +59,8 @@ EVASION = {
     "pgd": "benchmark.evasion.pgd:PGD",
     "apgd": "benchmark.evasion.apgd:APGD",
     "pmd": "benchmark.evasion.pmd:PMD",
+    "fab": "benchmark.evasion.fab:FAB",
+    "square": "benchmark.evasion.square:Square",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",

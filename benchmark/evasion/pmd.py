@@ -20,8 +20,8 @@ class PMD(PooledEvasion):
     """Steps along the gradient of max_{c != y} p_c - p_y, from 2 epsilon down to 0 along half a cosine.
 
     An image that is fooled keeps that perturbation and leaves; one that stands comes back at its last point.
-    From the probability margin attack. Differs: the whole loss from the first step on (the authors' code climbs parts of
-    it for the first half), one run, and l2 balls too, where a step has the length that it has in linf in that norm.
+    From the probability margin attack. Differs: the whole loss from the first step on (the authors' code climbs parts
+    of it for the first half), one run, and l2 balls too, with steps as long in their norm.
     """
 
     SOURCE = "Xie et al. 2025, CVPR, arXiv 2411.15210"

@@ -1,4 +1,4 @@
-"""What only APGD promises: its checkpoints, one pass a step, targets, few classes; against a plain loop of the paper."""
+"""What only APGD promises: checkpoints, one pass a step, targets, few classes; against a plain loop of the paper."""
 
 import pytest
 import torch
