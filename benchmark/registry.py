@@ -61,6 +61,8 @@ EVASION = {
     "pmd": "benchmark.evasion.pmd:PMD",
     "fab": "benchmark.evasion.fab:FAB",
     "square": "benchmark.evasion.square:Square",
+    "autoattack": "benchmark.evasion.autoattack:AutoAttack",
+    "autoattack_quick": "benchmark.evasion.autoattack:AutoAttackQuick",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
