@@ -55,7 +55,6 @@ REGIME = {
     "untrained": "benchmark.regimes.untrained:Untrained",
 }
 EVASION = {
-    "fab": "benchmark.evasion.fab:FAB",
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
     "apgd": "benchmark.evasion.apgd:APGD",
