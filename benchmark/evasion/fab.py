@@ -15,6 +15,8 @@ SEARCHES = 3
 """Steps of the final search between the image and its nearest adversarial one."""
 BEYOND = 1e-4
 """Of the clean image's margin: so far past the boundary the final search aims, which no other rounding undoes."""
+FURTHEST = 1.01
+"""Where the nearest image found lies hardly past the boundary, the final search may go so much further."""
 
 
 class FAB(PooledEvasion):
@@ -81,7 +83,7 @@ class FAB(PooledEvasion):
                 ids = (found.distances > enough).nonzero().flatten()
                 queue = torch.stack([ids.repeat(others.shape[1]), others[ids].T.flatten()], 1)
                 self._work_off(model, queue, starts, found, batch_size, enough)
-            found.refine(model, enough, batch_size)
+                found.refine(model, enough, batch_size)
         return _shaped(found.nearest, images.shape), found.distances
 
     def _work_off(
@@ -159,13 +161,13 @@ class _Nearest:
         inside, outside = leads(inner), leads(outer)
         beyond = BEYOND * inside
         for _ in range(SEARCHES):
-            share = ((inside + beyond) / (inside - outside).clamp_min(1e-30)).clamp(0, 1)
-            x = torch.lerp(inner, outer, share[:, None])
+            share = ((inside + beyond) / (inside - outside).clamp_min(1e-30)).clamp(0, FURTHEST)
+            x = torch.lerp(inner, outer, share[:, None]).clamp_(0, 1)
             lead = leads(x)
             fooled = lead <= -beyond / 2
-            self.note(ids[fooled], x[fooled])
             inner, outer = torch.where(fooled[:, None], inner, x), torch.where(fooled[:, None], x, outer)
             inside, outside = torch.where(fooled, inside, lead), torch.where(fooled, lead, outside)
+        self.nearest[ids], self.distances[ids] = outer, self.geometry.size(outer - clean)
 
 
 def _lead(logits: Tensor, classes: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class LinfSquares:
         return (self.clean + self.epsilon * draws.signs(ids, width=self.clean.shape[3])).clamp(0, 1)
 
     def propose(self, x: Tensor, share: float, draws: Draws, ids: Tensor) -> Tensor:
-        """x with one square filled with -epsilon or epsilon, a sign for each channel."""
+        """The images x with one square filled with -epsilon or epsilon, a sign for each channel."""
         side = side_of(share, x)
         window = _window(*draws.corner(side), side)
         moved = x.clone()
