@@ -31,6 +31,10 @@ SETTINGS = (
     {"method": "fab", "norm": "l2", "epsilon": 0.5, "steps": 10, "restarts": 2},
     {"method": "square", "norm": "linf", "epsilon": 0.03, "queries": 200, "rescaled": True},
     {"method": "square", "norm": "l2", "epsilon": 0.5, "queries": 200, "rescaled": True},
+    {"method": "pmd", "norm": "linf", "epsilon": 0.03, "steps": 20},
+    {"method": "pmd", "norm": "l2", "epsilon": 0.5, "steps": 50},
+    {"method": "autoattack_quick", "norm": "linf", "epsilon": 0.03},
+    {"method": "autoattack_quick", "norm": "l2", "epsilon": 0.5},
 )
 
 
@@ -44,7 +48,12 @@ def attack(settings: dict[str, object], **changed: object) -> Evasion:
     return method
 
 
-CASES = pytest.mark.parametrize("case", [attack(s) for s in SETTINGS], ids=[name(s) for s in SETTINGS])
+SLOW = ({"method": "autoattack", "norm": "linf", "epsilon": 0.05},)
+"""5,000 queries for what stands."""
+CASES = pytest.mark.parametrize(
+    "case",
+    [pytest.param(attack(s), id=name(s), marks=[pytest.mark.slow] * (s in SLOW)) for s in (*SETTINGS, *SLOW)],
+)
 
 
 def run(case: Evasion, model: torch.nn.Module, x: Tensor, y: Tensor, seed: int = 0) -> Perturbed:
@@ -63,7 +72,7 @@ def right(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 def test_every_attack_is_in_the_table() -> None:
     ours = {name for name, path in registry.EVASION.items() if path.startswith("benchmark.")}
-    assert {s["method"] for s in SETTINGS} == ours
+    assert {s["method"] for s in (*SETTINGS, *SLOW)} == ours
 
 
 @CASES
