@@ -3,7 +3,9 @@
 A library is imported where it is used: each contender's process loads its own alone.
 """
 
+import importlib.util
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +104,9 @@ def with_torchattacks(model: nn.Module, threat: Threat, steps: int | None) -> Te
 
 def with_adv_lib(model: nn.Module, threat: Threat) -> Tensor:
     """APGD on cross-entropy, targeted APGD and targeted FAB in that order; it has no Square attack of its own."""
+    if not importlib.util.find_spec("visdom"):  # draws its progress, which nobody asks for, and no longer builds
+        sys.modules["visdom"] = types.ModuleType("visdom")
+        sys.modules["visdom"].Visdom = object  # type: ignore[attr-defined]
     from adv_lib.attacks import apgd, apgd_targeted, fab
 
     norm = {"linf": float("inf"), "l2": 2.0}[threat.norm]
