@@ -13,7 +13,7 @@ from benchmark.spec import Fraction
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries after which the share of pixels in a square is halved, of 10,000."""
 FULL = 16
-"""Batches are filled up to a multiple of so many images: each batch size costs oneDNN and cuDNN new kernels."""
+"""The fallen leave once they are a share of 1 / FULL."""
 
 
 class Square(PooledEvasion):
@@ -34,8 +34,11 @@ class Square(PooledEvasion):
 
     @property
     def passes(self) -> int:
-        """Forward passes; there are no others."""
         return self.queries
+
+    @property
+    def forward_only(self) -> int:
+        return self.passes
 
     def share(self, query: int) -> float:
         """Of the pixels, in the square of this query, 1, 2, ...; query 0 is the start."""
@@ -79,6 +82,7 @@ def _asked(model: nn.Module, x: Tensor, labels: Tensor, batch_size: int) -> tupl
 
 
 def _filled(rows: Tensor) -> Tensor:
-    """These rows, some of them twice, so that their number is a multiple of `FULL`."""
-    full = -len(rows) // FULL * -FULL
+    """These rows, some of them twice, at most an eighth more: each batch size costs oneDNN and cuDNN new kernels."""
+    step = max(1, 2 ** len(rows).bit_length() // 16)
+    full = -(-len(rows) // step) * step
     return rows[torch.arange(full, device=rows.device) % len(rows)] if full else rows

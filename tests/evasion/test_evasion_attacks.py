@@ -27,14 +27,14 @@ SETTINGS = (
     {"method": "apgd", "norm": "linf", "epsilon": 0.03, "loss": "dlr", "restarts": 2, "steps": 40},
     {"method": "apgd", "norm": "l2", "epsilon": 0.5, "loss": "targeted_dlr", "targets": 2},
     {"method": "apgd", "norm": "linf", "epsilon": 0.03, "loss": "targeted_dlr", "targets_by": "almost_linear"},
-    {"method": "pmd", "norm": "linf", "epsilon": 0.03, "steps": 20},
-    {"method": "pmd", "norm": "l2", "epsilon": 0.5, "steps": 50},
-    {"method": "autoattack_quick", "norm": "linf", "epsilon": 0.03},
-    {"method": "autoattack_quick", "norm": "l2", "epsilon": 0.5},
     {"method": "fab", "norm": "linf", "epsilon": 0.03, "steps": 20},
     {"method": "fab", "norm": "l2", "epsilon": 0.5, "steps": 10, "restarts": 2},
     {"method": "square", "norm": "linf", "epsilon": 0.03, "queries": 200, "rescaled": True},
     {"method": "square", "norm": "l2", "epsilon": 0.5, "queries": 200, "rescaled": True},
+    {"method": "pmd", "norm": "linf", "epsilon": 0.03, "steps": 20},
+    {"method": "pmd", "norm": "l2", "epsilon": 0.5, "steps": 50},
+    {"method": "autoattack_quick", "norm": "linf", "epsilon": 0.03},
+    {"method": "autoattack_quick", "norm": "l2", "epsilon": 0.5},
 )
 
 

@@ -7,7 +7,7 @@ from toy_networks import Counting, trained
 
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.norms import NORMS, NormName
-from benchmark.evasion.square import Square
+from benchmark.evasion.square import Square, _filled
 from benchmark.evasion.squares import side_of
 
 NORM = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -152,3 +152,13 @@ def test_what_the_pool_holds_does_not_change_an_images_fate() -> None:
     whole = attack.perturb_pool(network, x, y, torch.Generator().manual_seed(0), 48).images
     parts = attack.perturb_pool(network, x, y, torch.Generator().manual_seed(0), 7).images
     assert (whole - parts).flatten(1).any(1).sum() <= 2, "rounding may turn a comparison"
+
+
+def test_batches_have_few_sizes_and_hold_every_row() -> None:
+    sizes = set()
+    for count in range(600):
+        rows = _filled(torch.arange(count))
+        assert torch.equal(rows.unique(), torch.arange(count))
+        assert count <= len(rows) <= count * 9 / 8
+        sizes.add(len(rows))
+    assert len(sizes) <= 16 + 8 * 6
