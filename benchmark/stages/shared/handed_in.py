@@ -85,7 +85,7 @@ def _npz(path: Path, test_images: Tensor) -> dict[str, Tensor]:
         return {name: _tensor(name, file[name]) for name in file.files}
 
 
-def _tensor(name: str, array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _tensor(name: str, array: np.ndarray) -> Tensor:
     if array.dtype.kind not in "uif":
         raise ValueError(f"{name} is of type {array.dtype}; allowed: numbers")
     return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
