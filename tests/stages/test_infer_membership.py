@@ -12,7 +12,7 @@ from benchmark import registry, stats
 from benchmark.data.members.pools import Pools
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.signals import Images, Shadows, Signals
-from benchmark.stages.infer_membership import Inferred, InferMembership, _images, _rows, inferred
+from benchmark.stages.infer_membership import InferMembership, Inferred, _images, _rows, inferred
 from benchmark.stages.query import _sides
 from benchmark.stages.shared.queried import Query, shadows_of
 from benchmark.trials.trial import Context

@@ -1,7 +1,6 @@
 """A model that was trained elsewhere and shadow models of it: planned, trained, asked, and LiRA's scores from them."""
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import command
