@@ -60,7 +60,7 @@ def fitted(architecture: type) -> nn.Module:
         InputInfo(*SHAPE, 4, (0.5,), (0.25,))
     )
     network.initialise(generator)
-    Standard(epochs=2, batch_size=32).fit(network, (IMAGES * 255).byte(), torch.arange(64) % 4, generator)
+    Standard(epochs=1, batch_size=32).fit(network, (IMAGES * 255).byte(), torch.arange(64) % 4, generator)
     found: nn.Module = network.eval()
     return found
 
