@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
+from benchmark.evasion.winograd import fast_if_wide
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.augmentation import augmented
 from benchmark.regimes.epochs import Epochs, Guard
@@ -267,7 +268,7 @@ def _in_eval_mode(perturb: Perturb, trained: Trained, x: Tensor, y: Tensor, step
     (Pang et al. 2021, "Bag of Tricks for Adversarial Training", Sec. 3.7).
     """
     trained.model.eval()
-    with autocast(x.device), frozen(trained.model):
+    with autocast(x.device), frozen(trained.model), fast_if_wide(trained.model):
         return perturb(trained.network, x, y, step).detach()
 
 
