@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName, check_length
-from benchmark.regimes.regime import SupervisedTraining, Trained, autocast
+from benchmark.regimes.regime import SupervisedTraining, Trained
+from benchmark.regimes.running_network import autocast
 from benchmark.spec import Fraction
 
 

@@ -1,12 +1,9 @@
 """`Regime`: what every training regime provides, and the training loop that most of them share."""
 
-import contextlib
 import inspect
-import shutil
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from pydantic import Field
@@ -18,6 +15,9 @@ from benchmark.evasion.winograd import fast_if_wide
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.augmentation import augmented
 from benchmark.regimes.epochs import Epochs, Guard
+from benchmark.regimes.running_network import Network as Network
+from benchmark.regimes.running_network import autocast, compiled, why_not_finite
+from benchmark.regimes.running_network import to_float as to_float
 from benchmark.regimes.sgd import SGD
 from benchmark.regimes.training_state import TrainingState
 from benchmark.regimes.watched import Validation, Watched
@@ -26,11 +26,8 @@ from benchmark.trials.training_progress import UNKEPT, Progress
 from benchmark.trials.trial import Row
 from benchmark.user_files.returned import described
 
-_LOOKED_AT = 250
-"""Images that go through the network at once after a training has failed."""
 Labelled = tuple[Tensor, Tensor]
 """images (N, C, H, W) uint8 and labels (N,)."""
-Network = Callable[[Tensor], Tensor]
 Perturb = Callable[[Network, Tensor, Tensor, int], Tensor]
 """Network, batch, labels and the number of steps that were taken before -> the batch to train on."""
 
@@ -217,11 +214,11 @@ class SupervisedTraining(EpochTraining):
         num_batches = len(images) // batch
         steps = num_batches * self.steps_a_batch
         optimizer = SGD(model.parameters(), self.momentum, self.weight_decay)
-        trained = Trained(model, _compiled(model, images.device), self.carried(to_float(images[:batch])))
+        trained = Trained(model, compiled(model, images.device), self.carried(to_float(images[:batch])))
         modules = {"model": model} | ({} if trained.carried is None else {"carried": trained.carried})
         state = TrainingState(modules, {"sgd": optimizer}, generator)
         loop = self.loop(model, state, progress, validation, self.guard(images, labels))
-        loop.why = lambda: _why(model, images)
+        loop.why = lambda: why_not_finite(model, images)
 
         def epoch(number: int) -> float:
             order = torch.randperm(len(images), generator=generator).to(images.device)
@@ -258,11 +255,6 @@ def checked(history: object, model: nn.Module, method: str) -> list[float]:
     return history
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [0, 1], channels last."""
-    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-
-
 def _in_eval_mode(perturb: Perturb, trained: Trained, x: Tensor, y: Tensor, step: int) -> Tensor:
     """Eval mode: attack the fixed function that is deployed, not one that moves with the batch
     (Pang et al. 2021, "Bag of Tricks for Adversarial Training", Sec. 3.7).
@@ -270,34 +262,3 @@ def _in_eval_mode(perturb: Perturb, trained: Trained, x: Tensor, y: Tensor, step
     trained.model.eval()
     with autocast(x.device), frozen(trained.model), fast_if_wide(trained.model):
         return perturb(trained.network, x, y, step).detach()
-
-
-def _compiled(model: Classifier, device: torch.device) -> Network:
-    """Compiled where it pays: on a GPU, if the C compiler that Triton calls is there.
-
-    On a CPU compiling takes longer than a small network's whole training.
-    """
-    if device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return cast(Network, torch.compile(model))
-    return model
-
-
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 where it pays: on GPUs that compute in it. A CPU stays in float32."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-@torch.no_grad()
-def _why(model: Classifier, images: Tensor) -> str:
-    """What to do about a loss that is no number. Overwrites the weights: fresh ones show whether they were at fault."""
-    model.initialise(torch.Generator().manual_seed(0))
-    model.eval()
-    logits = torch.cat([model(to_float(batch)) for batch in images.split(_LOOKED_AT)])
-    bad = int((~logits.isfinite().all(1)).sum())
-    if not bad:
-        return "try a smaller lr"
-    return (
-        f"no lr would help: with fresh weights too the network gives NaN or infinity for {bad} of {len(images)} images"
-    )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmark.evasion.pgd import PGD
 from benchmark.models.classifier import Classifier
+from benchmark.regimes.running_network import to_float
 from benchmark.spec import Spec
 
 _AT_ONCE = 250
@@ -50,7 +51,7 @@ class Watched:
         model.eval()
         generator, right, standing = torch.Generator().manual_seed(0), 0, 0
         for images, labels in zip(self.images.split(_AT_ONCE), self.labels.split(_AT_ONCE), strict=True):
-            x = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            x = to_float(images)
             right += _num_right(model, x, labels)
             if self.adversary is not None:
                 norm, epsilon = self.adversary
