@@ -82,9 +82,11 @@ class _Winograd(nn.Module):
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
+        result: Tensor
         if x.shape[2] % 4 or x.shape[3] % 4:
-            return self._direct[0](x)
-        result: Tensor = _Convolution.apply(x, self._forth, self._back)
+            result = self._direct[0](x)
+            return result
+        result = _Convolution.apply(x, self._forth, self._back)
         return result if self._bias is None else result.add_(self._bias.view(1, -1, 1, 1))
 
 

@@ -60,7 +60,8 @@ class Epochs:
         self._delivered = self._mean.model if self._mean else self.model
         self._best = copy.deepcopy(self.model).eval() if self.early_stopping else None
         self._before = copy.deepcopy(self.model).eval() if self.guard else None
-        kept = {"average": self._mean and self._mean.model, "best": self._best, "before": self._before}
+        average = self._mean.model if self._mean else None
+        kept = {"average": average, "best": self._best, "before": self._before}
         self.state.keep({name: module for name, module in kept.items() if module is not None})
         names = []
         if self.validation is not None:

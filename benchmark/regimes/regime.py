@@ -4,6 +4,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -91,7 +92,7 @@ class EpochTraining(Regime):
     see `AveragedWeights`. validation: see `Validation`.
     """
 
-    LATER = ("weight_average", "validation")
+    LATER: ClassVar[tuple[str, ...]] = ("weight_average", "validation")
     epochs: int = Field(default=8, ge=1, le=100_000)
     weight_average: Fraction = Field(default=0.0, ge=0, lt=1)
     validation: Validation | None = None

@@ -142,9 +142,7 @@ class OfBefore(Standard):
 
 def test_a_users_loop_without_validation_says_so() -> None:
     OfBefore(epochs=1).check(10)
-    assert len(
-        OfBefore(epochs=1).fit(MLP().build(INFO), torch.zeros(8, 1, 4, 4).byte(), torch.arange(8) % 2, generator())
-    )
+    assert len(fitted(OfBefore(epochs=1), MLP())[1]) == 1
     with pytest.raises(SpecError, match="validation: this regime's fit does not take it; allowed: null"):
         OfBefore(validation=Validation()).check(10)
 
