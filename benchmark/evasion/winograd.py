@@ -8,6 +8,7 @@ the largest output from the exact result, ten times what a direct convolution in
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -77,30 +78,40 @@ class _Winograd(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self._direct = (layer,)  # in a tuple: it is no part of this module
-        weight = layer.weight.detach()
-        self._forth, self._back = transformed_kernel(weight), transformed_kernel(weight.flip(2, 3).transpose(0, 1))
-        self._bias = None if layer.bias is None else layer.bias.detach()
+
+    @cached_property
+    def forth(self) -> Tensor:
+        """The kernel; made when it is first needed, which it may never be."""
+        return transformed_kernel(self._direct[0].weight.detach())
+
+    @cached_property
+    def back(self) -> Tensor:
+        """That of the gradient: turned, inputs and outputs swapped."""
+        return transformed_kernel(self._direct[0].weight.detach().flip(2, 3).transpose(0, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor
+        (layer,) = self._direct
         if x.shape[2] % 4 or x.shape[3] % 4:
-            result = self._direct[0](x)
-            return result
-        result = _Convolution.apply(x, self._forth, self._back)
-        return result if self._bias is None else result.add_(self._bias.view(1, -1, 1, 1))
+            result = layer(x)
+        else:
+            result = _Convolution.apply(x, self)
+            if layer.bias is not None:
+                result = result.add_(layer.bias.detach().view(1, -1, 1, 1))
+        assert isinstance(result, Tensor)
+        return result
 
 
 class _Convolution(torch.autograd.Function):
-    """The gradient is a convolution, too, with the kernel turned and inputs and outputs swapped."""
+    """The gradient is a convolution, too."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
-        ctx.back = back
-        return convolved(x, forth)
+    def forward(ctx: Any, x: Tensor, layer: _Winograd) -> Tensor:
+        ctx.layer = layer
+        return convolved(x, layer.forth)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None]:
-        return convolved(gradient, ctx.back) if ctx.needs_input_grad[0] else None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
+        return convolved(gradient, ctx.layer.back) if ctx.needs_input_grad[0] else None, None
 
 
 def transformed_kernel(weight: Tensor) -> Tensor:
