@@ -19,6 +19,8 @@ from benchmark.evasion.attack import folded
 
 FEWEST_CHANNELS = 128
 """Below, the sums cost as much as the products that are saved."""
+_AT_ONCE = 6 * 2**20
+"""Numbers in the tiles of the images that are convolved at once: larger tensors the C library returns to the kernel."""
 _KERNEL = torch.tensor(
     [
         [1 / 4, 0, 0],
@@ -125,6 +127,18 @@ def transformed_kernel(weight: Tensor) -> Tensor:
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     """x: (N, C, H, W), H and W multiples of 4. kernel: (36, C, K). Result: (N, K, H, W), channels last."""
     n, channels, height, width = x.shape
+    outputs = kernel.shape[2]
+    # No view of another tensor: a ReLU in place may follow.
+    result = torch.empty(n, outputs, height, width, memory_format=torch.channels_last)
+    numbers = 36 * (height // 4) * (width // 4) * max(channels, outputs)
+    parts = max(1, -(-n * numbers // _AT_ONCE))
+    for images, places in zip(x.chunk(parts), result.chunk(parts), strict=True):
+        _convolve(images, kernel, places)
+    return result
+
+
+def _convolve(x: Tensor, kernel: Tensor, result: Tensor) -> None:
+    n, channels, height, width = x.shape
     down, across, outputs = height // 4, width // 4, kernel.shape[2]
     padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     lines = x.new_empty(6, n, down, width + 2, channels)
@@ -134,11 +148,8 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     products = torch.bmm(tiles.view(36, -1, channels), kernel).view(6, 6, n, down, across, outputs)
     halves = x.new_empty(4, 6, n, down, across, outputs)
     _out_of_tile(products, halves)
-    # No view of another tensor: a ReLU in place may follow.
-    result = torch.empty(n, outputs, height, width, memory_format=torch.channels_last)
     places = result.permute(0, 2, 3, 1).view(n, down, 4, across, 4, outputs)
     _out_of_tile(halves.transpose(0, 1), places.permute(4, 2, 0, 1, 3, 5))
-    return result
 
 
 def _into_tile(d: Sequence[Tensor], out: Tensor) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.evasion import winograd
 from benchmark.evasion.attack import frozen, input_gradient
 from benchmark.evasion.winograd import convolved, fast_if_wide, fewer_products, is_wide, transformed_kernel
 from benchmark.models.classifier import InputInfo
@@ -26,6 +27,16 @@ def test_it_is_the_convolution(inputs: int, outputs: int, height: int, width: in
     found = convolved(x, transformed_kernel(weight))
     assert largest_error(found, functional.conv2d(x.double(), weight.double(), padding=1)) < 3e-5
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_parts_of_a_batch_are_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, kernel = (
+        torch.randn(7, 3, 8, 4, generator=generator()),
+        transformed_kernel(torch.randn(2, 3, 3, 3, generator=generator(1))),
+    )
+    whole = convolved(x, kernel)
+    monkeypatch.setattr(winograd, "_AT_ONCE", 36 * 2 * 3 * 2)  # two images
+    torch.testing.assert_close(convolved(x, kernel), whole)
 
 
 def test_one_pixel_by_hand() -> None:
