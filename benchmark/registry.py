@@ -92,6 +92,8 @@ STAGE = {
     "query": "benchmark.stages.query:Query",
     "narrow_pools": "benchmark.stages.narrow_pools:NarrowPools",
     "evade": "benchmark.stages.evade:Evade",
+    "robustness_curve": "benchmark.stages.measure_robustness_curve:RobustnessCurve",
+    "corrupt": "benchmark.stages.corrupt:Corrupt",
     "invert": "benchmark.stages.invert:Invert",
     "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from benchmark.stats import Scored, audit
 
+_ROUNDING = 1e-6
+
 
 def pair_of(replica: int) -> int:
     """Replicas 2j and 2j + 1 are pair j: complements of each other."""
@@ -36,21 +38,31 @@ class Done:
         """The pair of its replica; 0 where it is of none."""
         return pair_of(self.replica or 0)
 
-    def row(self, metric: str) -> dict[str, Any] | None:
-        """The row of a metric that occurs once in this trial."""
-        return next((row for row in self.rows if row["metric"] == metric), None)
+    def row(self, metric: str, space: str = "") -> dict[str, Any] | None:
+        """The row of a metric that occurs once a space in this trial."""
+        return next((row for row in self.rows if row["metric"] == metric and (row["space"] or "") == space), None)
 
-    def counted(self, metric: str) -> tuple[int, int] | None:
-        """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
-        row = self.row(metric)
+    def counted(self, metric: str, space: str = "") -> tuple[float, int] | None:
+        """(hits, units) of a rate, once a space in this trial; None where it is no rate of anything."""
+        row = self.row(metric, space)
         return None if row is None else counted(row)
 
 
-def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(hits, units) of the row of a rate; None where it was not measured, or is no rate."""
+def counted(row: Mapping[str, Any]) -> tuple[float, int] | None:
+    """(hits, units) of the row of a rate; None where it was not measured, or is no rate.
+
+    hits: fractional where each unit has a share.
+    """
     if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
         return None
-    return round(row["value"] * row["n"]), row["n"]
+    hits = row["value"] * row["n"]
+    return (round(hits) if abs(hits - round(hits)) < _ROUNDING else hits), row["n"]
+
+
+def spaces_of(trials: Mapping[int, Done], metric: str) -> list[str]:
+    """The spaces in which the trials have a metric, in their order; "" where it has none."""
+    rows = (row for done in trials.values() for row in done.rows if row["metric"] == metric)
+    return list(dict.fromkeys(row["space"] or "" for row in rows))
 
 
 class Scores(NamedTuple):

@@ -5,8 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import audits, image_tables, intervals_over_samples, paired_images, recut_nulls
-from benchmark.aggregation.finished_trial import Done, pair_of
+from benchmark.aggregation import (
+    audits,
+    image_tables,
+    intervals_over_samples,
+    medians_over_images,
+    paired_images,
+    recut_nulls,
+)
+from benchmark.aggregation.finished_trial import Done, pair_of, spaces_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
@@ -98,10 +105,13 @@ def _joined(
     for metric in metrics:
         match metric.join:
             case Join.SHARED_IMAGES:
-                if rates := _counts(trials, metric.metric):
-                    hits, sizes = zip(*rates.values(), strict=True)
-                    pairs = [pair_of(replica) for replica in rates]
-                    yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs))
+                for space in spaces_of(trials, metric.metric):
+                    if rates := _counts(trials, metric.metric, space):
+                        hits, sizes = zip(*rates.values(), strict=True)
+                        pairs = [pair_of(replica) for replica in rates]
+                        yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs), space)
+            case Join.MEDIANS:
+                yield from medians_over_images.rows(trials, metric.metric)
             case Join.DIFFERENCE:
                 inside, outside = (_counts(trials, name) for name in metric.of)
                 if inside and inside.keys() == outside.keys():
@@ -131,9 +141,9 @@ def _of_scores(metric: Metric, scored: Sequence[Scored]) -> Row:
         return Row(space="", metric=metric.metric, value=None, n=len(scored[0].scores), note=str(error))
 
 
-def _counts(trials: Mapping[int, Done], metric: str) -> dict[int, tuple[int, int]]:
+def _counts(trials: Mapping[int, Done], metric: str, space: str = "") -> dict[int, tuple[float, int]]:
     """Replica -> (hits, units) of a rate, of those that have it."""
-    return {replica: found for replica, done in trials.items() if (found := done.counted(metric))}
+    return {replica: found for replica, done in trials.items() if (found := done.counted(metric, space))}
 
 
 def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
@@ -158,7 +168,7 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
         pairs = [pair for done in trials.values() if (pair := done.counted("robust_accuracy"))]
         if not pairs:
             continue
-        right, total = sum(k for k, _ in pairs), sum(n for _, n in pairs)
+        right, total = round(sum(k for k, _ in pairs)), sum(n for _, n in pairs)
         found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
         attacks.append(found)
         if found.kind == "iterated" and found.norm == "linf" and found.epsilon >= HUGE_LINF:

@@ -28,8 +28,8 @@ def smallest_perturbations(
     the image is fooled and grows while it is not; at first to where the linearised margin is zero. Then bisection
     between each image and the smallest perturbation that was found. No random start: equal input, equal result.
     images: in [0, 1]. labels: (N,) true classes. model: in eval mode. Costs `steps` forward-backward passes an image,
-    and `BISECTIONS` forward ones. A distance is an upper bound of the true one; 0 where the image is misclassified as it
-    is; infinite where nothing was found, of which the image comes back unchanged.
+    and `BISECTIONS` + 1 forward ones. A distance is an upper bound of the true one; 0 where the image is misclassified
+    as it is; infinite where nothing was found, of which the image comes back unchanged.
     Deviation: steps go along the norm's steepest direction, as long as a share of the ball, not along the gradient
     divided by its l2 norm, so that one schedule serves every norm and scale of images.
     """
