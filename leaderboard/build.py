@@ -13,7 +13,7 @@ import jinja2
 import pyarrow.compute as pc
 
 from benchmark.schema import COMPARISONS, IMAGES, LEADERBOARD, RANKS, RESULTS, ROC, SHOWN, STATUS, SUITES
-from leaderboard import memorization, pages, picture_scripts, picture_views, reasons
+from leaderboard import memorization, pages, picture_scripts, picture_views, reasons, robustness_curves
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.compared import compared
@@ -133,6 +133,7 @@ def _index_page(
             "figure": scatter(suite.models, [f"models/{name}.html" for name in suite.slugs]),
             "strip": _strip(suite, made),
             "hrefs": _hrefs(suite),
+            "curves": robustness_curves.over_models({name: suite.results_of[name] for name in _hrefs(suite)}),
             "controls": pages.controls(suite),
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
@@ -163,6 +164,7 @@ def _model_page(
         row=row,
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
+        robustness=robustness_curves.section(results),
         compared=compared(suite.comparisons, row["model"]),
         failures=pages.failures(suite.status_of[row["model"]]),
         command=pages.rerun(suite, row["model"]),

@@ -15,7 +15,7 @@ from benchmark.stats import clopper_pearson
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Trial
 
-RADII = {"linf": [0.01, 0.03, 0.06, 0.1], "l2": [0.25, 0.5, 1.0, 2.0]}
+RADII = {"linf": [0.01, 0.03, 0.06, 0.1], "l2": [0.25, 0.5, 1.0, 2.2]}
 STAGE = RobustnessCurve(epsilons=RADII, steps=40, num_images=40)  # type: ignore[arg-type]
 
 
