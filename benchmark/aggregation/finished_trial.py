@@ -42,21 +42,26 @@ class Done:
         """The row of a metric that occurs once a space in this trial."""
         return next((row for row in self.rows if row["metric"] == metric and (row["space"] or "") == space), None)
 
-    def counted(self, metric: str, space: str = "") -> tuple[float, int] | None:
-        """(hits, units) of a rate, once a space in this trial; None where it is no rate of anything."""
-        row = self.row(metric, space)
+    def counted(self, metric: str) -> tuple[int, int] | None:
+        """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
+        row = self.row(metric)
         return None if row is None else counted(row)
 
+    def shares(self, metric: str, space: str = "") -> tuple[float, int] | None:
+        """As `counted`, in one space, of a mean share of units, whose hits may be fractional."""
+        row = self.row(metric, space)
+        whole = None if row is None else counted(row)
+        if row is None or whole is None:
+            return None
+        hits = row["value"] * row["n"]
+        return (whole[0] if abs(hits - whole[0]) < _ROUNDING else hits), whole[1]
 
-def counted(row: Mapping[str, Any]) -> tuple[float, int] | None:
-    """(hits, units) of the row of a rate; None where it was not measured, or is no rate.
 
-    hits: fractional where each unit has a share.
-    """
+def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(hits, units) of the row of a rate; None where it was not measured, or is no rate."""
     if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
         return None
-    hits = row["value"] * row["n"]
-    return (round(hits) if abs(hits - round(hits)) < _ROUNDING else hits), row["n"]
+    return round(row["value"] * row["n"]), row["n"]
 
 
 def spaces_of(trials: Mapping[int, Done], metric: str) -> list[str]:

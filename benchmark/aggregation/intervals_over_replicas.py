@@ -106,7 +106,7 @@ def _joined(
         match metric.join:
             case Join.SHARED_IMAGES:
                 for space in spaces_of(trials, metric.metric):
-                    if rates := _counts(trials, metric.metric, space):
+                    if rates := _shares(trials, metric.metric, space):
                         hits, sizes = zip(*rates.values(), strict=True)
                         pairs = [pair_of(replica) for replica in rates]
                         yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs), space)
@@ -141,9 +141,14 @@ def _of_scores(metric: Metric, scored: Sequence[Scored]) -> Row:
         return Row(space="", metric=metric.metric, value=None, n=len(scored[0].scores), note=str(error))
 
 
-def _counts(trials: Mapping[int, Done], metric: str, space: str = "") -> dict[int, tuple[float, int]]:
+def _counts(trials: Mapping[int, Done], metric: str) -> dict[int, tuple[int, int]]:
     """Replica -> (hits, units) of a rate, of those that have it."""
-    return {replica: found for replica, done in trials.items() if (found := done.counted(metric, space))}
+    return {replica: found for replica, done in trials.items() if (found := done.counted(metric))}
+
+
+def _shares(trials: Mapping[int, Done], metric: str, space: str) -> dict[int, tuple[float, int]]:
+    """The same in one space, hits fractional where each unit has a share."""
+    return {replica: found for replica, done in trials.items() if (found := done.shares(metric, space))}
 
 
 def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
@@ -168,7 +173,7 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
         pairs = [pair for done in trials.values() if (pair := done.counted("robust_accuracy"))]
         if not pairs:
             continue
-        right, total = round(sum(k for k, _ in pairs)), sum(n for _, n in pairs)
+        right, total = sum(k for k, _ in pairs), sum(n for _, n in pairs)
         found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
         attacks.append(found)
         if found.kind == "iterated" and found.norm == "linf" and found.epsilon >= HUGE_LINF:

@@ -56,7 +56,7 @@ def evaded(
         if not bool(found.images.isfinite().all()):
             raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
         distance = NORMS[attack.norm].size(found.images - x)
-        if bool((distance > attack.epsilon + _TOLERANCE).any()) or not in_box(found.images):
+        if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
             largest = float(distance.max())
             raise ValueError(
                 f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
@@ -92,7 +92,7 @@ def _perturbed(
             yield batch, batch_labels, Perturbed(moved, found.loss)
 
 
-def in_box(images: Tensor) -> bool:
+def _in_box(images: Tensor) -> bool:
     return bool((images >= 0).all()) and bool((images <= 1).all())
 
 
