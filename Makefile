@@ -12,7 +12,7 @@ help:
 	@echo 'make check  lint, and the tests that take under a second each: 80 seconds on two cores'
 	@echo 'make test   run every test, side by side; make test ARGS="tests/results -x" runs some, ARGS="-n 0" in one process'
 	@echo 'make lint   ruff, mypy and the import layers'
-	@echo 'make perf   time our loops against other libraries'
+	@echo 'make perf   time our loops against other libraries; make perf-autoattack, our AutoAttack'
 	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
 	@echo 'make clean  remove what make made; results are kept'
 
@@ -34,6 +34,10 @@ lint: $(VENV)/.installed-dev
 perf: perf/.venv/.installed
 	perf/.venv/bin/python -m perf $(ARGS)
 
+# Half an hour. ARGS="--original FOLDER" runs the authors' code too, where somebody has it.
+perf-autoattack: perf/.venv/.installed
+	perf/.venv/bin/python -m perf.autoattack $(ARGS)
+
 # On the machine that has the GPU, with whatever torch it has; no install.
 gpu:
 	$(PYTHON) -m perf.gpu $(ARGS)
@@ -52,10 +56,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
-# Its own pins: the peers need older libraries than ours.
+# Its own pins: the peers need older libraries than ours. adv-lib apart: what it draws with no longer builds.
 perf/.venv/.installed: perf/requirements.txt
 	$(call venv,perf/.venv)
 	perf/.venv/bin/python -m pip install --quiet -r perf/requirements.txt
+	perf/.venv/bin/python -m pip install --quiet --no-deps adv-lib==0.2.8
 	@touch $@
 
 define venv
@@ -67,4 +72,4 @@ define venv
 @echo 'Installing into $(1): about 7 GB, some minutes at the first time ...'
 endef
 
-.PHONY: help demo test check lint perf gpu clean
+.PHONY: help demo test check lint perf perf-autoattack gpu clean

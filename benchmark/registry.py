@@ -57,6 +57,12 @@ REGIME = {
 EVASION = {
     "fgsm": "benchmark.evasion.fgsm:FGSM",
     "pgd": "benchmark.evasion.pgd:PGD",
+    "apgd": "benchmark.evasion.apgd:APGD",
+    "pmd": "benchmark.evasion.pmd:PMD",
+    "fab": "benchmark.evasion.fab:FAB",
+    "square": "benchmark.evasion.square:Square",
+    "autoattack": "benchmark.evasion.autoattack:AutoAttack",
+    "autoattack_quick": "benchmark.evasion.autoattack:AutoAttackQuick",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",

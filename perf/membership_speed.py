@@ -1,16 +1,20 @@
 """Membership attacks and memorisation of many replicas, beside plain loops and PrivacyGuard where it is installed.
 
-    python -m perf.membership_speed [--replicas 16 --images 8000 --queries 2]
+    python -m perf.membership_speed [--replicas 16 --images 8000 --queries 2 --processes 2]
 
 Every replica is the target once, with the replicas of the other pairs as its shadow models. Margins are simulated; the
 time of an attack does not depend on them. Loops run on a few images, and their time is scaled up; scores are compared.
-Signals are the passes of the stage `query` over images and mirrors, adversarial versions apart.
+Signals are the passes of the stage `query` over images and mirrors of every replica, adversarial versions apart, in
+processes of one thread each, which have started before the clock does.
 PrivacyGuard: pip install --no-deps privacyguard-platform==0.0.2 pyre-extensions. Prints Markdown.
 """
 
 import argparse
+import functools
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from benchmark.data.embedded import FashionMNIST13k
+from benchmark.data.images import ImageData
 from benchmark.evasion.attack import channels_last, folded
 from benchmark.machine.freed_memory import keep_freed_memory
 from benchmark.membership.attack import MembershipAttack
@@ -28,7 +33,7 @@ from benchmark.membership.lira import LiRA
 from benchmark.membership.rmia import RMIA
 from benchmark.membership.signals import Images, Shadows, Signals
 from benchmark.memorization.counterfactual import counterfactual_memorization
-from benchmark.models.classifier import InputInfo
+from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.stages.query import Query
 from perf.training import network
 
@@ -139,17 +144,28 @@ def privacy_guard(given: Replicas, replica: int) -> Scores:
     return found
 
 
-def signals_of_one_replica(num_images: int) -> Callable[[], object]:
+def signals_of_one_replica(num_images: int) -> None:
     """The passes of the stage `query` over so many embedded images, each with its mirror, through the small ResNet."""
+    data, model = _network()
+    with channels_last(model), folded(model):
+        Query()._asked(model, data, torch.arange(num_images), torch.device("cpu"))
+
+
+@functools.cache
+def _network() -> tuple[ImageData, Classifier]:
+    torch.set_num_threads(1)
+    keep_freed_memory()
     data = FashionMNIST13k().load(None)
-    model = network(InputInfo(1, 28, 28, 10, data.mean, data.std)).eval()
-    ids = torch.arange(num_images)
+    return data, network(InputInfo(1, 28, 28, 10, data.mean, data.std)).eval()
 
-    def work() -> None:
-        with channels_last(model), folded(model):
-            Query()._asked(model, data, ids, torch.device("cpu"))
 
-    return work
+def signals(num_images: int, replicas: int, processes: int) -> float:
+    """Seconds for all replicas."""
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(signals_of_one_replica, [500] * 2 * processes))
+        start = time.perf_counter()
+        list(pool.map(signals_of_one_replica, [num_images] * replicas))
+        return time.perf_counter() - start
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -170,6 +186,7 @@ def main() -> None:
     parser.add_argument("--auxiliary", type=int, default=2000, help="population images (default %(default)s)")
     parser.add_argument("--loop-images", type=int, default=200, help="images of the loops (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2, help="that query the networks (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -186,8 +203,8 @@ def main() -> None:
     size = f"{options.replicas} replicas, {options.images:,} images, {options.queries} queries"
     print(f"{size}, {options.threads} threads\n")
     print("| what | ours, s | plain loops, s (scaled up) | ratio | largest difference |\n|---|---|---|---|---|")
-    total = timed(signals_of_one_replica(options.images), 1) * options.replicas
-    print(f"| signals, from one replica | {total:.1f} | | | |")
+    total = signals(options.images, options.replicas, options.processes)
+    print(f"| signals, {options.processes} processes | {total:.1f} | | | |")
     for name, (ours, loop, factor) in loops.items():
         seconds, slow = timed(ours, options.rounds), timed(loop, options.rounds) * factor
         difference = np.abs(np.asarray(ours()[0])[:few] - loop()).max()

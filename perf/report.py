@@ -43,7 +43,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> str:
+def table(columns: list[str], rows: list[list[str]]) -> str:
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -65,7 +65,7 @@ def attack(title: str, times: Mapping[str, Timings], robust: Mapping[str, float]
         f"process keeps freed memory as ours does. Robust accuracy {robust[ours]:.3f}, the peers' lowest {lowest:.3f}."
     )
     columns = ["PGD by", "seconds (range)", "CPU seconds", "times ours", "robust accuracy"]
-    return f"\n## {title}\n\n{_table(columns, rows)}\n{verdict}\n"
+    return f"\n## {title}\n\n{table(columns, rows)}\n{verdict}\n"
 
 
 def _ratios(times: Mapping[str, Timings], ours: str, kept: str) -> tuple[float, float]:
@@ -105,7 +105,7 @@ def manipulation(
 adversarially trained network. The network in two forms of one function: that of the suites, whose first convolution and
 pool run as one, and the textbook's, layer by layer.
 
-{_table(columns, rows)}
+{table(columns, rows)}
 Image steps a second, ours to theirs: **{across[0]:.2f}** as each comes (our network form here, the textbook's there;
 {_target(across[0], INVERSION_TARGET)}), {across[1]:.2f} if their process keeps freed memory too. On one and the same
 network object: {same[first]} ({first}), {same[second]} ({second}).
@@ -127,7 +127,7 @@ Same initial weights, epochs, batch size, optimizer, learning rates, epsilon ram
 mode. The plain loop: contiguous float images from a DataLoader, the network layer by layer, `loss.backward()` in the
 attack, so that the weights' gradients are computed and dropped.
 
-{_table(columns, rows)}
+{table(columns, rows)}
 Ratio: **{ratio([other.wall], own.wall):.2f}**, medians over {len(own.wall)} whole trainings.
 """
 
@@ -145,4 +145,33 @@ def shares(rows: Mapping[str, tuple[int, float, float]], ceiling: float) -> Sect
 A product of 2048 x 2048 float32 matrices reaches **{ceiling:.1f} GFLOP/s** with the same threads. Operations are
 those of `torch.utils.flop_counter`: convolutions and products; norms, pools and activations count as none.
 
-{_table(columns, cells)}"""
+{table(columns, cells)}"""
+
+
+AUTOATTACK = "## AutoAttack, ours and others'"
+
+
+def autoattack(threads: int, num_images: int, num_members: int, batch_size: int, reference: str) -> Section:
+    return f"""{AUTOATTACK}
+
+Written by `python -m perf.autoattack` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {_processor()}, {threads}
+thread(s) for everyone, torch {importlib.metadata.version("torch")}, float32, one run.
+
+- The small pre-activation ResNet of the suites and softmax regression, trained on {num_members:,} of the embedded
+  Fashion-MNIST images; n = {num_images} test images. Every contender gets the same network object, its weights frozen,
+  in batches of {batch_size}, in a process of its own that keeps freed memory.
+- Robust accuracy is recomputed from the images alone, by one function, after it checked ball and box. Reference:
+  {reference}.
+- torchattacks' version "standard" takes 10 steps of APGD and of FAB, not 100, and rescales Square's schedule; it is run
+  as installed, and told 100 steps. adv-lib has no Square: its APGD on cross-entropy, targeted APGD and targeted FAB.
+- Passes are images that went through the network: FAB's and Square's checks are forward alone.
+"""
+
+
+def replace_section(path: Path, section: Section) -> None:
+    """Put a section, which begins with its `## ` heading, where one of that heading is, or at the end of the report."""
+    written = path.read_text() if path.exists() else ""
+    heading = section.partition("\n")[0]
+    before, found, rest = written.partition(heading + "\n")
+    _, following, after = rest.partition("\n## ") if found else ("", "", "")
+    path.write_text(f"{before.rstrip()}\n\n{section.rstrip()}\n{following}{after}".lstrip())

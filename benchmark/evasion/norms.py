@@ -33,6 +33,11 @@ class Linf:
         noise = torch.rand(x.shape, generator=generator).to(x)
         return noise.mul_(2 * epsilon).sub_(epsilon)
 
+    def far_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+        """A random point on the surface: uniform in the ball, then scaled until one pixel reaches it."""
+        noise = torch.rand(x.shape, generator=generator).mul_(2).sub_(1)
+        return (noise / noise.abs().amax((1, 2, 3), keepdim=True) * epsilon).to(x)
+
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of unit length."""
         return gradient.sign()
@@ -58,6 +63,11 @@ class L2:
         direction = torch.randn(x.shape, generator=generator)
         radius = torch.rand(len(x), generator=generator)
         return (direction / l2_norm(direction) * _per_image(radius * epsilon, direction)).to(x)
+
+    def far_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+        """A uniform point of the surface."""
+        direction = torch.randn(x.shape, generator=generator)
+        return (direction / l2_norm(direction) * epsilon).to(x)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of unit length; a zero gradient stays zero."""
