@@ -133,8 +133,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("mean_distance", "mean distance", ROBUSTNESS, "mean norm of what the attack added, pixel units", "evade",
            Join.NONE, column=False),
     Metric("robust_accuracy_at", "robust accuracy at a radius", ROBUSTNESS,
-           "share of test images of which nothing within the radius fools the model, as far as FMN and the suite's "
-           "attacks know; spaces are the norms and radii", "robustness_curve",
+           "share of test images of which nothing within the radius fools the model, as far as the search and the "
+           "suite's attacks know; spaces are the norms and radii", "robustness_curve",
            Join.SHARED_IMAGES, "%", "up", column=False),
     Metric("median_smallest_perturbation", "median smallest perturbation", ROBUSTNESS,
            "the radius, pixel units, at which half of the test images are misclassified; spaces are the norms",

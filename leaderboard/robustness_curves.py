@@ -92,8 +92,13 @@ def _median(results: Sequence[Row], norm: str) -> dict[str, str]:
         if row["metric"] == "median_smallest_perturbation" and row["space"] == norm and row["replica"] is None:
             low, high = plain(row["low"]), plain(row["high"])
             ends = f"{low}, {high}" if low and high else ""
-            return {"text": plain(row["value"]), "interval": ends, "note": row["note"] or ""}
-    return {"text": "", "interval": "", "note": ""}
+            return {
+                "text": plain(row["value"]),
+                "interval": ends,
+                "note": row["note"] or "",
+                "method": row["method"] or "",
+            }
+    return {"text": "", "interval": "", "note": "", "method": ""}
 
 
 def _corruptions(results: Sequence[Row]) -> dict[str, Any] | None:

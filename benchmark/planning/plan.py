@@ -239,9 +239,10 @@ class _Builder:
             others = {f"evade_{index}" for index, norm in enumerate(norms) if norm not in curves.epsilons}
             inputs = {role: key for role, key in inputs.items() if role not in others}
             stage = curves.stage(self._suite.evaluation.num_images)
-            passes = float(stage["steps"] * len(stage["epsilons"]))
-            cost = costs.robustness_curve(model, passes, stage["num_images"], self._sizes)
-            self._add(stage, inputs, cost, "fmn", model.name, replica)
+            cost = costs.robustness_curve(
+                model, curves.passes(self._sizes.info.num_classes), stage["num_images"], self._sizes
+            )
+            self._add(stage, inputs, cost, curves.search, model.name, replica)
 
     def _corrupt(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         asked = self._suite.corruptions

@@ -1,10 +1,11 @@
 """What a suite may ask of robustness beyond its attacks: curves against epsilon, and common corruptions."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from benchmark.data.corruptions import CORRUPTIONS, SEVERITIES
+from benchmark.evasion.fab import FAB
 from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.reading.text import shown
 from benchmark.spec import Fraction, Spec, SpecError, suggest
@@ -17,12 +18,14 @@ class Curves(Spec):
     """Robust accuracy at each of some radii, from one search for the smallest perturbation of every image.
 
     linf, l2: radii, ascending, pixel units; a norm without any is not measured. The cost does not depend on how many
-    there are. steps: forward-backward passes an image and norm. num_images: of the test images that evasion attacks
-    get, the first so many; all of them where it is not set.
+    there are. search: fmn, or fab, which tries every rival class by itself at as many times the cost, and half as much
+    again. steps: of the search. num_images: of the test images that evasion attacks get, the first so many; all of
+    them where it is not set.
     """
 
     linf: Radii | None = None
     l2: Radii | None = None
+    search: Literal["fmn", "fab"] = "fmn"
     steps: int = Field(default=40, ge=1, le=100_000)
     num_images: int | None = Field(default=None, ge=1, le=1_000_000_000)
 
@@ -44,10 +47,15 @@ class Curves(Spec):
         given: dict[NormName, list[float] | None] = {"linf": self.linf, "l2": self.l2}
         return {norm: radii for norm, radii in given.items() if radii}
 
+    def passes(self, num_classes: int) -> float:
+        """With gradients, an image, over all norms; FAB has a forward pass for each, which costs half as much."""
+        each = 1.5 * min(FAB.model_fields["targets"].default, num_classes - 1) if self.search == "fab" else 1.0
+        return each * self.steps * len(self.epsilons)
+
     def stage(self, num_images: int) -> dict[str, Any]:
         """The stage that measures them on one replica. num_images: that evasion attacks get."""
         most = min(self.num_images or num_images, num_images)
-        settings = {"epsilons": self.epsilons, "steps": self.steps, "num_images": most}
+        settings = {"epsilons": self.epsilons, "search": self.search, "steps": self.steps, "num_images": most}
         return {"method": "robustness_curve", **settings}
 
 

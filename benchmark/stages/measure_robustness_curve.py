@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from benchmark.evasion.fab import FAB
 from benchmark.evasion.fmn import smallest_perturbations
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.models.classifier import Classifier
@@ -24,14 +26,16 @@ from benchmark.trials.trial import Context, Outcome, Row, Stage
 class RobustnessCurve(Stage):
     """Inputs: pools, target, and evade_0, evade_1, ... the evasion attacks on the same replica.
 
-    The first `num_images` of the test images that evasion attacks get, under FMN once a norm, whatever the number of
-    radii. Where one of the other attacks fooled the model, an image's distance is at most that attack's: so the curve
-    is never above an attack of the suite. epsilons: norm -> radii, pixel units.
+    The first `num_images` of the test images that evasion attacks get, under one search a norm, whatever the number of
+    radii: FMN, or FAB, which tries every rival class by itself and costs as many times more. Where one of the other
+    attacks fooled the model, an image's distance is at most that attack's: so the curve is never above an attack of the
+    suite. epsilons: norm -> radii, pixel units.
     Writes `<norm>_distance` (N,) float64 for each norm: 0 of an image that is misclassified as it is, infinite where
     nothing fooled the model.
     """
 
     epsilons: dict[NormName, list[Fraction]]
+    search: Literal["fmn", "fab"] = "fmn"
     steps: int = Field(default=40, ge=1, le=100_000)
     num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
     batch_size: int = Field(default=250, ge=1, le=1_000_000)
@@ -43,7 +47,7 @@ class RobustnessCurve(Stage):
         pixels, labels = data.test_images[ids].to(context.device), data.test_labels[ids].to(context.device)
         tensors = {}
         for norm in self.epsilons:
-            found = self._distances(model, to_float(pixels), labels, norm)
+            found = self._distances(context, model, to_float(pixels), labels, norm)
             tensors[f"{norm}_distance"] = torch.minimum(found, _of_others(context, norm, len(ids)))
         return Outcome(rows=self._rows(tensors), tensors=tensors)
 
@@ -51,9 +55,14 @@ class RobustnessCurve(Stage):
         """All of them, from the distance of every image."""
         return self._rows(context.own_tensors())
 
-    def _distances(self, model: Classifier, images: Tensor, labels: Tensor, norm: NormName) -> Tensor:
+    def _distances(self, context: Context, model: Classifier, images: Tensor, labels: Tensor, norm: NormName) -> Tensor:
         """(N,) float64, on the CPU; judged anew by what the network says of the perturbed images."""
-        found, _ = smallest_perturbations(model, images, labels, norm, self.steps, self.batch_size)
+        if self.search == "fab":
+            attack = FAB(norm=norm, epsilon=max(self.epsilons[norm]), steps=self.steps)
+            drawn = context.generator(f"fab {norm}")
+            found, _ = attack.smallest_perturbations(model, images, labels, drawn, self.batch_size)
+        else:
+            found, _ = smallest_perturbations(model, images, labels, norm, self.steps, self.batch_size)
         return judged(model, images, labels, found, norm, self.batch_size)
 
     def _rows(self, tensors: Mapping[str, Tensor]) -> list[Row]:

@@ -52,7 +52,7 @@ def test_the_page_of_a_model_has_its_curves_and_numbers(site: Path) -> None:
     part = text[text.index('id="robustness-title"') :]
     part = part[: part.index("</section>")]
     assert part.count("<svg") == 2 and part.count('class="band series-1"') == 2
-    assert "Median smallest linf perturbation: 0.025 [0.020, 0.033]" in part
+    assert "Median smallest linf perturbation, by fmn: 0.025 [0.020, 0.033]" in part
     assert "gaussian noise" in part and "severity 5" in part and "<strong>60.0</strong> [57.0, 63.0]" in part
     assert len(re.findall(r'<th scope="row">[^<]+</th><td class="number">', part)) == 18 + 2
     hostile = (site / "models" / f"{slug(SUITE, HOSTILE)}.html").read_text()

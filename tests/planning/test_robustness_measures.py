@@ -65,6 +65,15 @@ def test_a_trial_a_replica_that_reads_the_attacks_in_its_norms() -> None:
     assert set(inputs) == {"pools", "target", "evade_0"}, "an attack in another norm says nothing of these distances"
 
 
+def test_fab_is_told_and_its_cost() -> None:
+    fmn, fab = (
+        next(node for node in plan(("curves", {**CURVES, "search": search})).nodes if node.stage == "robustness_curve")
+        for search in ("fmn", "fab")
+    )
+    assert (fmn.method, fab.method) == ("fmn", "fab") and fmn.key != fab.key
+    assert fab.cost == 3 * fmn.cost, "two rival classes, half as much again for forward passes"
+
+
 def test_all_means_every_corruption_at_every_severity() -> None:
     for asked in ("all", {"names": "all"}, {}):
         suite = parse_suite(command.tiny(("corruptions", asked)))
