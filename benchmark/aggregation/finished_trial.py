@@ -40,7 +40,7 @@ class Done:
 
     def row(self, metric: str, space: str = "") -> dict[str, Any] | None:
         """The row of a metric that occurs once a space in this trial."""
-        return next((row for row in self.rows if row["metric"] == metric and (row["space"] or "") == space), None)
+        return next((row for row in self.rows if row["metric"] == metric and (row.get("space") or "") == space), None)
 
     def counted(self, metric: str) -> tuple[int, int] | None:
         """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
@@ -67,7 +67,7 @@ def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
 def spaces_of(trials: Mapping[int, Done], metric: str) -> list[str]:
     """The spaces in which the trials have a metric, in their order; "" where it has none."""
     rows = (row for done in trials.values() for row in done.rows if row["metric"] == metric)
-    return list(dict.fromkeys(row["space"] or "" for row in rows))
+    return list(dict.fromkeys(row.get("space") or "" for row in rows))
 
 
 class Scores(NamedTuple):

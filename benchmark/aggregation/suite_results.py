@@ -172,6 +172,8 @@ class SuiteResults:
 
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
+        if not any(status["stage"] == stage and status["model"] in (model, "") for status in self.status):
+            return "the suite does not ask for it"
         own = [status for status in self._failed if status["model"] in (model, "")]
         place = [s for s in own if s["stage"] == stage and method in (s["method"], STRONGEST)] or own
         if place:

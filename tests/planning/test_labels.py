@@ -199,9 +199,9 @@ SHIPPED = {
     "cifar": "cbba0c4b14217baae709fa3314fc374ff5a3f0f8b7970bebfc99ad623379283b",
     "faces": "c9d0a3f988b560f03e12708ddcd41c8647b6264c59782ff36600f89b49cb3d3d",
     "fashion": "1ab23148d6c14bcc13193b9f27caf7fe9d92cfa4961f91ccb1234654a38f2ade",
-    "fashion-small": "b461b331b3f7c7d6c46855535b67baa18e04c7246089d0a0f7bcbf2ff68ef130",
+    "fashion-small": "a2f2675611dc77bc7d4bebf137fbb48a31cdc34cf2a391bfa623eaa38219b78f",
     "fer": "bb2dbe0dba15d59a87dc31792d4a821c30490c744931f20d0e16bde14ddd7f01",
-    "quick": "edcb2626a59ea67449d51b6e1f2383eab90cdfc8cc5a53647c6aa7073511248b",
+    "quick": "1b44a0f66daf97c55fc46011e6384eb855fbef6222379ac9885f4db11d199032",
 }
 """Of every node's stage, label, model, replica and key, for made-up data."""
 
