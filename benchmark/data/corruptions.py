@@ -71,7 +71,7 @@ def _glass_blur(x: Tensor, at: int, generator: Generator) -> Tensor:
 
 def _motion_blur(x: Tensor, at: int, generator: Generator) -> Tensor:
     """Along a line at an angle of up to 45 degrees, an angle an image."""
-    radius, sigma = ((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5))[at]
+    radius, sigma = ((6.0, 1.0), (6.0, 1.5), (6.0, 2.0), (8.0, 2.0), (9.0, 2.5))[at]
     radius, sigma = radius * _scale(x), sigma * _scale(x)
     angles = (torch.rand(len(x), generator=generator) - 0.5) * math.pi / 2
     found, total = torch.zeros_like(x), 0.0

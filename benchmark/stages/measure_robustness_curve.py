@@ -66,7 +66,7 @@ class RobustnessCurve(Stage):
         return judged(model, images, labels, found, norm, self.batch_size)
 
     def _rows(self, tensors: Mapping[str, Tensor]) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
         for norm, epsilons in self.epsilons.items():
             distance = tensors[f"{norm}_distance"]
             for epsilon in sorted({0.0, *epsilons}):
