@@ -84,7 +84,9 @@ class Corruptions(Spec):
     """
 
     names: Annotated[list[str], BeforeValidator(_known), Field(min_length=1)] = list(CORRUPTIONS)
-    severities: Annotated[list[int], BeforeValidator(_severities), Field(min_length=1)] = list(SEVERITIES)
+    severities: Annotated[
+        list[Annotated[int, Field(ge=1, le=5)]], BeforeValidator(_severities), Field(min_length=1)
+    ] = list(SEVERITIES)
     num_images: int | None = Field(default=None, ge=1, le=1_000_000_000)
 
     def stage(self, num_images: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Stage `corrupt`: a model's accuracy on test images under common corruptions."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -27,7 +28,7 @@ class Corrupt(Stage):
     """
 
     names: list[str] = Field(min_length=1)
-    severities: list[int] = Field(min_length=1)
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = Field(min_length=1)
     num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
 
     def run(self, context: Context) -> Outcome:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmark.evasion.fab import FAB
 from benchmark.evasion.fmn import smallest_perturbations
-from benchmark.evasion.norms import NORMS, NormName
+from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.spec import Fraction
@@ -34,7 +34,7 @@ class RobustnessCurve(Stage):
     nothing fooled the model.
     """
 
-    epsilons: dict[NormName, list[Fraction]]
+    epsilons: dict[NormName, list[Annotated[Fraction, Field(gt=0, le=LARGEST_L2)]]]
     search: Literal["fmn", "fab"] = "fmn"
     steps: int = Field(default=40, ge=1, le=100_000)
     num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
