@@ -53,6 +53,10 @@ class Join(Enum):
     SCORES = ("a function of the membership scores of all replicas", "the function's own")
     RECUT = ("the same reconstructions or scores, the private images cut into members and non-members anew", "")
     MEAN = ("mean of one number a replica", "")
+    MEDIANS = (
+        "mean of medians over images that all replicas share",
+        "t, from the order statistics' interval of one draw of the images and the spread between pairs",
+    )
     IMAGES = ("over private images, each from all replicas at once", "over images, for these trained models")
     NONE = ("not joined: each replica by itself", "")
 
@@ -156,6 +160,19 @@ METRICS: tuple[Metric, ...] = (
     Metric("zero_gradients", "zero gradients", ROBUSTNESS,
            "share of test images at which the gradient of the margin is 0 in every pixel", "probe", Join.SHARED_IMAGES,
            "%", column=False),
+    Metric("robust_accuracy_at", "robust accuracy at a radius", ROBUSTNESS,
+           "share of test images of which nothing within the radius fools the model, as far as the search and the "
+           "suite's attacks know; spaces are the norms and radii", "robustness_curve",
+           Join.SHARED_IMAGES, "%", "up", column=False),
+    Metric("median_smallest_perturbation", "median smallest perturbation", ROBUSTNESS,
+           "the radius, pixel units, at which half of the test images are misclassified; spaces are the norms",
+           "robustness_curve", Join.MEDIANS, "", "up", column=False),
+    Metric("mean_corruption_accuracy", "corruption accuracy", ROBUSTNESS,
+           "share of corrupted test images classified right, mean over corruptions and severities", "corrupt",
+           Join.SHARED_IMAGES, "%", "up", interval=True),
+    Metric("corruption_accuracy", "accuracy under a corruption", ROBUSTNESS,
+           "share of test images classified right; spaces are the corruptions and their severities", "corrupt",
+           Join.SHARED_IMAGES, "%", "up", column=False),
     Metric("member_accuracy", "member accuracy", MEMBERSHIP, "share of members classified right", "predict",
            Join.SHARED_IMAGES, "%", column=False, context=True),
     Metric("non_member_accuracy", "non-member accuracy", MEMBERSHIP, "share of non-members classified right",

@@ -105,6 +105,8 @@ STAGE = {
     "narrow_pools": "benchmark.stages.narrow_pools:NarrowPools",
     "evade": "benchmark.stages.evade:Evade",
     "probe": "benchmark.stages.probe:Probe",
+    "robustness_curve": "benchmark.stages.measure_robustness_curve:RobustnessCurve",
+    "corrupt": "benchmark.stages.corrupt:Corrupt",
     "invert": "benchmark.stages.invert:Invert",
     "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",

@@ -40,7 +40,12 @@ _FILES = pa.list_(pa.struct([("path", _S), ("sha256", _S), ("text", _S)]))
 MEASURE: list[tuple[str, pa.DataType, str]] = [
     ("stage", _S, "step of the benchmark: train, import, predict, evade, leakage, infer_membership, control, ..."),
     ("method", _S, "method and settings in short, empty where the stage has none"),
-    ("space", _S, "feature space: target, evaluator, evaluator_robust, pixel; empty where it has none"),
+    (
+        "space",
+        _S,
+        "feature space: target, evaluator, evaluator_robust, pixel; of curves norm and radius, of corrupted images "
+        "corruption and severity; empty where it has none",
+    ),
     ("metric", _S, "what is measured, as named in METRICS"),
     ("value", _F, "shares in [0, 1]; empty: not measured, see note"),
     ("low", _F, "low end of the 95% interval"),

@@ -13,7 +13,15 @@ import jinja2
 import pyarrow.compute as pc
 
 from benchmark.schema import COMPARISONS, IMAGES, LEADERBOARD, RANKS, RESULTS, ROC, SHOWN, STATUS, SUITES
-from leaderboard import learning_curves, memorization, pages, picture_scripts, picture_views, reasons
+from leaderboard import (
+    learning_curves,
+    memorization,
+    pages,
+    picture_scripts,
+    picture_views,
+    reasons,
+    robustness_curves,
+)
 from leaderboard.beaten import attacks, beaten
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
@@ -134,6 +142,7 @@ def _index_page(
             "figure": scatter(suite.models, [f"models/{name}.html" for name in suite.slugs]),
             "strip": _strip(suite, made),
             "hrefs": _hrefs(suite),
+            "curves": robustness_curves.over_models({name: suite.results_of[name] for name in _hrefs(suite)}),
             "controls": pages.controls(suite),
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
@@ -165,6 +174,7 @@ def _model_page(
         row=row,
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
+        robustness=robustness_curves.section(results),
         compared=compared(suite.comparisons, row["model"]),
         learning=learning_curves.section(results),
         failures=pages.failures(suite.status_of[row["model"]]),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 Points = Sequence[tuple[float, float]]
+Band = tuple[float, float, float, float]
+"""Place across, height, and the low and high end of its interval."""
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 480, 320, 58, 46, 12, 22
 _SERIES = 6
 """Colours of the page; further lines repeat them, dashed."""
@@ -44,6 +46,20 @@ def roc(curves: Mapping[str, Points]) -> Markup:
     return _chart(label, x, y, ticks, ticks, ("non-members called members", "members found"), lines)
 
 
+def bands(lines: Mapping[str, Sequence[Band]], label: str, across: str) -> Markup:
+    """Lines of robust accuracies, 0 to 1, with their intervals as bands.
+
+    lines: name -> points, ascending from 0, at least two. across: name of the axis.
+    """
+    end = max(points[-1][0] for points in lines.values())
+    x, y = _axes(0, end, 0, 1)
+    ticks = [(v, f"{v:g}") for v in _round_steps(0, end)]
+    up = [(v, f"{100 * v:g}%") for v in (0, 0.25, 0.5, 0.75, 1)]
+    drawn = [_band(style(i), points, x, y) for i, points in enumerate(lines.values())]
+    drawn += [_line(style(i), [p[:2] for p in points], x, y, name) for i, (name, points) in enumerate(lines.items())]
+    return _chart(label, x, y, ticks, up, (across, "robust accuracy"), drawn)
+
+
 def cloud(points: Points, label: str, names: tuple[str, str], y_ends: tuple[float, float]) -> Markup:
     """A scatter of memorisation, -1 to 1 across, against something. names: of the axes."""
     low = min([-0.25, *(px for px, _ in points)])
@@ -80,6 +96,12 @@ def _line(kind: str, points: Points, x: _Axis, y: _Axis, name: str = "") -> str:
     path = "L".join(f"{x(px):g} {y(py):g}" for px, py in points)
     title = f"<title>{escape(name)}</title>" if name else ""
     return f'<path class="{kind}" d="M{path}">{title}</path>'
+
+
+def _band(kind: str, points: Sequence[Band], x: _Axis, y: _Axis) -> str:
+    there = [f"{x(at):g} {y(high):g}" for at, _, _, high in points]
+    back = [f"{x(at):g} {y(low):g}" for at, _, low, _ in reversed(points)]
+    return f'<path class="band {kind}" d="M{"L".join(there + back)}Z"/>'
 
 
 def _chart(

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from benchmark.stats import Scored, audit
 
+_ROUNDING = 1e-6
+
 
 def pair_of(replica: int) -> int:
     """Replicas 2j and 2j + 1 are pair j: complements of each other."""
@@ -36,14 +38,23 @@ class Done:
         """The pair of its replica; 0 where it is of none."""
         return pair_of(self.replica or 0)
 
-    def row(self, metric: str) -> dict[str, Any] | None:
-        """The row of a metric that occurs once in this trial."""
-        return next((row for row in self.rows if row["metric"] == metric), None)
+    def row(self, metric: str, space: str = "") -> dict[str, Any] | None:
+        """The row of a metric that occurs once a space in this trial."""
+        return next((row for row in self.rows if row["metric"] == metric and (row.get("space") or "") == space), None)
 
     def counted(self, metric: str) -> tuple[int, int] | None:
         """(hits, units) of a rate that occurs once in this trial; None where it is no rate of anything."""
         row = self.row(metric)
         return None if row is None else counted(row)
+
+    def shares(self, metric: str, space: str = "") -> tuple[float, int] | None:
+        """As `counted`, in one space, of a mean share of units, whose hits may be fractional."""
+        row = self.row(metric, space)
+        whole = None if row is None else counted(row)
+        if row is None or whole is None:
+            return None
+        hits = row["value"] * row["n"]
+        return (whole[0] if abs(hits - whole[0]) < _ROUNDING else hits), whole[1]
 
 
 def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -51,6 +62,12 @@ def counted(row: Mapping[str, Any]) -> tuple[int, int] | None:
     if not row["n"] or row["value"] is None or not 0 <= row["value"] <= 1:
         return None
     return round(row["value"] * row["n"]), row["n"]
+
+
+def spaces_of(trials: Mapping[int, Done], metric: str) -> list[str]:
+    """The spaces in which the trials have a metric, in their order; "" where it has none."""
+    rows = (row for done in trials.values() for row in done.rows if row["metric"] == metric)
+    return list(dict.fromkeys(row.get("space") or "" for row in rows))
 
 
 class Scores(NamedTuple):

@@ -5,8 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import audits, best_known, image_tables, intervals_over_samples, paired_images, recut_nulls
-from benchmark.aggregation.finished_trial import Done, pair_of
+from benchmark.aggregation import (
+    audits,
+    best_known,
+    image_tables,
+    intervals_over_samples,
+    medians_over_images,
+    paired_images,
+    recut_nulls,
+)
+from benchmark.aggregation.finished_trial import Done, pair_of, spaces_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
@@ -99,10 +107,13 @@ def _joined(
     for metric in metrics:
         match metric.join:
             case Join.SHARED_IMAGES:
-                if rates := _counts(trials, metric.metric):
-                    hits, sizes = zip(*rates.values(), strict=True)
-                    pairs = [pair_of(replica) for replica in rates]
-                    yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs))
+                for space in spaces_of(trials, metric.metric):
+                    if rates := _shares(trials, metric.metric, space):
+                        hits, sizes = zip(*rates.values(), strict=True)
+                        pairs = [pair_of(replica) for replica in rates]
+                        yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs), space)
+            case Join.MEDIANS:
+                yield from medians_over_images.rows(trials, metric.metric)
             case Join.DIFFERENCE:
                 inside, outside = (_counts(trials, name) for name in metric.of)
                 if inside and inside.keys() == outside.keys():
@@ -137,6 +148,11 @@ def _of_scores(metric: Metric, scored: Sequence[Scored]) -> Row:
 def _counts(trials: Mapping[int, Done], metric: str) -> dict[int, tuple[int, int]]:
     """Replica -> (hits, units) of a rate, of those that have it."""
     return {replica: found for replica, done in trials.items() if (found := done.counted(metric))}
+
+
+def _shares(trials: Mapping[int, Done], metric: str, space: str) -> dict[int, tuple[float, int]]:
+    """The same in one space, hits fractional where each unit has a share."""
+    return {replica: found for replica, done in trials.items() if (found := done.shares(metric, space))}
 
 
 def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:

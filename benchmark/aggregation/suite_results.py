@@ -26,6 +26,8 @@ _CURVE = pa.schema([("loss", pa.float64())])
 _MOST_CELLS, _MOST_EMPTY = 2**20, 10_000
 """Replicas times classes times samples of a measure; of which most may be empty where they are so few."""
 _LONGEST_REASON = 500
+_ASKED_FOR = ("robustness_curve", "corrupt")
+"""Stages that a suite has where it asks for them."""
 
 
 def method_of(metric: Metric, about: Mapping[str, Any]) -> str:
@@ -172,6 +174,8 @@ class SuiteResults:
 
     def why_missing(self, model: str, stage: str, method: str = "") -> str:
         """Why a model has no value from a stage: the first failure on the way, or that it did not run."""
+        if stage in _ASKED_FOR and stage not in self._stages:
+            return "the suite does not ask for it"
         own = [status for status in self._failed if status["model"] in (model, "")]
         place = [s for s in own if s["stage"] == stage and method in (s["method"], STRONGEST)] or own
         if place:
@@ -196,6 +200,10 @@ class SuiteResults:
         trials = (node.get("trial") for node in self.manifest["nodes"] if node["key"] in done)
         stages = (trial.get("stage") for trial in trials if isinstance(trial, dict))
         return older_versions.outdated({id(stage): stage for stage in stages}.values())  # equal ones are one object
+
+    @cached_property
+    def _stages(self) -> set[str]:
+        return {status["stage"] for status in self.status}
 
     @cached_property
     def _failed(self) -> list[dict[str, Any]]:

@@ -186,6 +186,8 @@ def _radii(suite: Suite) -> Iterator[tuple[Place, str, float]]:
     """(place, norm, radius) of every ball that the suite names."""
     for index, evasion in enumerate(cast(list[Evasion], suite.evasion)):
         yield ("evasion", index, "epsilon"), evasion.norm, evasion.epsilon
+    for norm, radii in suite.curves.epsilons.items() if suite.curves else ():
+        yield from ((("curves", norm, index), norm, radius) for index, radius in enumerate(radii))
     for place, recipe in recipes(suite):
         if recipe.adversary is not None:
             yield (*place, "regime", "epsilon"), *recipe.adversary

@@ -95,6 +95,15 @@ def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, size
     return num_images * passes * forward(recipe.architecture, sizes)
 
 
+def robustness_curve(recipe: Recipe | ExternalModel, passes: float, num_images: int, sizes: Sizes) -> float:
+    """passes: with gradients, an image, over all norms; the search between images costs forward passes on top."""
+    return num_images * passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+
+
+def corrupt(recipe: Recipe | ExternalModel, versions: int, num_images: int, sizes: Sizes) -> float:
+    return num_images * versions * forward(recipe.architecture, sizes)
+
+
 def invert(recipe: Recipe | ExternalModel, attack: Inversion, sizes: Sizes) -> float:
     num_images = attack.samples_per_class * sizes.info.num_classes
     one = forward(recipe.architecture, sizes)

@@ -23,11 +23,13 @@ DEFAULT_GPUS = {
     "predict": 0.25,
     "probe": 0.25,
     "recognise": 0.25,
+    "corrupt": 0.25,
     "neighbours": 0.25,
     "train": 0.5,
     "fit_prior": 0.5,
     "query": 0.5,
     "evade": 0.5,
+    "robustness_curve": 0.5,
     "invert": 0.5,
 }
 """A small network leaves most of a data-centre GPU idle; a trial that its share is too small for gets a whole one."""

@@ -205,7 +205,9 @@ class _Builder:
         cost = costs.predict(model, self._sizes.of(model))
         self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
         self._add({"method": "probe"}, inputs, costs.probe(model, self._sizes), "", model.name, replica)
-        self._evade(model, inputs, replica)
+        evasions = self._evade(model, inputs, replica)
+        self._curve(model, {**inputs, **evasions}, replica)
+        self._corrupt(model, inputs, replica)
         for label, inversion in self._inversions.items():
             attack = self._suite.attack_on(model.name, label, inversion)
             self._invert(model, label, attack, inputs, judges, model.name, replica)
@@ -231,8 +233,9 @@ class _Builder:
                 asked = features if attack.needs_features else inputs
                 self._add(stage, asked, 0.0, label, model.name, replica, pools=False)
 
-    def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
-        sizes = self._suite.evaluation
+    def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> dict[str, str]:
+        """evade_0, evade_1, ... -> key of the attacks on a replica."""
+        sizes, found = self._suite.evaluation, {}
         for index, (label, given) in enumerate(self._evasions.items()):
             attack: Evasion = self._suite.attack_on(model.name, label, cast(Evasion, given))
             if isinstance(attack, GivenImages):
@@ -247,7 +250,29 @@ class _Builder:
             there = self._sizes.of(model)
             num_images = min(stage["num_images"], there.num_test) + min(stage["num_members"], there.num_members)
             cost = costs.evade(model, attack, num_images, self._sizes)
-            self._add(stage, inputs, cost, label, model.name, replica)
+            found[f"evade_{index}"] = self._add(stage, inputs, cost, label, model.name, replica)
+        return found
+
+    def _curve(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
+        """Robust accuracy against epsilon. inputs: with the evasion trials, of which those in the same norms count."""
+        curves = self._suite.curves
+        if curves is not None:
+            norms = [cast(Evasion, attack).norm for attack in self._evasions.values()]
+            others = {f"evade_{index}" for index, norm in enumerate(norms) if norm not in curves.epsilons}
+            inputs = {role: key for role, key in inputs.items() if role not in others}
+            stage = curves.stage(self._suite.evaluation.num_images)
+            cost = costs.robustness_curve(
+                model, curves.passes(self._sizes.info.num_classes), stage["num_images"], self._sizes
+            )
+            self._add(stage, inputs, cost, curves.search, model.name, replica)
+
+    def _corrupt(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
+        asked = self._suite.corruptions
+        if asked is not None:
+            stage = asked.stage(self._suite.evaluation.num_images)
+            versions = len(stage["names"]) * len(stage["severities"])
+            cost = costs.corrupt(model, versions, stage["num_images"], self._sizes)
+            self._add(stage, inputs, cost, "", model.name, replica)
 
     def _invert(
         self,

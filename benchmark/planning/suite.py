@@ -18,6 +18,7 @@ from benchmark.planning.gpu_shares import Resources
 from benchmark.planning.labels import label, labelled
 from benchmark.planning.models_of_suite import Evaluators, ModelEntry, ModelField, Name, Recipe
 from benchmark.planning.prices import Prices
+from benchmark.planning.robustness_measures import CorruptionsField, Curves
 from benchmark.reading.text import shown
 from benchmark.regimes.memorise import Memorise
 from benchmark.registry import DataField, EvasionField, InversionField, MembershipField
@@ -61,6 +62,7 @@ class Suite(Spec):
     """What is compared: the first attack of each list is the suite's primary one.
 
     replicas: trained, attacked and inverted. shadow_replicas: trained and asked as many more, for membership attacks.
+    curves: radii of robust accuracy against epsilon. corruptions: what accuracy on corrupted images is measured of.
     tuned: label of an attack -> model -> settings in which the attack on this model differs; see `bench tune`.
     """
 
@@ -77,6 +79,8 @@ class Suite(Spec):
     inversion: list[InversionField] = Field(min_length=1)
     membership: list[MembershipField] = Field(min_length=1)
     queries: Queries = Queries()
+    curves: Curves | None = None
+    corruptions: CorruptionsField = None
     evaluation: Evaluation = Evaluation()
     resources: Resources = {}
     prices: Prices | None = None
@@ -88,7 +92,13 @@ class Suite(Spec):
 
         Keys that came later count where they are set, so that suites of before keep their hash.
         """
-        later: dict[str, Any] = {"tuned": {}, "shadow_replicas": 0, "queries": Queries()}
+        later: dict[str, Any] = {
+            "tuned": {},
+            "shadow_replicas": 0,
+            "queries": Queries(),
+            "curves": None,
+            "corruptions": None,
+        }
         left_out = {"resources", "prices"} | {name for name, unset in later.items() if getattr(self, name) == unset}
         counted = self.model_dump(mode="json", exclude=left_out)
         for model in counted["models"]:

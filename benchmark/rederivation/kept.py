@@ -14,7 +14,8 @@ from benchmark.rederivation.numbers import Place
 from benchmark.results.store import CorruptArtifact, Store
 
 _TENSORS = "tensors.safetensors"
-_RAW = {stage: _TENSORS for stage in ("predict", "evade", "probe", "invert", "neighbours", "query")} | {
+_CURVES = ("robustness_curve", "corrupt")
+_RAW = {stage: _TENSORS for stage in ("predict", "evade", "probe", "invert", "neighbours", "query", *_CURVES)} | {
     "leakage": "samples.parquet",
     "infer_membership": "scores.parquet",
     "memorization": "memorization.parquet",
@@ -24,7 +25,7 @@ _SIDES = ("is_member", "is_out", "never_seen")
 _QUERIED = ("margins", "adversarial", "correct", "image_id", "label", "group", *_SIDES)
 PROBED = ("randomised_outputs", "probability_outputs", "zero_gradients")
 """What the stage `probe` says of each image."""
-_BOOLS = {"correct", "test_clean", "test_robust", "test_only_black_box", "members_robust", *PROBED, *_SIDES}
+_BOOLS = {"correct", "right", "test_clean", "test_robust", "test_only_black_box", "members_robust", *PROBED, *_SIDES}
 _INTEGERS = {"image_id", "label", "group", "targets", "auxiliary"}
 """Of tensors; what is in neither, and is no `_ids`, is real."""
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -85,7 +86,7 @@ class Kept:
     def _arrays(self, key: str, *names: str) -> Arrays:
         found = dict(zip(names, self.store.arrays(key, *names), strict=True))
         for name, array in found.items():
-            most = 1 if name in _BOOLS | _INTEGERS else 4
+            most = 2 if name == "right" else 1 if name in _BOOLS | _INTEGERS else 4
             if array.dtype.kind != _kind(name) or not 1 <= array.ndim <= most:
                 raise CorruptArtifact(key, _TENSORS, f"{name} is {array.dtype}{array.shape}, which no run writes")
         return found

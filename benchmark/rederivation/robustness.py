@@ -11,6 +11,7 @@ from benchmark.rederivation.kept import PROBED, Kept, Node
 from benchmark.rederivation.numbers import Check, Number, Place, mean
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 _ROUNDING = 1e-5
 """Of x + delta - x in float32."""
 
@@ -19,14 +20,10 @@ def numbers(kept: Kept) -> Iterator[Number]:
     """The rows of every replica, then those over replicas."""
     found = [number for node in kept.of("evade") for number in _evaded(kept, node)]
     found += [number for node in kept.of("predict") for number in _predicted(kept, node)]
-    found += [_rate(node, name, kept.arrays(node.key, name)[name]) for node in kept.of("probe") for name in PROBED]
+    found += [rate(node, name, kept.arrays(node.key, name)[name]) for node in kept.of("probe") for name in PROBED]
     yield from found
-    joined: dict[Place, list[Number]] = {}
-    for number in found:
-        joined.setdefault(number.place._replace(replica=None), []).append(number)
-    for place, own in joined.items():
-        if place.model in kept.models and place.metric not in ("attack_success_rate", "mean_distance"):
-            yield Number(place, mean([number.value for number in own]), *_interval(own))
+    alone = ("attack_success_rate", "mean_distance")
+    yield from joined(kept, [number for number in found if number.place.metric not in alone])
     for model in kept.models:
         yield from _paired_gap(kept, model)
         yield from _of_every_attack(kept, model)
@@ -40,18 +37,28 @@ def distances(kept: Kept) -> Iterator[Check]:
         yield Check("distance outside the ball", excess, _ROUNDING, node.place("").words())
 
 
+def joined(kept: Kept, found: list[Number]) -> Iterator[Number]:
+    """Means over the replicas of each model, with their intervals."""
+    places: dict[Place, list[Number]] = {}
+    for number in found:
+        places.setdefault(number.place._replace(replica=None), []).append(number)
+    for place, own in places.items():
+        if place.model in kept.models:
+            yield Number(place, mean([number.value for number in own]), *interval(own))
+
+
 def _evaded(kept: Kept, node: Node) -> Iterator[Number]:
     test = kept.arrays(node.key, "test_clean", "test_robust", "test_distance")
     clean, robust = test["test_clean"], test["test_robust"]
-    yield _rate(node, "robust_accuracy", robust)
+    yield rate(node, "robust_accuracy", robust)
     fooled = ~robust[clean]
-    yield _rate(node, "attack_success_rate", fooled) if len(fooled) else Number(node.place("attack_success_rate"), None)
+    yield rate(node, "attack_success_rate", fooled) if len(fooled) else Number(node.place("attack_success_rate"), None)
     yield Number(node.place("mean_distance"), float(test["test_distance"].astype(np.float64).mean()))
     if kept.row(node.key, "only_black_box"):
-        yield _rate(node, "only_black_box", kept.arrays(node.key, "test_only_black_box")["test_only_black_box"])
+        yield rate(node, "only_black_box", kept.arrays(node.key, "test_only_black_box")["test_only_black_box"])
     if node.settings["num_members"]:
         inside = kept.arrays(node.key, "members_robust")["members_robust"]
-        yield _rate(node, "robust_accuracy_members", inside)
+        yield rate(node, "robust_accuracy_members", inside)
         yield _gap(
             node, "robust_generalization_gap", (int(inside.sum()), len(inside)), (int(robust.sum()), len(robust))
         )
@@ -68,8 +75,8 @@ def _predicted(kept: Kept, node: Node) -> Iterator[Number]:
     yield Number(row, right / of, ends.low, ends.high, n=of)
     if sides is not None:
         inside = correct[sides["is_member"]]
-        yield _rate(node, "member_accuracy", inside)
-        yield _rate(node, "non_member_accuracy", correct[sides["is_out"]])
+        yield rate(node, "member_accuracy", inside)
+        yield rate(node, "non_member_accuracy", correct[sides["is_out"]])
         yield _gap(node, "generalization_gap", (int(inside.sum()), len(inside)), (right, of))
 
 
@@ -83,10 +90,10 @@ def _on_test(kept: Kept, node: Node) -> tuple[int, int] | None:
     return None
 
 
-def _rate(node: Node, metric: str, right: Bools) -> Number:
+def rate(node: Node, metric: str, right: Bools, space: str = "") -> Number:
     """With Clopper and Pearson's interval."""
     ends = binomtest(int(right.sum()), len(right)).proportion_ci(method="exact")
-    return Number(node.place(metric), float(right.mean()), ends.low, ends.high, n=len(right))
+    return Number(node.place(metric, space), float(right.mean()), ends.low, ends.high, n=len(right))
 
 
 def _gap(node: Node, metric: str, inside: tuple[int, int], test: tuple[int, int]) -> Number:
@@ -98,7 +105,7 @@ def _gap(node: Node, metric: str, inside: tuple[int, int], test: tuple[int, int]
     return Number(node.place(metric), p - q, max(low, -1.0), min(high, 1.0))
 
 
-def _interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
+def interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
     """Of a mean share of images that replicas have in common; not of a gap, which has no `n`.
 
     Student's t: one draw of the images, and the spread between pairs, or between the replicas of a single pair. At
@@ -106,15 +113,9 @@ def _interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
     """
     if not all(number.n for number in own):
         return None, None
-    pairs = [(number.place.replica or 0) // 2 for number in own]
     rates = np.array([number.value for number in own], dtype=np.float64)
-    units = np.array([rates[np.array(pairs) == pair].mean() for pair in sorted(set(pairs))])
-    units = rates if len(units) == 1 else units
     n, share = min(number.n for number in own), float(rates.mean())
-    between = float(units.var(ddof=1)) / len(units) if len(units) > 1 else 0.0
-    total = share * (1 - share) / n + between
-    freedom = max(3.0, total**2 * (len(units) - 1) / between**2) if between > 0 else 1e9
-    half = t_distribution.ppf(0.975, min(freedom, 1e9)) * np.sqrt(total)
+    half = spread(rates, [(number.place.replica or 0) // 2 for number in own], share * (1 - share) / n)
     right = share * n
     low = beta.ppf(0.025, right, n - right + 1) if right > 0 else 0.0
     high = beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
@@ -140,10 +141,20 @@ def _of_every_attack(kept: Kept, model: str) -> Iterator[Number]:
         shares["beats_primary", method] = {replica: own[replica] > stands for replica, stands in both.items()}
         shares["loses_to_primary", method] = {replica: own[replica] < stands for replica, stands in both.items()}
     for (metric, method), of in shares.items():
-        found = [_rate(nodes[method, replica], metric, images) for replica, images in of.items()]
+        found = [rate(nodes[method, replica], metric, images) for replica, images in of.items()]
         if found:
             place = found[0].place._replace(replica=None)
-            yield Number(place, mean([number.value for number in found]), *_interval(found))
+            yield Number(place, mean([number.value for number in found]), *interval(found))
+
+
+def spread(values: Floats, pairs: list[int], of_images: float) -> float:
+    """Half of the t interval of a mean of replicas (R,). of_images: variance of one draw of the images they share."""
+    units = np.array([values[np.array(pairs) == pair].mean() for pair in sorted(set(pairs))])
+    units = values if len(units) == 1 else units
+    between = float(units.var(ddof=1)) / len(units) if len(units) > 1 else 0.0
+    total = of_images + between
+    freedom = max(3.0, total**2 * (len(units) - 1) / between**2) if between > 0 else 1e9
+    return float(t_distribution.ppf(0.975, min(freedom, 1e9)) * np.sqrt(total))
 
 
 def _paired_gap(kept: Kept, model: str) -> Iterator[Number]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from benchmark.rederivation import correlations, membership, memorisation, pixels, reconstructions, robustness
+from benchmark.rederivation import correlations, curves, membership, memorisation, pixels, reconstructions, robustness
 from benchmark.rederivation.kept import Kept
 from benchmark.rederivation.numbers import CLOSE, Check, Line, compared, lines
 from benchmark.rederivation.published import Published
@@ -27,13 +27,14 @@ def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line
     for manifest in store.plans():
         page = Published(site, manifest["suite"])
         kept = Kept(store, manifest, page.done)
-        derived = [_all(each.numbers, kept) for each in (robustness, membership, memorisation, correlations)]
+        derived = [_all(each.numbers, kept) for each in (robustness, curves, membership, memorisation, correlations)]
         derived.append(_all(reconstructions.numbers, kept, page))
         numbers = [number for found, _ in derived for number in found]
         checks += [failure for _, failures in derived for failure in failures]
         checks += compared(numbers, page.rows)
         checks += page.on_board(numbers, kept.about)
         of_examples = [_all(each, kept) for each in (robustness.distances, membership.scores, memorisation.of_images)]
+        of_examples.append(_all(curves.below_the_attacks, kept))
         of_examples.append(_all(pixels.nearest_images, kept, data_root))
         checks += [check for found, failures in of_examples for check in found + failures]
         unchecked += page.unchecked(numbers)

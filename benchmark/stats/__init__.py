@@ -23,6 +23,7 @@ from benchmark.stats.differences import (
     share_difference,
 )
 from benchmark.stats.intervals import Interval, clopper_pearson, newcombe_difference
+from benchmark.stats.medians import mean_of_medians, median_interval
 from benchmark.stats.membership_scores import (
     Scored,
     auc_cells,
@@ -56,6 +57,8 @@ __all__ = [
     "independent_difference",
     "independent_differences",
     "mean_interval",
+    "mean_of_medians",
+    "median_interval",
     "newcombe_difference",
     "paired_difference",
     "paired_images",

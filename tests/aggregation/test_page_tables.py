@@ -142,6 +142,7 @@ def test_every_empty_cell_has_its_reason(site: Path, rows: dict[str, dict[str, A
         assert note(site, "broken", metric) == "train failed: ValueError: the model broke"
         assert note(site, "waiting", metric) == "not run yet"
         assert rows["broken"][metric] is rows["waiting"][metric] is None
+    assert note(site, "waiting", "mean_corruption_accuracy") == "the suite does not ask for it"
     states = {row["state"]: row["error"] for row in pq.read_table(site / "status.parquet").to_pylist()}
     assert states == {"done": None, "failed": "ValueError: the model broke", "missing": None}
     (suite,) = pq.read_table(site / "suites.parquet").to_pylist()

@@ -227,7 +227,35 @@ def results() -> list[dict[str, Any]]:
             note=note,
         )
     )
-    return rows + control_results()
+    return rows + robustness_results() + control_results()
+
+
+def robustness_results() -> list[dict[str, Any]]:
+    """Curves of the models that were attacked, and corruptions of one."""
+    rows = []
+    for model in MODELS:
+        clean, robust = (leaderboard_row(SUITE, model)[name] for name in ("clean_accuracy", "robust_accuracy"))
+        for norm, widest in (("linf", 0.1), ("l2", 2.0)) if robust is not None else ():
+            place = {"stage": "robustness_curve", "method": "fmn", "n": 500}
+            for step in range(9):
+                value = clean * (robust / clean + 1e-3) ** (step / 8)
+                ends = {"low": max(0.0, value - 0.03), "high": min(1.0, value + 0.03)}
+                space = f"{norm} {widest * step / 8:.6g}"
+                measure = {"metric": "robust_accuracy_at", "space": space, "value": value, **ends}
+                rows.append(result(SUITE, model, None, **place, **measure))
+            median = {"value": widest / 4, "low": widest / 5, "high": widest / 3}
+            if model == HOSTILE:
+                median = {"value": None, "note": "infinite: half stand"}
+            rows.append(
+                result(SUITE, model, None, **place, metric="median_smallest_perturbation", space=norm, **median)
+            )
+    for name in ("gaussian_noise", "fog"):
+        for severity in (1, 3, 5):
+            measure = {"metric": "corruption_accuracy", "space": f"{name} {severity}", "value": 0.9 - 0.1 * severity}
+            ends = {"low": measure["value"] - 0.03, "high": measure["value"] + 0.03}
+            rows.append(result(SUITE, "small_vgg", None, stage="corrupt", **measure, **ends))
+    mean = {"metric": "mean_corruption_accuracy", "value": 0.6, "low": 0.57, "high": 0.63}
+    return [*rows, result(SUITE, "small_vgg", None, stage="corrupt", **mean)]
 
 
 def control_results() -> list[dict[str, Any]]:

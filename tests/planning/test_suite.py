@@ -12,7 +12,7 @@ from benchmark.spec import SpecError
 
 RECIPE = {"architecture": "small_vgg", "regime": "standard"}
 MISTAKES: list[tuple[str, Any, str]] = [
-    ("evaluatoin", {}, "unknown key 'evaluatoin' (did you mean 'evaluation'?); allowed: data, "),
+    ("evaluatoin", {}, "unknown key 'evaluatoin' (did you mean 'evaluation'?); allowed: corruptions, "),
     ("models.0.regime.epoch", 3, "models[0].regime: unknown key 'epoch' (did you mean 'epochs'?); allowed: augment"),
     ("models.0.regime.method", "standrad", "models[0].regime: unknown regime 'standrad' (did you mean 'standard'?)"),
     ("models.0.regime.method", 3, "models[0].regime: unknown regime 3; allowed: "),
