@@ -115,13 +115,14 @@ class FAB(PooledEvasion):
         weights = _flat(gradient)
         size = NORMS[self.norm].size
         onto = step_onto(x, weights, lead, self.norm)
-        from_clean = step_onto(clean, weights, lead + ((clean - x) * weights).sum(1), self.norm)
+        from_clean = step_onto(clean, weights, lead + torch.linalg.vecdot(clean - x, weights), self.norm)
         near, far = size(onto), size(from_clean)
         alpha = (near / (near + far).clamp_min(1e-30)).clamp(max=self.alpha_max)[:, None]
         x = torch.lerp(x + self.eta * onto, clean + self.eta * from_clean, alpha).clamp_(0, 1)
         fooled = model(_shaped(x, found.shape)).argmax(1) != labels
         found.note(ids[fooled], x[fooled])
-        return torch.where(fooled[:, None], torch.lerp(clean, x, self.beta), x)
+        kept = torch.where(fooled, self.beta, 1.0)
+        return torch.lerp(clean, x, kept[:, None])
 
 
 class _Nearest:
