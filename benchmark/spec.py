@@ -30,7 +30,8 @@ class SpecError(ValueError):
 def suggest(name: str, allowed: Iterable[str]) -> str:
     """What to say after an unknown `name`: " (did you mean 'pgd'?); allowed: fgsm, pgd"."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(str(name)[:_SHOWN], names, n=1)
+    close = difflib.get_close_matches(str(name)[:_SHOWN], names, n=3)
+    close.sort(key=lambda other: sorted(other) != sorted(str(name)))  # two letters swapped are the likeliest mistake
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"{hint}; allowed: {', '.join(names)}"
 

@@ -59,6 +59,7 @@ def test_an_error_names_the_place_the_value_and_what_is_allowed() -> None:
 
 def test_suggest_is_silent_where_nothing_is_near() -> None:
     assert suggest("pdg", ["pgd", "fgsm"]) == " (did you mean 'pgd'?); allowed: fgsm, pgd"
+    assert suggest("pdg", ["pgd", "pmd"]).startswith(" (did you mean 'pgd'?)")
     assert suggest("zzz", ["pgd", "fgsm"]) == "; allowed: fgsm, pgd"
 
 

@@ -59,6 +59,11 @@ class Evasion(Spec):
         return 1
 
     @property
+    def forward_only(self) -> int:
+        """How many of `passes` have no backward pass, and so cost half."""
+        return 0
+
+    @property
     def search_space(self) -> Space:
         """The settings that `bench tune` searches; none of them may change `passes` or the label."""
         return {}

@@ -31,6 +31,10 @@ class Ensemble(PooledEvasion):
     def passes(self) -> int:
         return sum(part.passes for part in self.parts)
 
+    @property
+    def forward_only(self) -> int:
+        return sum(part.forward_only for part in self.parts)
+
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int
     ) -> Perturbed:

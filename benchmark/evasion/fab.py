@@ -39,8 +39,11 @@ class FAB(PooledEvasion):
 
     @property
     def passes(self) -> int:
-        """Half of them are forward passes alone."""
         return 2 * self.steps * self.targets * self.restarts
+
+    @property
+    def forward_only(self) -> int:
+        return self.passes // 2
 
     def smallest_perturbations(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int

@@ -34,8 +34,11 @@ class Square(PooledEvasion):
 
     @property
     def passes(self) -> int:
-        """Forward passes; there are no others."""
         return self.queries
+
+    @property
+    def forward_only(self) -> int:
+        return self.passes
 
     def share(self, query: int) -> float:
         """Of the pixels, in the square of this query, 1, 2, ...; query 0 is the start."""

@@ -84,7 +84,8 @@ def embed(recipe: Recipe, sizes: Sizes) -> float:
 
 def evade(recipe: Recipe | ExternalModel, attack: Evasion, num_images: int, sizes: Sizes) -> float:
     """An upper bound: fooled images leave the batch."""
-    return num_images * attack.passes * _BACKWARD_TO_INPUT * forward(recipe.architecture, sizes)
+    passes = attack.passes * _BACKWARD_TO_INPUT - attack.forward_only * (_BACKWARD_TO_INPUT - 1)
+    return num_images * passes * forward(recipe.architecture, sizes)
 
 
 def invert(recipe: Recipe | ExternalModel, attack: Inversion, sizes: Sizes) -> float:

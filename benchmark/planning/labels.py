@@ -53,7 +53,8 @@ def label(kind: str, attack: Spec) -> str:
     default = _defaults(kind, attack)
     own = _settings(kind, attack)
     told = [own[name] for name in attack.TOLD]
-    told += [own[name] for name in attack.TOLD_IF_SET if own[name] != default.get(name)]
+    changed = [name for name in attack.TOLD_IF_SET if own[name] != default.get(name)]
+    told += [name if own[name] is True else own[name] for name in changed]
     return "-".join([_named(kind, attack), *(_text(value) for value in told)])
 
 

@@ -223,7 +223,9 @@ class _Builder:
             stage["num_images"] = sizes.num_images
             # The robust generalization gap is the primary attack's only: members cost as much again.
             stage["num_members"] = sizes.num_members if index == 0 else 0
-            cost = costs.evade(model, attack, stage["num_images"] + stage["num_members"], self._sizes)
+            there = self._sizes.of(model)
+            num_images = min(stage["num_images"], there.num_test) + min(stage["num_members"], there.num_members)
+            cost = costs.evade(model, attack, num_images, self._sizes)
             self._add(stage, inputs, cost, label, model.name, replica)
 
     def _invert(

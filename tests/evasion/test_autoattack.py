@@ -15,6 +15,7 @@ from benchmark.evasion.attack import Perturbed
 from benchmark.evasion.autoattack import AutoAttack, AutoAttackQuick, Ensemble
 from benchmark.evasion.pmd import PMD
 from benchmark.evasion.pooled import PooledEvasion
+from benchmark.planning.labels import label
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -97,6 +98,9 @@ def test_the_screen_goes_before_the_whole_standard() -> None:
     plain, screened = AutoAttack(epsilon=0.1), AutoAttack(epsilon=0.1, screen=True)
     assert list(screened.parts) == [*AutoAttackQuick(epsilon=0.1).parts, *plain.parts]
     assert [type(part) for part in AutoAttackQuick(epsilon=0.1).parts] == [PMD, APGD]
+    assert (
+        label("evasion", screened) == "autoattack-linf-0.1-screen" and label("evasion", plain) == "autoattack-linf-0.1"
+    )
     assert screened.passes == plain.passes + AutoAttackQuick(epsilon=0.1).passes
 
 
