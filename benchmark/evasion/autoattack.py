@@ -94,6 +94,6 @@ class AutoAttackQuick(Ensemble):
     def parts(self) -> Sequence[PooledEvasion]:
         norm, epsilon = self.norm, self.epsilon
         return (
-            PMD(norm=norm, epsilon=epsilon, steps=20),
+            PMD(norm=norm, epsilon=epsilon, steps=10),
             APGD(norm=norm, epsilon=epsilon, loss="targeted_dlr", targets=3, targets_by="almost_linear", steps=20),
         )
