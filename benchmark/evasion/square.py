@@ -102,8 +102,8 @@ class _Standing:
         count, rows = len(squares), torch.arange(len(self.ids), device=self.ids.device)
         image, turn = rows.repeat_interleave(count), torch.arange(count, device=rows.device).repeat(len(rows))
         while len(image):
-            x = self.x[image]
-            moved = search.propose(x, self.clean[image], squares[turn], signs[turn, self.ids[image]])
+            x, where = self.x[image], squares[turn] if count > 1 else squares
+            moved = search.propose(x, self.clean[image], where, signs[turn, self.ids[image]])
             change = (moved - x).flatten(1)
             asked = _filled((torch.linalg.vecdot(change, change) > 0).nonzero().flatten())
             who, when = image[asked], turn[asked]

@@ -75,30 +75,28 @@ class L2Squares:
         return (clean + delta * (self.epsilon / l2_norm(delta))).clamp_(0, 1)
 
     def drawn(self, share: float) -> tuple[Tensor, Tensor]:
-        """One query's numbers for all images: a bump in its place and the square that is emptied, (2, H, W), and the
-        sign of each channel's bump, (N, C, 1, 1).
+        """One query's numbers for all images: a bump in its place, 1 in its square, 1 outside of that and of the square
+        that is emptied, (3, H, W); and the sign of each channel's bump, (N, C, 1, 1).
         """
         side = min(max(3, side_of(share, self.draws.shape) // 2 * 2 + 1), *self.draws.shape[2:])
-        here, there = _mask(self.draws, side), _mask(self.draws, side)
-        shape = bump(side).T if self.draws.coin() else bump(side)
-        here[here > 0] = shape.flatten()
-        return torch.cat([here, there]), self.draws.signs()
+        here, emptied = _mask(self.draws, side), _mask(self.draws, side)
+        shape, bumps = bump(side).T if self.draws.coin() else bump(side), here.clone()
+        bumps[here > 0] = shape.flatten()
+        return torch.cat([bumps, here, (1 - here) * (1 - emptied)]), self.draws.signs()
 
     def propose(self, x: Tensor, clean: Tensor, squares: Tensor, signs: Tensor) -> Tensor:
         """A bump is added to the direction of one square, which gets the length of both squares and what is unused.
 
         What clipping to [0, 1] took away is unused, and shared by the channels.
         """
-        bumps, emptied = squares[:, :1], squares[:, 1:]
-        here = (bumps != 0).to(x)
-        outside = (1 - here) * (1 - emptied)
+        bumps, here, outside = squares[:, :1], squares[:, 1:2], squares[:, 2:]
         delta = x - clean
         kept = delta * outside
-        squared = delta.square().sum((2, 3), keepdim=True)
+        squared = _lengths(delta).square()
         unused = (self.epsilon**2 - squared.sum(1, keepdim=True)) / x.shape[1]
-        length = (squared - kept.square().sum((2, 3), keepdim=True) + unused).clamp_min(0).sqrt()
-        turned = _unit(bumps * signs + _unit(delta * here))
-        return (kept + turned * length).add_(clean).clamp_(0, 1)
+        length = (squared - _lengths(kept).square() + unused).clamp_min(0).sqrt()
+        turned = _unit(_unit(delta * here).addcmul_(bumps, signs))
+        return torch.addcmul(kept, turned, length).add_(clean).clamp_(0, 1)
 
 
 SEARCHES: dict[NormName, type[LinfSquares | L2Squares]] = {"linf": LinfSquares, "l2": L2Squares}
@@ -134,6 +132,12 @@ def _mask(draws: Draws, side: int) -> Tensor:
     return mask
 
 
+def _lengths(image: Tensor) -> Tensor:
+    """Of each channel of (P, C, H, W)."""
+    found: Tensor = torch.linalg.vector_norm(image, dim=(2, 3), keepdim=True)
+    return found
+
+
 def _unit(image: Tensor) -> Tensor:
     """Each channel of (P, C, H, W) at length 1; zeros stay zeros."""
-    return image / torch.linalg.vector_norm(image, dim=(2, 3), keepdim=True).clamp_min(1e-12)
+    return image / _lengths(image).clamp_min(1e-12)

@@ -61,9 +61,9 @@ def test_l2_by_hand() -> None:
     delta = torch.zeros(SHAPE)
     delta[:, :, 2, 2], delta[:, :, 8, 9] = 0.3, 0.4
     search = L2Squares(draws(), (3 * 0.5**2) ** 0.5)
-    here, there = torch.zeros(11, 13), torch.zeros(11, 13)
-    here[1:4, 1:4], there[7:10, 8:11] = bump(3), 1
-    squares = torch.stack([here, there]).expand(6, 2, 11, 13)
+    bumps, here, outside = torch.zeros(11, 13), torch.zeros(11, 13), torch.ones(11, 13)
+    bumps[1:4, 1:4], here[1:4, 1:4], outside[1:4, 1:4], outside[7:10, 8:11] = bump(3), 1, 0, 0
+    squares = torch.stack([bumps, here, outside]).expand(6, 3, 11, 13)
     moved = search.propose(x + delta, x, squares, torch.ones(6, 3, 1, 1)) - x
     direction = bump(3).clone()
     direction[1, 1] += 1
