@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmark.schema import SPACES
 from leaderboard.parquet_rows import Row, group, number
 
 Tables = Mapping[str, Sequence[Row]]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_SIDE, _MOST_PNG_BYTES = 1024, 8 * 2**20
-_SPACES = ("target", "evaluator", "evaluator_robust", "pixel")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class View:
         """Spaces with neighbors, the paper's own first."""
         found = {space for space, _ in self.exposed}
         found |= {space for g in self.groups for shot in g.shots for space, _ in shot.near}
-        return sorted(found, key=lambda s: (_SPACES.index(s) if s in _SPACES else len(_SPACES), s))
+        return sorted(found, key=lambda s: (SPACES.index(s) if s in SPACES else len(SPACES), s))
 
     @property
     def correlation(self) -> float | None:

@@ -179,8 +179,8 @@ class _Nearest:
 
 def _lead(logits: Tensor, classes: Tensor) -> Tensor:
     """(N,): logit of the first of two classes, (N, 2), minus that of the second."""
-    first, second = logits.float().gather(1, classes).T
-    return first - second
+    both = logits.float().gather(1, classes)
+    return both[:, 0] - both[:, 1]
 
 
 def _flat(images: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class Square(PooledEvasion):
     def share(self, query: int) -> float:
         """Of the pixels, in the square of this query, 1, 2, ...; query 0 is the start."""
         at = query * 10_000 // self.queries if self.rescaled else query
-        return self.p_init / 2 ** sum(at > after for after in HALVED_AFTER)
+        share: float = self.p_init / 2.0 ** sum(at > after for after in HALVED_AFTER)
+        return share
 
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int

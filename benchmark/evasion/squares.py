@@ -105,7 +105,8 @@ SEARCHES: dict[NormName, type[LinfSquares | L2Squares]] = {"linf": LinfSquares, 
 def side_of(share: float, shape: torch.Size) -> int:
     """Of the square that has nearest this share of the pixels of (N, C, H, W): at least 1, at most the image."""
     _, _, height, width = shape
-    return max(1, min(round((share * height * width) ** 0.5), height, width))
+    side: int = max(1, min(round((share * height * width) ** 0.5), height, width))
+    return side
 
 
 @functools.cache
@@ -113,7 +114,8 @@ def bump(side: int) -> Tensor:
     """(side, side) of length 1: a hill beside a valley, each falling off from its middle (the paper's eta)."""
     left = side // 2
     both = torch.cat([_hill(side, left), -_hill(side, side - left)], 1)
-    return both / both.norm()
+    whole: Tensor = both / both.norm()
+    return whole
 
 
 def _hill(height: int, width: int) -> Tensor:

@@ -73,37 +73,32 @@ def evaluate(
     check_executor(executor, in_memory=architecture is None)
     for file in include:
         include_file(file)
-    changed = _changed(settings, {"evasions": evasions, "inversions": inversions, "memberships": memberships})
-    base = {**_base(suite), **changed}
-    if data is not None:
-        base["data"] = _data(data)
-    if "data" not in base:
-        raise SpecError(f"data: not given; allowed: {', '.join(registry.DATA)}, or ({', '.join(PARTS)})")
+    lists = {"evasions": evasions, "inversions": inversions, "memberships": memberships}
+    content = _without_models(suite, data, _changed(settings, lists))
     entry = _entry(model, name, architecture, members, clean_accuracy, adversary)
     given = (mean, std, value_range)
-    entry["checkpoint"] |= _normalisation(given, base["data"], data_root, in_memory=architecture is None)
-    base |= {"name": f"{base['name']}: {name}", "models": [entry]}
-    prepared = _prepared(base, data_root, include)
-    report = run_prepared(
-        prepared,
-        str(results),
-        executor=executor,
-        device=device,
-        progress=progress,
-        data_root=data_root,
-        include=tuple(include),
-    )
+    entry["checkpoint"] |= _normalisation(given, content["data"], data_root, in_memory=architecture is None)
+    content |= {"name": f"{content['name']}: {name}", "models": [entry]}
+    how: dict[str, Any] = {"executor": executor, "device": device, "progress": progress, "data_root": data_root}
+    report = run_prepared(_prepared(content, data_root, include), str(results), include=tuple(include), **how)
     _check_imported(report)
     warn_of_failures(report)
     return report
 
 
-def _base(suite: str | Path | Suite | None) -> dict[str, Any]:
-    """Keys of a suite file, without its models."""
+def _without_models(suite: str | Path | Suite | None, data: Any, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a suite file, without its models. data, changed: what the caller has in place of the suite's."""
     if suite is None:
-        return {"name": "evaluate", **QUICK}
-    found = suite if isinstance(suite, Suite) else load_suite(str(suite))[0]
-    return found.model_dump(mode="json", exclude={"models", "tuned"})
+        content = {"name": "evaluate", **QUICK}
+    else:
+        found = suite if isinstance(suite, Suite) else load_suite(str(suite))[0]
+        content = found.model_dump(mode="json", exclude={"models", "tuned"})
+    content |= changed
+    if data is not None:
+        content["data"] = _data(data)
+    if "data" not in content:
+        raise SpecError(f"data: not given; allowed: {', '.join(registry.DATA)}, or ({', '.join(PARTS)})")
+    return content
 
 
 def _changed(settings: Mapping[str, Any], lists: Mapping[str, Sequence[Any] | None]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Stage `predict`: a model's accuracy on clean images, its generalization gap, and every private image's loss."""
+"""Stage `predict`: a model's accuracy on clean images, and its generalization gap."""
 
 import torch
-from torch.nn import functional
 
 from benchmark.data.members.pools import Pools
 from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
@@ -10,14 +9,13 @@ from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
 class Predict(Stage):
-    """Inputs: pools, target. Writes `loss`, `correct`, `is_member` (P,) of the private pool."""
+    """Inputs: pools, target. Writes `correct`, `is_member` (P,) bool of the private pool."""
 
     def run(self, context: Context) -> Outcome:
         data, pools = load_data(context)
         model = load_model(context, "target", input_info(data, pools))
         logits = apply(model, data.pixels(pools.private), context.device)
-        labels = data.classes(pools.private)
-        correct = logits.argmax(1) == labels
+        correct = logits.argmax(1) == data.classes(pools.private)
         members, others = _sides(context, pools)
         test_logits = apply(model, data.test_images[pools.test], context.device)
         on_test = test_logits.argmax(1) == data.test_labels[pools.test]
@@ -26,12 +24,7 @@ class Predict(Stage):
             *_of_sides(correct, members, others),
             difference("generalization_gap", correct[members], on_test),
         ]
-        tensors = {
-            "loss": functional.cross_entropy(logits.double(), labels, reduction="none"),
-            "correct": correct,
-            "is_member": members,
-        }
-        return Outcome(rows=rows, tensors=tensors)
+        return Outcome(rows=rows, tensors={"correct": correct, "is_member": members})
 
     def rederived(self, context: Context) -> list[Row]:
         """The accuracies on the private pool, of which every image's outcome is kept."""

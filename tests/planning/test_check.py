@@ -1,9 +1,11 @@
 """What is checked of a suite is checked of all that it trains: models, shadow models and evaluators."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import command
+import numpy as np
 import pytest
 from tiny_plan import SIZES
 
@@ -81,3 +83,17 @@ def test_whatever_number_of_replicas_a_suite_allows_every_stage_takes() -> None:
     for name in ("replicas", "shadow_replicas"):
         with pytest.raises(SpecError, match=f"^{name}: 1026 is not allowed"):
             parse_suite(command.tiny((name, 1026)))
+
+
+@pytest.mark.slow
+def test_a_class_that_near_duplicates_leave_without_members_is_refused_by_the_command(tmp_path: Path) -> None:
+    """Before anything is planned; the images of class 2 are one picture in 20 kinds of faint noise."""
+    draw = np.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60) % 3
+    images[labels == 2] = images[2].clip(max=250) + draw.integers(0, 3, (20, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "t.npz", images=images, labels=labels)
+    own = ("data", {"method": "npz", "path": str(tmp_path / "t.npz")})
+    suite = command.write(tmp_path, command.tiny(own, ("pools", {"auxiliary": 0.25})))
+    said = command.refusal(command.call("plan", suite, "--results", tmp_path / "results"))
+    assert said.startswith("pools: the 16 training images of class 2 are near-duplicates but for 1; needed: 3 ")
+    assert not (tmp_path / "results").exists()

@@ -1,5 +1,6 @@
 """What membership attacks need is planned, or refused in one line before anything runs."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import command
@@ -39,6 +40,18 @@ def test_what_an_attack_lacks_is_one_line() -> None:
     with pytest.raises(SpecError, match=r"^membership\[0\]: 'needy' needs adversarial versions .* is 0; allowed: 1 or"):
         membership_trials.check(parse_suite(none))
     membership_trials.check(parse_suite(command.tiny(("membership", ["needy"]), ("shadow_replicas", 6))))
+
+
+@pytest.mark.parametrize("call", ["plan", "run"])
+def test_the_command_says_how_many_replicas_an_attack_needs(tmp_path: Path, call: str) -> None:
+    """And plans or runs nothing."""
+    suite = command.write(tmp_path, command.tiny(("membership", ["loss_threshold", "lira"])))
+    said = command.refusal(command.call(call, suite, "--results", tmp_path / "results"))
+    assert said == (
+        "membership[1]: 'lira' needs 4 shadow models besides the target and its mate, which are 6 replicas in all; "
+        "there are 2 replicas and 0 shadow_replicas"
+    )
+    assert not (tmp_path / "results").exists()
 
 
 def test_shadow_replicas_are_trained_and_asked_and_no_more() -> None:

@@ -1,7 +1,7 @@
 """Attacks through the stage, on signals that are made up: who sees what, what is chosen, and the null."""
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmark import registry, stats
+from benchmark.data.members.pools import Pools
 from benchmark.membership.attack import MembershipAttack
 from benchmark.membership.signals import Images, Shadows, Signals
-from benchmark.stages.infer_membership import Inferred, _images, _rows, inferred
+from benchmark.stages.infer_membership import InferMembership, Inferred, _images, _rows, inferred
+from benchmark.stages.query import _sides
 from benchmark.stages.shared.queried import Query, shadows_of
 from benchmark.trials.trial import Context
 
@@ -155,3 +157,30 @@ def test_precision_at_a_prior_of_a_tenth_by_hand() -> None:
     assert rows["tpr_at_1pct_fpr"]["value"] is None and "4" in str(rows["tpr_at_1pct_fpr"]["note"])
     nobody = {row["metric"]: row for row in _rows(Inferred(torch.tensor(scores), 9.0, 0.7), scores, truth)}
     assert nobody["membership_precision"]["note"] == "no image is called a member"
+
+
+def test_a_near_duplicate_of_a_member_is_no_non_member() -> None:
+    """By hand: members 0, 1; 2 is a near-duplicate of 0, whose half is the other; 3 and 4 are non-members, 5 is in
+    neither half. Of the pairs (0, 3), (0, 4), (1, 3), (1, 4) the member is ahead in 3: AUC 0.75. Image 2, which the
+    model knows best of all, would make it 0.5 as a non-member, and image 5 another number again.
+    """
+    ids = torch.arange(6)
+    pools = Pools(
+        {
+            "auxiliary": ids[:0], "test": ids[:0], "private": ids, "label": torch.zeros(6, dtype=torch.int64),
+            "group": torch.tensor([0, 1, 0, 3, 4, 5]), "members": ids[:2], "non_members": ids[2:5],
+        },
+        "key",
+    )  # fmt: skip
+    margins = torch.tensor([4.0, 2.0, 9.0, 1.0, 3.0, 8.0], dtype=torch.float64)[:, None]
+    own = {"margins": margins, "adversarial": margins[:, :0], "auxiliary": margins[:0], **_sides(pools, 0, ids)}
+    kept = {"query_0": {**own, "image_id": ids, "label": ids * 0, "group": pools.groups(ids)}}
+    context: Any = SimpleNamespace(tensors=kept.__getitem__, trial=SimpleNamespace(inputs={"query_0": "key"}))
+    done = InferMembership(attack=attack_named("loss_threshold"), replica=0).run(context)
+    table = done.tables["scores"].to_pydict()
+    assert table["judged"] == [True, True, False, True, True, False]
+    assert table["is_member"] == [True, True, False, False, False, False]
+    assert table["score"] == margins[:, 0].tolist(), "it has a score all the same"
+    found = {row["metric"]: row for row in done.rows}
+    assert found["membership_auc"]["value"] == 0.75 and found["membership_auc"]["n"] == 4
+    assert "at least 1/2," in str(found["tpr_at_1pct_fpr"]["note"]), "of two non-members"

@@ -47,9 +47,7 @@ def test_predictions(finished: Finished, model: str, replica: int) -> None:
     assert rows["generalization_gap"] == pytest.approx(right[members].mean() - clean, abs=0.004)
     written = finished.tensors("predict", model, replica)
     assert (written["is_member"].numpy() == members).all() and members.sum() == 300
-    top = logits.max(1)
-    loss = np.log(np.exp(logits - top[:, None]).sum(1)) + top - logits[np.arange(len(right)), labels[private].numpy()]
-    np.testing.assert_allclose(written["loss"].numpy(), loss, rtol=1e-4, atol=1e-5)
+    assert (written["correct"].numpy() == right).mean() > 0.99 and written.keys() == {"correct", "is_member"}
 
 
 @pytest.mark.parametrize(("model", "replica"), MODELS)

@@ -28,7 +28,8 @@ def narrowed(whole: dict[str, Tensor], num_members: int, generator: Generator) -
     first = torch.full((int(place.max()) + 1,), len(order)).scatter_reduce(0, place, torch.arange(len(order)), "amin")
     ids = private[order[first]]
     labels = whole["label"][ids]
-    available = labels.bincount() // 2
+    # Where near-duplicates of several classes are one group, a class may be left without any.
+    available = labels.bincount(minlength=int(whole["label"][private].max()) + 1) // 2
     if num_members > int(available.sum()):
         left = f"the private pool has {int(available.sum())} in each half without near-duplicates"
         raise ValueError(f"num_members: {num_members} is not allowed; {left}")

@@ -28,6 +28,25 @@ def test_narrow_pools_are_stratified_and_without_near_duplicates() -> None:
         narrowed(tensors, 999, seeded(1))
 
 
+@pytest.mark.parametrize("label", [0, 3])
+def test_a_class_that_near_duplicates_leave_without_members_is_refused(label: int) -> None:
+    """Each of its images is a near-duplicate of one of class 1, and of the two one is drawn: with some seeds none."""
+    tensors = make_pools(image_data(num=16), PoolsSpec(), seeded(0))
+    private = tensors["private"]
+    of_class, others = private[tensors["label"][private] == label], private[tensors["label"][private] == 1]
+    tensors["group"][of_class] = tensors["group"][others[: len(of_class)]]
+    said = f"num_members: 3 is not allowed; class {label} would have no image"
+    refused = 0
+    for seed in range(20):
+        try:
+            found = narrowed(tensors, 3, seeded(seed))
+        except ValueError as error:
+            refused += str(error) == said
+        else:
+            assert (tensors["label"][found["private"]] == label).any()
+    assert refused
+
+
 def test_more_members_or_replicas_than_the_labels_allow_are_refused() -> None:
     data = image_data(num=16)  # of each class 3 private images, and so one in a half
     narrow.check(data, PoolsSpec(), 4, 2)
