@@ -196,12 +196,12 @@ def test_the_stronger_of_two_variants_decides_whether_gradients_are_masked(backw
 
 
 SHIPPED = {
-    "cifar": "cbba0c4b14217baae709fa3314fc374ff5a3f0f8b7970bebfc99ad623379283b",
-    "faces": "c9d0a3f988b560f03e12708ddcd41c8647b6264c59782ff36600f89b49cb3d3d",
-    "fashion": "1ab23148d6c14bcc13193b9f27caf7fe9d92cfa4961f91ccb1234654a38f2ade",
-    "fashion-small": "b461b331b3f7c7d6c46855535b67baa18e04c7246089d0a0f7bcbf2ff68ef130",
-    "fer": "bb2dbe0dba15d59a87dc31792d4a821c30490c744931f20d0e16bde14ddd7f01",
-    "quick": "edcb2626a59ea67449d51b6e1f2383eab90cdfc8cc5a53647c6aa7073511248b",
+    "cifar": "d09e802003f285ffa26ca9e7f7716b083e77a2e6562acdb15bef667d4efbd988",
+    "faces": "07e6f22b2be719248f499b3b9d69ee880fbece0db3398dcb93dc657f2e24e853",
+    "fashion": "8f4918b227e97bb005dd25f984922a98ff47f8bd9e8b5ae4e24f5707266d75f4",
+    "fashion-small": "2a4a1c3c05bfe43a12dcaa1c4ceaf8754f875203b85fce80e7c7b9d80ffe4d5f",
+    "fer": "1d8931a3d42a8c971a702be4a097db7cfa9675e0d687c5539580e5a8e71bad52",
+    "quick": "bc9190baef098e0c4cdfb81cf46aa22250b37d901a6cebca3e846566284a004e",
 }
 """Of every node's stage, label, model, replica and key, for made-up data."""
 
