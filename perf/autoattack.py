@@ -43,11 +43,11 @@ class Case:
 
 
 CASES = (
-    Case("standard", Standard(epochs=TRAINING.epochs), "linf", 0.02),
+    Case("standard", Standard(epochs=TRAINING.epochs), "linf", 0.05),
     Case("pgd_at linf", TRAINING, "linf", 0.1),
     Case("pgd_at l2", TRAINING.model_copy(update={"norm": "l2", "epsilon": 1.5}), "l2", 1.5),
     Case("trades", TRADES(epsilon=0.1, steps=3, epochs=TRAINING.epochs, warm_epochs=2), "linf", 0.1),
-    Case("softmax regression", Standard(epochs=TRAINING.epochs), "linf", 0.03, softmax=True),
+    Case("softmax regression", Standard(epochs=TRAINING.epochs), "linf", 0.05, softmax=True),
 )
 
 
