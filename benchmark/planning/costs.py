@@ -15,6 +15,7 @@ from benchmark.models.memoriser import Memoriser
 from benchmark.planning.models_of_suite import ExternalModel, ModelEntry, Recipe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import Spec, SpecError
+from benchmark.stages.probe import MOST_PROBED
 from benchmark.stages.shared.queried import MOST_AUXILIARY
 
 _BACKWARD_TO_INPUT = 2.0
@@ -51,8 +52,9 @@ def pools(sizes: Sizes) -> float:
 
 def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
     """Attack steps stop at the input, training steps do not; the difference is within the roughness."""
-    passes = cast(Regime, recipe.regime).passes_per_image
-    return passes * num_images * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
+    regime = cast(Regime, recipe.regime)
+    passes = regime.passes_per_image * num_images + regime.further_passes
+    return passes * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
 
 
 def declare_members(sizes: Sizes) -> float:
@@ -67,6 +69,11 @@ def import_model(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
 
 def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
+
+
+def probe(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
+    """Two forward passes, of which one with its gradient."""
+    return min(sizes.num_test, MOST_PROBED) * (1 + _BACKWARD_TO_INPUT) * forward(recipe.architecture, sizes)
 
 
 def query(recipe: Recipe | ExternalModel, sizes: Sizes, passes: float) -> float:
