@@ -23,7 +23,7 @@ from benchmark.regimes.regime import to_float
 from benchmark.regimes.standard import Standard
 from benchmark.regimes.trades import TRADES
 from perf import measure, report
-from perf.ensembles import CONTENDERS, ORIGINAL, SCREENED, UNSCREENED, Attacked, Threat, attack_all
+from perf.ensembles import CONTENDERS, ORIGINAL, OURS, SCREENED, UNSCREENED, Attacked, Threat, attack_all
 from perf.processes import Contender
 from perf.training import TRAINING, network
 
@@ -43,17 +43,17 @@ class Case:
 
 
 CASES = (
-    Case("standard", Standard(epochs=TRAINING.epochs), "linf", 0.01),
+    Case("standard", Standard(epochs=TRAINING.epochs), "linf", 0.05),
     Case("pgd_at linf", TRAINING, "linf", 0.1),
     Case("pgd_at l2", TRAINING.model_copy(update={"norm": "l2", "epsilon": 1.5}), "l2", 1.5),
     Case("trades", TRADES(epsilon=0.1, steps=3, epochs=TRAINING.epochs, warm_epochs=2), "linf", 0.1),
-    Case("softmax regression", Standard(epochs=TRAINING.epochs), "linf", 0.02, softmax=True),
+    Case("softmax regression", Standard(epochs=TRAINING.epochs), "linf", 0.05, softmax=True),
 )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One contender on one network. robust: (N,) bool, judged by one function for all."""
+    """One contender on one network. seconds: of the processor. robust: (N,) bool, judged by one function for all."""
 
     seconds: float
     robust: Tensor
@@ -79,7 +79,7 @@ def trained(case: Case, members: int, folder: Path | None) -> nn.Module:
 def attacked(case: Case, model: nn.Module, threat: Threat, contenders: dict[str, Contender]) -> dict[str, Run]:
     found = {}
     for name, contender in contenders.items():
-        seconds, _, done = contender.run(functools.partial(attack_all, name, model, threat))
+        _, seconds, done = contender.run(functools.partial(attack_all, name, model, threat))
         measure.judged(model, threat.images, done.images, threat.labels, case.norm, case.epsilon)
         with torch.no_grad():
             right = [model(x).argmax(1) == threat.labels for x in (threat.images, done.images)]
@@ -151,7 +151,7 @@ def main() -> None:
     found: dict[str, dict[str, Run]] = {}
     sections = [report.autoattack(options.threads, options.images, options.members, options.batch_size, reference)]
     with contextlib.ExitStack() as stack:
-        contenders = {n: stack.enter_context(Contender(options.threads, keeps_memory=True)) for n in names}
+        contenders = {n: stack.enter_context(Contender(options.threads, keeps_memory=n in OURS)) for n in names}
         for case in (case for case in CASES if case.name in options.only):
             threat = Threat(case.norm, case.epsilon, x, y, 10, options.batch_size, options.original)
             found[case.name] = attacked(case, trained(case, options.members, options.models), threat, contenders)

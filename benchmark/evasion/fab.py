@@ -1,5 +1,7 @@
 """FAB, the fast adaptive boundary attack: the nearest adversarial image rather than one in a given ball."""
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -93,15 +95,16 @@ class FAB(PooledEvasion):
         self, model: nn.Module, queue: Tensor, starts: Tensor, found: "_Nearest", batch_size: int, enough: float
     ) -> None:
         """Every pair of the queue, (P, 2) image and target class, takes its steps; a pair that leaves makes room."""
+        size = math.ceil(len(queue) / math.ceil(len(queue) / batch_size)) if len(queue) else 0  # no last batch of two
         pairs, x, taken = queue[:0], _flat(starts[:0]), queue[:0, 0]
         while True:
             open_ = found.distances[pairs[:, 0]] > enough
             if bool((taken == self.steps).any()) or int((~open_).sum()) >= max(1, len(pairs) // 16):
                 stay = open_ & (taken < self.steps)
                 pairs, x, taken = pairs[stay], x[stay], taken[stay]
-            if len(pairs) < batch_size and len(queue):
+            if len(pairs) < size and len(queue):
                 queue = queue[found.distances[queue[:, 0]] > enough]
-                fresh, queue = queue[: batch_size - len(pairs)], queue[batch_size - len(pairs) :]
+                fresh, queue = queue[: size - len(pairs)], queue[size - len(pairs) :]
                 pairs, x = torch.cat([pairs, fresh]), torch.cat([x, _flat(starts[fresh[:, 0]])])
                 taken = torch.cat([taken, torch.zeros_like(fresh[:, 0])])
             if not len(pairs):
@@ -118,13 +121,14 @@ class FAB(PooledEvasion):
         weights = _flat(gradient)
         size = NORMS[self.norm].size
         onto = step_onto(x, weights, lead, self.norm)
-        from_clean = step_onto(clean, weights, lead + ((clean - x) * weights).sum(1), self.norm)
+        from_clean = step_onto(clean, weights, lead + torch.linalg.vecdot(clean - x, weights), self.norm)
         near, far = size(onto), size(from_clean)
         alpha = (near / (near + far).clamp_min(1e-30)).clamp(max=self.alpha_max)[:, None]
         x = torch.lerp(x + self.eta * onto, clean + self.eta * from_clean, alpha).clamp_(0, 1)
         fooled = model(_shaped(x, found.shape)).argmax(1) != labels
         found.note(ids[fooled], x[fooled])
-        return torch.where(fooled[:, None], torch.lerp(clean, x, self.beta), x)
+        kept = torch.where(fooled, self.beta, 1.0)
+        return torch.lerp(clean, x, kept[:, None])
 
 
 class _Nearest:
@@ -175,8 +179,8 @@ class _Nearest:
 
 def _lead(logits: Tensor, classes: Tensor) -> Tensor:
     """(N,): logit of the first of two classes, (N, 2), minus that of the second."""
-    first, second = logits.float().gather(1, classes).T
-    return first - second
+    both = logits.float().gather(1, classes)
+    return both[:, 0] - both[:, 1]
 
 
 def _flat(images: Tensor) -> Tensor:

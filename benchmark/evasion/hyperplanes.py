@@ -22,22 +22,18 @@ def step_onto(x: Tensor, weights: Tensor, offset: Tensor, norm: NormName) -> Ten
     from t = 0 to the exact t, and nothing has to be sorted.
     """
     towards = -weights.sign() * offset.sign()[:, None]
-    room = torch.where(towards > 0, 1 - x, x)
+    room = (0.5 - x).mul_(towards).add_(0.5)
     steep = weights.abs()
     slopes = steep if norm == "linf" else steep.square()
     goal = offset.abs()
-    t = torch.zeros_like(goal)
+    t, free = torch.zeros_like(goal), torch.empty_like(x)
     for _ in range(ROUNDS):
         moved = torch.minimum(t[:, None] if norm == "linf" else t[:, None] * steep, room)
-        missing = goal - _dots(moved, steep)
-        slope = _dots((moved < room).to(x.dtype), slopes)
+        missing = goal - torch.linalg.vecdot(moved, steep)
+        # Into floats at once: a comparison's booleans cost more to turn into floats than all else here.
+        slope = torch.linalg.vecdot(torch.lt(moved, room, out=free), slopes)
         short = (missing > PRECISION * goal) & (slope > 0)
         if not bool(short.any()):
             break
         t = torch.where(short, t + missing / slope, t)
     return towards * moved
-
-
-def _dots(a: Tensor, b: Tensor) -> Tensor:
-    """(N, D), (N, D) -> (N,). A product of matrices: it needs no memory for the terms."""
-    return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]

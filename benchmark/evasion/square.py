@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from benchmark.evasion.attack import Perturbed
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
-from benchmark.evasion.squares import SEARCHES, Draws
+from benchmark.evasion.squares import SEARCHES, Draws, L2Squares, LinfSquares
 from benchmark.spec import Fraction
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries after which the share of pixels in a square is halved, of 10,000."""
-FULL = 16
-"""The fallen leave once they are a share of 1 / FULL."""
+AHEAD = 16
+"""Most queries of an image in one batch."""
 
 
 class Square(PooledEvasion):
@@ -22,8 +22,10 @@ class Square(PooledEvasion):
     Needs no gradient, so it sees through models that mask theirs. p_init: share of the pixels in the first squares.
     rescaled: that share is halved at the paper's fractions of `queries`, as the paper does for budgets other than
     10,000; without it after as many queries as of 10,000, as standard AutoAttack does.
-    All images are at the same query, and the place of its square is the same for all; signs are each image's own.
-    A query that would change nothing is counted, but not asked.
+    The place of a query's square is the same for all images; signs are each image's own.
+    A query that would change nothing is counted, but not asked. Where few images stand, a batch holds several queries
+    of each, asked from where it is now: those after the first that is kept are asked again from there, so that the
+    search is the same as one query after the other, and the batches stay full.
     """
 
     SOURCE = "Andriushchenko, Croce, Flammarion and Hein 2020"
@@ -43,7 +45,8 @@ class Square(PooledEvasion):
     def share(self, query: int) -> float:
         """Of the pixels, in the square of this query, 1, 2, ...; query 0 is the start."""
         at = query * 10_000 // self.queries if self.rescaled else query
-        return self.p_init / 2 ** sum(at > after for after in HALVED_AFTER)
+        share: float = self.p_init / 2.0 ** sum(at > after for after in HALVED_AFTER)
+        return share
 
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int
@@ -52,25 +55,67 @@ class Square(PooledEvasion):
         found = images.clone()
         with fixed(model), torch.no_grad():
             ids = (pool_logits(model, images, batch_size).argmax(1) == labels).nonzero().flatten()
-            draws = Draws(images.shape, generator)
-            search = SEARCHES[self.norm](images[ids], self.epsilon)
-            x, y = search.start(draws, ids), labels[ids]
-            leads, stands = _asked(model, x, y, batch_size)
-            for query in range(1, self.queries):
-                if not bool(stands.any()):
-                    break
-                if int((~stands).sum()) > len(ids) // FULL:  # the fallen leave together: each copy costs
-                    found[ids] = x
-                    search.clean = search.clean[stands]
-                    ids, x, y, leads, stands = (part[stands] for part in (ids, x, y, leads, stands))
-                moved = search.propose(x, self.share(query), draws, ids)
-                rows = _filled((stands & (moved != x).flatten(1).any(1)).nonzero().flatten())
-                lower, right = _asked(model, moved[rows], y[rows], batch_size)
-                better = (lower < leads[rows]) | ~right
-                rows = rows[better]
-                x[rows], leads[rows], stands[rows] = moved[rows], lower[better], right[better]
-            found[ids] = x
-        return Perturbed(found, torch.zeros(0))
+            search = SEARCHES[self.norm](Draws(images.shape, generator), self.epsilon)
+            standing = _Standing(model, batch_size, ids, images[ids], search.start(images)[ids], labels[ids])
+            query = 1
+            while True:
+                standing.leave(found)
+                count = min(self.queries - query, standing.ahead(query))
+                if not count:
+                    return Perturbed(found, torch.zeros(0))
+                drawn = zip(*(search.drawn(self.share(q)) for q in range(query, query + count)), strict=True)
+                squares, signs = (torch.stack(parts).to(images) for parts in drawn)
+                standing.ask(search, squares, signs)
+                query += count
+
+
+class _Standing:
+    """The images that stand: ids (n,), where they are now, x (n, C, H, W), and by how much their class leads there."""
+
+    def __init__(
+        self, model: nn.Module, batch_size: int, ids: Tensor, clean: Tensor, x: Tensor, labels: Tensor
+    ) -> None:
+        self.model, self.batch_size, self.ids, self.clean, self.x, self.labels = (
+            model,
+            batch_size,
+            ids,
+            clean,
+            x,
+            labels,
+        )
+        self.leads, self.right = _asked(model, x, labels, batch_size)
+
+    def leave(self, found: Tensor) -> None:
+        """Those that fell since; found: (N, C, H, W), gets where all of them are."""
+        found[self.ids] = self.x
+        stay = self.right
+        if not bool(stay.all()):
+            self.ids, self.clean, self.x = self.ids[stay], self.clean[stay], self.x[stay]
+            self.labels, self.leads, self.right = self.labels[stay], self.leads[stay], stay[stay]
+
+    def ahead(self, query: int) -> int:
+        """Queries to ask at once: as fill a batch, but few at first, while many are kept. None where none stands."""
+        count = len(self.ids)
+        return min(AHEAD, 1 + query // AHEAD, max(1, self.batch_size // count)) if count else 0
+
+    def ask(self, search: LinfSquares | L2Squares, squares: Tensor, signs: Tensor) -> None:
+        """Queries one after the other. squares: (K, ., H, W), signs: (K, N, C, 1, 1), those of K queries."""
+        count, rows = len(squares), torch.arange(len(self.ids), device=self.ids.device)
+        image, turn = rows.repeat_interleave(count), torch.arange(count, device=rows.device).repeat(len(rows))
+        while len(image):
+            x, where = self.x[image], squares[turn] if count > 1 else squares
+            moved = search.propose(x, self.clean[image], where, signs[turn, self.ids[image]])
+            change = (moved - x).flatten(1)
+            asked = _filled((torch.linalg.vecdot(change, change) > 0).nonzero().flatten())
+            who, when = image[asked], turn[asked]
+            leads, right = _asked(self.model, moved[asked], self.labels[who], self.batch_size)
+            better = (leads < self.leads[who]) | ~right
+            first = torch.full_like(rows, count).scatter_reduce_(0, who[better], when[better], "amin")
+            kept = (better & (when == first[who])).nonzero().flatten()
+            self.x[who[kept]], self.leads[who[kept]] = moved[asked[kept]], leads[kept]
+            self.right[who[kept]] = right[kept]
+            again = (turn > first[image]) & self.right[image]
+            image, turn = image[again], turn[again]
 
 
 def _asked(model: nn.Module, x: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -31,82 +31,82 @@ class Draws:
     def coin(self) -> bool:
         return bool(torch.randint(2, (), generator=self.generator))
 
-    def signs(self, ids: Tensor, height: int = 1, width: int = 1) -> Tensor:
-        """-1 or 1 for each of the images `ids` and its channels, (n, C, height, width)."""
-        drawn = torch.randint(2, (*self.shape[:2], height, width), generator=self.generator)
-        return (2 * drawn - 1).to(ids.device)[ids].float()
+    def signs(self, width: int = 1) -> Tensor:
+        """-1 or 1 for each image and channel, (N, C, 1, width)."""
+        drawn = torch.randint(2, (*self.shape[:2], 1, width), generator=self.generator)
+        return (2 * drawn - 1).float()
 
 
-@dataclass
 class LinfSquares:
-    """Every pixel of a perturbation is -epsilon or epsilon, cut to [0, 1].
+    """Every pixel of a perturbation is -epsilon or epsilon, cut to [0, 1]."""
 
-    clean: (n, C, H, W), the images that still stand.
-    """
+    def __init__(self, draws: Draws, epsilon: float) -> None:
+        self.draws, self.epsilon = draws, epsilon
 
-    clean: Tensor
-    epsilon: float
+    def start(self, clean: Tensor) -> Tensor:
+        """Upright stripes, one pixel wide: convolutional networks are sensitive to them. (N, C, H, W), all images."""
+        return (clean + self.epsilon * self.draws.signs(clean.shape[3]).to(clean)).clamp_(0, 1)
 
-    def start(self, draws: Draws, ids: Tensor) -> Tensor:
-        """Upright stripes, one pixel wide: convolutional networks are sensitive to them."""
-        return (self.clean + self.epsilon * draws.signs(ids, width=self.clean.shape[3])).clamp(0, 1)
+    def drawn(self, share: float) -> tuple[Tensor, Tensor]:
+        """One query's numbers for all images: where its square is, (1, H, W), and each channel's sign, (N, C, 1, 1)."""
+        side = side_of(share, self.draws.shape)
+        return _mask(self.draws, side), self.draws.signs()
 
-    def propose(self, x: Tensor, share: float, draws: Draws, ids: Tensor) -> Tensor:
-        """The images x with one square filled with -epsilon or epsilon, a sign for each channel."""
-        side = side_of(share, x)
-        window = _window(*draws.corner(side), side)
-        moved = x.clone()
-        moved[window] = (self.clean[window] + self.epsilon * draws.signs(ids)).clamp_(0, 1)
-        return moved
+    def propose(self, x: Tensor, clean: Tensor, square: Tensor, signs: Tensor) -> Tensor:
+        """The images x, (P, C, H, W), with a square each filled with -epsilon or epsilon."""
+        return torch.where(square > 0, (clean + self.epsilon * signs).clamp_(0, 1), x)
 
 
-@dataclass
 class L2Squares:
-    """Moves the perturbation's mass from one square to a bump in another.
+    """Moves the perturbation's mass from one square to a bump in another."""
 
-    clean: (n, C, H, W), the images that still stand.
-    """
+    def __init__(self, draws: Draws, epsilon: float) -> None:
+        self.draws, self.epsilon = draws, epsilon
 
-    clean: Tensor
-    epsilon: float
-
-    def start(self, draws: Draws, ids: Tensor) -> Tensor:
-        """A grid of bumps that uses up epsilon."""
-        _, _, height, width = self.clean.shape
+    def start(self, clean: Tensor) -> Tensor:
+        """A grid of bumps that uses up epsilon. (N, C, H, W), all images."""
+        _, _, height, width = clean.shape
         side = max(1, min(height, width) // TILES)
-        delta = torch.zeros_like(self.clean)
+        delta = torch.zeros_like(clean)
         for row in range((height - height // side * side) // 2, height - side + 1, side):
             for column in range((width - width // side * side) // 2, width - side + 1, side):
-                delta[_window(row, column, side)] = bump(side).to(delta) * draws.signs(ids)
-        return (self.clean + delta * (self.epsilon / l2_norm(delta))).clamp_(0, 1)
+                tile = (bump(side) * self.draws.signs()).to(clean)
+                delta[:, :, row : row + side, column : column + side] = tile
+        return (clean + delta * (self.epsilon / l2_norm(delta))).clamp_(0, 1)
 
-    def propose(self, x: Tensor, share: float, draws: Draws, ids: Tensor) -> Tensor:
+    def drawn(self, share: float) -> tuple[Tensor, Tensor]:
+        """One query's numbers for all images: a bump in its place, 1 in its square, 1 outside of that and of the square
+        that is emptied, (3, H, W); and the sign of each channel's bump, (N, C, 1, 1).
+        """
+        side = min(max(3, side_of(share, self.draws.shape) // 2 * 2 + 1), *self.draws.shape[2:])
+        here, emptied = _mask(self.draws, side), _mask(self.draws, side)
+        shape, bumps = bump(side).T if self.draws.coin() else bump(side), here.clone()
+        bumps[here > 0] = shape.flatten()
+        return torch.cat([bumps, here, (1 - here) * (1 - emptied)]), self.draws.signs()
+
+    def propose(self, x: Tensor, clean: Tensor, squares: Tensor, signs: Tensor) -> Tensor:
         """A bump is added to the direction of one square, which gets the length of both squares and what is unused.
 
         What clipping to [0, 1] took away is unused, and shared by the channels.
         """
-        side = min(max(3, side_of(share, x) // 2 * 2 + 1), *x.shape[2:])
-        (row, column), (other_row, other_column) = draws.corner(side), draws.corner(side)
-        here, there = _window(row, column, side), _window(other_row, other_column, side)
-        delta = x - self.clean
-        unused = (self.epsilon**2 - delta.square().sum((1, 2, 3), keepdim=True)) / x.shape[1]
-        outside = delta[here].square().sum((2, 3), keepdim=True)
-        added = (bump(side).T if draws.coin() else bump(side)).to(delta) * draws.signs(ids)
-        turned = _unit(added + _unit(delta[here]))
-        delta[here] = 0
-        length = (outside + delta[there].square().sum((2, 3), keepdim=True) + unused).clamp_min(0).sqrt()
-        delta[there] = 0
-        delta[here] = turned * length
-        return delta.add_(self.clean).clamp_(0, 1)
+        bumps, here, outside = squares[:, :1], squares[:, 1:2], squares[:, 2:]
+        delta = x - clean
+        kept = delta * outside
+        squared = _lengths(delta).square()
+        unused = (self.epsilon**2 - squared.sum(1, keepdim=True)) / x.shape[1]
+        length = (squared - _lengths(kept).square() + unused).clamp_min(0).sqrt()
+        turned = _unit(_unit(delta * here).addcmul_(bumps, signs))
+        return torch.addcmul(kept, turned, length).add_(clean).clamp_(0, 1)
 
 
 SEARCHES: dict[NormName, type[LinfSquares | L2Squares]] = {"linf": LinfSquares, "l2": L2Squares}
 
 
-def side_of(share: float, x: Tensor) -> int:
-    """Of the square that has nearest this share of the pixels of x (N, C, H, W): at least 1, at most the image."""
-    height, width = x.shape[2:]
-    return max(1, min(round((share * height * width) ** 0.5), height, width))
+def side_of(share: float, shape: torch.Size) -> int:
+    """Of the square that has nearest this share of the pixels of (N, C, H, W): at least 1, at most the image."""
+    _, _, height, width = shape
+    side: int = max(1, min(round((share * height * width) ** 0.5), height, width))
+    return side
 
 
 @functools.cache
@@ -114,7 +114,8 @@ def bump(side: int) -> Tensor:
     """(side, side) of length 1: a hill beside a valley, each falling off from its middle (the paper's eta)."""
     left = side // 2
     both = torch.cat([_hill(side, left), -_hill(side, side - left)], 1)
-    return both / both.norm()
+    whole: Tensor = both / both.norm()
+    return whole
 
 
 def _hill(height: int, width: int) -> Tensor:
@@ -125,10 +126,20 @@ def _hill(height: int, width: int) -> Tensor:
     return rings[middle - torch.maximum(rows.abs()[:, None], columns.abs())]
 
 
-def _window(row: int, column: int, side: int) -> tuple[slice, slice, slice, slice]:
-    return slice(None), slice(None), slice(row, row + side), slice(column, column + side)
+def _mask(draws: Draws, side: int) -> Tensor:
+    """(1, H, W): 1 inside a square of this side somewhere, else 0."""
+    row, column = draws.corner(side)
+    mask = torch.zeros(1, *draws.shape[2:])
+    mask[:, row : row + side, column : column + side] = 1
+    return mask
 
 
-def _unit(window: Tensor) -> Tensor:
-    """Each channel of (N, C, h, w) at length 1; zeros stay zeros."""
-    return window / torch.linalg.vector_norm(window, dim=(2, 3), keepdim=True).clamp_min(1e-12)
+def _lengths(image: Tensor) -> Tensor:
+    """Of each channel of (P, C, H, W)."""
+    found: Tensor = torch.linalg.vector_norm(image, dim=(2, 3), keepdim=True)
+    return found
+
+
+def _unit(image: Tensor) -> Tensor:
+    """Each channel of (P, C, H, W) at length 1; zeros stay zeros."""
+    return image / _lengths(image).clamp_min(1e-12)

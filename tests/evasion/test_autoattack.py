@@ -152,6 +152,38 @@ class Screened(Ensemble):
         return (*AutoAttackQuick(epsilon=self.epsilon).parts, *standard) if self.screen else standard
 
 
+class Draws(PooledEvasion):
+    """Notes the first number that it draws."""
+
+    drawn: ClassVar[list[float]] = []
+
+    def perturb_pool(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int
+    ) -> Perturbed:
+        self.drawn.append(torch.rand((), generator=generator).item())
+        return Perturbed(images, torch.zeros(0))
+
+
+class Several(Ensemble):
+    count: int
+
+    @property
+    def parts(self) -> Sequence[PooledEvasion]:
+        return [Draws(epsilon=self.epsilon)] * self.count
+
+
+def test_a_part_draws_the_same_whatever_comes_before_it() -> None:
+    model = Linear()
+    y = torch.zeros(2, dtype=torch.int64)
+    x = model.images_at(torch.full((2,), 1.0), y)
+    found = []
+    for count in (2, 4):
+        Draws.drawn.clear()
+        Several(epsilon=0.1, count=count).perturb(model, x, y, generator())
+        found.append(list(Draws.drawn))
+    assert found[1][2:] == found[0] and len({*found[1]}) == 4
+
+
 def test_the_screen_frees_no_image() -> None:
     network, x, y = trained()
     plain, screened = (

@@ -87,9 +87,9 @@ def test_the_shares_rescaled_to_the_budget() -> None:
 
 def test_sides_by_hand() -> None:
     """28 x 28: 0.8 of 784 is 627.2, a square of 25.04; 0.4 of it 17.7; 0.00625 of it 2.2. At least 1, at most all."""
-    x = torch.zeros(1, 1, 28, 28)
-    assert [side_of(share, x) for share in (0.8, 0.4, 0.2, 0.1, 0.05, 0.0125, 0.00625)] == [25, 18, 13, 9, 6, 3, 2]
-    assert side_of(1e-9, x) == 1 and side_of(1.0, torch.zeros(1, 3, 8, 32)) == 8
+    gray = torch.Size((1, 1, 28, 28))
+    assert [side_of(share, gray) for share in (0.8, 0.4, 0.2, 0.1, 0.05, 0.0125, 0.00625)] == [25, 18, 13, 9, 6, 3, 2]
+    assert side_of(1e-9, gray) == 1 and side_of(1.0, torch.Size((1, 3, 8, 32))) == 8
 
 
 @NORM
@@ -152,6 +152,21 @@ def test_what_the_pool_holds_does_not_change_an_images_fate() -> None:
     whole = attack.perturb_pool(network, x, y, torch.Generator().manual_seed(0), 48).images
     parts = attack.perturb_pool(network, x, y, torch.Generator().manual_seed(0), 7).images
     assert (whole - parts).flatten(1).any(1).sum() <= 2, "rounding may turn a comparison"
+
+
+@NORM
+def test_asking_ahead_is_the_same_search_as_one_query_after_the_other(
+    norm: NormName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x, y = smooth_images(3.0, [0.3, 0.5, 0.7, 0.9])
+    counting = Counting(model)
+    attack = Square(norm=norm, epsilon={"linf": 0.1, "l2": 0.6}[norm], queries=300)
+    ahead = attack.perturb_pool(counting, x, y, torch.Generator().manual_seed(0), 64).images
+    calls = len(counting.sizes)
+    monkeypatch.setattr("benchmark.evasion.square.AHEAD", 1)
+    torch.testing.assert_close(attack.perturb_pool(counting, x, y, torch.Generator().manual_seed(0), 64).images, ahead)
+    assert 2 * calls < len(counting.sizes) - calls
+    assert max(counting.sizes) <= 64
 
 
 def test_batches_have_few_sizes_and_hold_every_row() -> None:
