@@ -50,6 +50,11 @@ REGIME = {
     "standard": "benchmark.regimes.standard:Standard",
     "pgd_at": "benchmark.regimes.pgd_at:PGDAdversarialTraining",
     "trades": "benchmark.regimes.trades:TRADES",
+    "mart": "benchmark.regimes.mart:MART",
+    "fgsm_rs": "benchmark.regimes.fgsm_rs:FGSMRandomStart",
+    "free_at": "benchmark.regimes.free_at:FreeAdversarialTraining",
+    "label_smoothing": "benchmark.regimes.label_smoothing:LabelSmoothing",
+    "gaussian_noise": "benchmark.regimes.gaussian_noise:GaussianNoise",
     "dp_sgd": "benchmark.regimes.dp_sgd:DPSGD",
     "memorise": "benchmark.regimes.memorise:Memorise",
     "untrained": "benchmark.regimes.untrained:Untrained",
@@ -188,8 +193,12 @@ def titled(kind: str, spec: Spec) -> str:
 
 
 def dump(kind: str, spec: Spec) -> dict[str, Any]:
-    """JSON of a Spec that `parse` reads back: name, VERSION and every field. The identity."""
-    identity = {"method": name_of(kind, spec), "version": spec.VERSION, **spec.model_dump(mode="json")}
+    """JSON of a Spec that `parse` reads back: name, VERSION and every field, but those of `LATER` that are not set.
+
+    The identity.
+    """
+    settings = spec.model_dump(mode="json", exclude=spec.unset or None)
+    identity = {"method": name_of(kind, spec), "version": spec.VERSION, **settings}
     if found := include.source_of(spec):
         identity["source_sha256"] = found.sha256
     return identity

@@ -49,11 +49,19 @@ class Spec(BaseModel):
     """Settings that the label of the method tells, see `benchmark.planning.labels`."""
     TOLD_IF_SET: ClassVar[tuple[str, ...]] = ()
     """Settings that it tells where they are not the default."""
+    LATER: ClassVar[tuple[str, ...]] = ()
+    """Settings that came later: they are part of the identity where they are set, so that keys of before stay."""
 
     @property
     def origin(self) -> str:
         """Name of the module whose text decides what the method does."""
         return type(self).__module__
+
+    @property
+    def unset(self) -> set[str]:
+        """Those of `LATER` that are at their default."""
+        fields = type(self).model_fields
+        return {name for name in self.LATER if getattr(self, name) == fields[name].default}
 
     @model_validator(mode="before")
     @classmethod

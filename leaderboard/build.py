@@ -13,7 +13,7 @@ import jinja2
 import pyarrow.compute as pc
 
 from benchmark.schema import COMPARISONS, IMAGES, LEADERBOARD, RANKS, RESULTS, ROC, SHOWN, STATUS, SUITES
-from leaderboard import memorization, pages, picture_scripts, picture_views, reasons
+from leaderboard import learning_curves, memorization, pages, picture_scripts, picture_views, reasons
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.compared import compared
@@ -164,6 +164,7 @@ def _model_page(
         measures=pages.measures(suite, index, lines[index]),
         replicas=pages.replicas(results),
         compared=compared(suite.comparisons, row["model"]),
+        learning=learning_curves.section(results),
         failures=pages.failures(suite.status_of[row["model"]]),
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),

@@ -55,6 +55,16 @@ def cloud(points: Points, label: str, names: tuple[str, str], y_ends: tuple[floa
     return _chart(label, x, y, across, up, names, [zero, f'<path class="dots" d="{dots}"/>'])
 
 
+def by_epoch(curves: Mapping[str, Points], name: str, y_ends: tuple[float, float]) -> Markup:
+    """Lines over epochs. curves: name -> (epoch from 1, value) points, ascending. name: what the values are."""
+    last = max(epoch for points in curves.values() for epoch, _ in points)
+    x, y = _axes(min(1, last - 1), last, *y_ends)
+    across = [(v, f"{v:g}") for v in _round_steps(1, max(2, last)) if v == round(v) and v <= last]
+    up = [(v, f"{v:g}") for v in _round_steps(*y_ends)]
+    lines = [_line(style(i), points, x, y, each) for i, (each, points) in enumerate(curves.items())]
+    return _chart(f"{name} by epoch: " + ", ".join(curves), x, y, across, up, ("epoch", name), lines)
+
+
 def _axes(x_low: float, x_high: float, y_low: float, y_high: float, log: bool = False) -> tuple[_Axis, _Axis]:
     across = _Axis(x_low, x_high, _LEFT, _WIDTH - _RIGHT, log)
     return across, _Axis(y_low, y_high, _HEIGHT - _BOTTOM, _TOP, log)

@@ -6,6 +6,7 @@ channels last. All in one process that keeps freed memory, so that only the netw
 
 import argparse
 import statistics
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +63,17 @@ def flops_of_a_step(model: nn.Module, x: Tensor, y: Tensor) -> int:
 def shares(regime: Standard, info: InputInfo, images: Tensor, labels: Tensor) -> dict[str, float]:
     """Of the operations' own CPU time in one epoch, by kind."""
     once = regime.model_copy(update={"epochs": 1})
+    return profiled(lambda: ours(once, info, images, labels), KINDS)
+
+
+def profiled(work: Callable[[], object], kinds: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    """Of the operations' own CPU time in `work`, by kind. kinds: which operations count as what."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        ours(once, info, images, labels)
+        work()
     own = {event.key: event.self_cpu_time_total for event in found.key_averages()}
-    kinds = {kind: sum(own.get(name, 0.0) for name in names) for kind, names in KINDS.items()}
-    kinds["all else: adds, pools, data, optimizer, dispatch"] = sum(own.values()) - sum(kinds.values())
-    return {kind: time / sum(own.values()) for kind, time in kinds.items()}
+    times = {kind: sum(own.get(name, 0.0) for name in names) for kind, names in kinds.items()}
+    times["all else: adds, pools, data, optimizer, dispatch"] = sum(own.values()) - sum(times.values())
+    return {kind: time / sum(own.values()) for kind, time in times.items()}
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """`bench verify`: checks every file of a results folder, and every number that a page of it shows."""
 
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,9 +85,12 @@ def _print(console: "Console", lines: "list[Line]") -> None:
             table.add_row(*(Text(printable(text)) for text in (line.metric, str(line.num_checked), *sizes, verdict)))
     if table.row_count:
         console.print(table, soft_wrap=True)
-    left = [f"{printable(line.metric)} {line.unchecked}" for line in lines if line.unchecked]
-    if left:
-        console.print(Text(f"published numbers and ends of intervals not derived again: {', '.join(left)}"))
+    left: Counter[str] = Counter()
+    for line in lines:  # metrics of an epoch are counted as one
+        left[re.sub(r"_\d+$", "_*", printable(line.metric))] += line.unchecked
+    told = ", ".join(f"{metric} {count}" for metric, count in left.items() if count)
+    if told:
+        console.print(Text(f"published numbers and ends of intervals not derived again: {told}"))
 
 
 def _what_to_do(store: "Store", damage: "Damage", set_aside: bool, moved: dict[str, str]) -> str:

@@ -51,8 +51,9 @@ def pools(sizes: Sizes) -> float:
 
 def train(recipe: Recipe, sizes: Sizes, num_images: int) -> float:
     """Attack steps stop at the input, training steps do not; the difference is within the roughness."""
-    passes = cast(Regime, recipe.regime).passes_per_image
-    return passes * num_images * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
+    regime = cast(Regime, recipe.regime)
+    passes = regime.passes_per_image * num_images + regime.further_passes
+    return passes * _BACKWARD_TO_WEIGHTS * forward(recipe.architecture, sizes)
 
 
 def declare_members(sizes: Sizes) -> float:

@@ -1,6 +1,5 @@
 """Training with differential privacy: each image's gradient is clipped, and noise is added to their sum."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from benchmark.models.group_norm import GroupNormed, num_batch_norms
 from benchmark.models.small_resnet import PooledConvolution, PooledStem
 from benchmark.regimes import privacy_accounting
 from benchmark.regimes.privacy_accounting import AccountantName, Sampling
-from benchmark.regimes.regime import Regime, resumed, to_float
+from benchmark.regimes.regime import EpochTraining, Labelled, to_float
 from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
@@ -29,7 +28,7 @@ _AT_ONCE = 2**26
 """Numbers in the gradients of the images that go through the network at once."""
 
 
-class DPSGD(Regime):
+class DPSGD(EpochTraining):
     """SGD with momentum on clipped, noisy gradients of batches to which each image comes by its own coin.
 
     batch_size: mean size of a batch. max_grad_norm: an image's gradient is shortened to this l2 norm. One of: epsilon,
@@ -69,6 +68,7 @@ class DPSGD(Regime):
             return GroupNormed(of=architecture) if num_batch_norms(architecture.network(info)) else architecture
 
     def check(self, num_images: int) -> None:
+        super().check(num_images)
         privacy_accounting.check_installed()
         self.noise(num_images)
 
@@ -110,6 +110,7 @@ class DPSGD(Regime):
         labels: Tensor,
         generator: torch.Generator,
         progress: Progress = UNKEPT,
+        validation: Labelled | None = None,
     ) -> list[float]:
         self.check(len(images))
         if count := num_batch_norms(model):
@@ -120,24 +121,21 @@ class DPSGD(Regime):
         sampling = self.sampling(len(images))
         optimizer = self._optimizer(model, self.noise(len(images)), sampling.rate * len(images))
         state = TrainingState({"model": model}, {"sgd": optimizer.original_optimizer}, generator)
-        history = resumed(state, progress.load(), self.epochs)
+        loop, steps = self.loop(model, state, progress, validation), sampling.steps // self.epochs
+
+        def epoch(number: int) -> float:
+            total, seen = torch.zeros((), device=images.device), 0
+            model.train()
+            for step in range(number * steps, (number + 1) * steps):
+                drawn = (torch.rand(len(images), generator=generator) < sampling.rate).nonzero()[:, 0]
+                drawn = drawn.to(images.device)
+                total += _step(model, optimizer, to_float(images[drawn]), labels[drawn], generator)
+                loop.stepped(step)
+                seen += len(drawn)
+            return float(total) / max(seen, 1)
+
         with _gradients_by_image(model):
-            for epoch in range(len(history), self.epochs):
-                total, seen = torch.zeros((), device=images.device), 0
-                for _ in range(sampling.steps // self.epochs):
-                    drawn = (torch.rand(len(images), generator=generator) < sampling.rate).nonzero()[:, 0]
-                    drawn = drawn.to(images.device)
-                    total += _step(model, optimizer, to_float(images[drawn]), labels[drawn], generator)
-                    seen += len(drawn)
-                history.append(float(total) / max(seen, 1))
-                if not math.isfinite(history[-1]):
-                    raise FloatingPointError(
-                        f"the training loss is {history[-1]} in epoch {epoch + 1}; try a smaller lr"
-                    )
-                if epoch + 1 < self.epochs and progress.due:
-                    progress.save(state.gather(history=torch.tensor(history, dtype=torch.float64)))
-        model.eval()
-        return history
+            return loop.run(epoch)
 
     def _optimizer(self, model: nn.Module, noise: float, expected_batch: float) -> "DPOptimizer":
         from opacus.optimizers import DPOptimizer

@@ -1,11 +1,10 @@
 """`Regime`: what every training regime provides, and the training loop that most of them share."""
 
-import contextlib
-import math
-import shutil
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -13,17 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
+from benchmark.evasion.winograd import fast_if_wide
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
+from benchmark.regimes.augmentation import augmented
+from benchmark.regimes.epochs import Epochs, Guard
+from benchmark.regimes.running_network import Network as Network
+from benchmark.regimes.running_network import autocast, compiled, why_not_finite
+from benchmark.regimes.running_network import to_float as to_float
 from benchmark.regimes.sgd import SGD
 from benchmark.regimes.training_state import TrainingState
+from benchmark.regimes.watched import Validation, Watched
 from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.trials.training_progress import UNKEPT, Progress
 from benchmark.trials.trial import Row
 from benchmark.user_files.returned import described
 
-_LOOKED_AT = 250
-"""Images that go through the network at once after a training has failed."""
-Network = Callable[[Tensor], Tensor]
+Labelled = tuple[Tensor, Tensor]
+"""images (N, C, H, W) uint8 and labels (N,)."""
 Perturb = Callable[[Network, Tensor, Tensor, int], Tensor]
 """Network, batch, labels and the number of steps that were taken before -> the batch to train on."""
 
@@ -44,6 +49,7 @@ class Regime(Spec):
 
         images: (N, C, H, W) uint8 and labels: (N,), both on the model's device. progress: where a training that
         takes long keeps its state, and finds that of an earlier attempt, from which it must end in the same weights.
+        A regime whose `num_validation` is above 0 also gets `validation`: so many other images and their labels.
         The network comes back in eval mode. Raises FloatingPointError when the loss is not finite.
         """
 
@@ -51,6 +57,16 @@ class Regime(Spec):
     def passes_per_image(self) -> float:
         """Forward-backward passes an image costs in the whole training."""
         return 0.0
+
+    @property
+    def further_passes(self) -> float:
+        """Passes of the whole training that do not grow with the number of images."""
+        return 0.0
+
+    @property
+    def num_validation(self) -> int:
+        """Auxiliary images that it is to be watched on; 0 for none."""
+        return 0
 
     @property
     def adversary(self) -> tuple[str, float] | None:
@@ -69,16 +85,64 @@ class Regime(Spec):
         return []
 
 
-class SupervisedTraining(Regime):
+class EpochTraining(Regime):
+    """Gradient steps in epochs, see `Epochs`.
+
+    weight_average: 0 for the last weights, else the decay, such as 0.99, of a running mean that the model gets instead,
+    see `AveragedWeights`. validation: see `Validation`.
+    """
+
+    LATER: ClassVar[tuple[str, ...]] = ("weight_average", "validation")
+    epochs: int = Field(default=8, ge=1, le=100_000)
+    weight_average: Fraction = Field(default=0.0, ge=0, lt=1)
+    validation: Validation | None = None
+
+    @property
+    def num_validation(self) -> int:
+        return self.validation.num_images if self.validation else 0
+
+    @property
+    def further_passes(self) -> float:
+        return self.epochs * self.validation.passes(self.adversary is not None) if self.validation else 0.0
+
+    def check(self, num_images: int) -> None:
+        if self.validation and "validation" not in inspect.signature(self.fit).parameters:
+            raise SpecError("this regime's fit does not take it; allowed: null", ("validation",))
+
+    def loop(
+        self,
+        model: Classifier,
+        state: TrainingState,
+        progress: Progress,
+        validation: Labelled | None,
+        guard: Guard | None = None,
+    ) -> Epochs:
+        """The loop over this training's epochs. validation: as `fit` gets it."""
+        watched, settings = None, self.validation
+        if settings is not None and validation is not None:
+            watched = Watched(*validation, self.adversary, settings.steps)
+        stopping = settings is not None and watched is not None and settings.early_stopping
+        return Epochs(model, state, self.epochs, progress, self.weight_average, watched, stopping, guard)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a step works on. network: the model, compiled where that pays. carried: see `SupervisedTraining.carried`."""
+
+    model: Classifier
+    network: Network
+    carried: nn.Module | None
+
+
+class SupervisedTraining(EpochTraining):
     """SGD with Nesterov momentum; the learning rate rises linearly to `lr` and falls linearly to 0.
 
     warmup: share of the steps on the way up. augment: random crop from 2 pixels of padding, and
     horizontal flips. Off by default: augmentation hides what a model memorises.
 
-    A regime of its own gives a `loss`, or a `fit` that calls `descend` with how batches are perturbed, or both.
+    A regime of its own gives a `loss`, or a way of `perturbing` batches, or both.
     """
 
-    epochs: int = Field(default=8, ge=1, le=100_000)
     batch_size: int = Field(default=64, ge=1, le=1_000_000)
     lr: Fraction = Field(default=0.1, gt=0, le=1_000)
     momentum: Fraction = Field(default=0.9, ge=0, lt=1)
@@ -99,6 +163,30 @@ class SupervisedTraining(Regime):
         """
         return functional.cross_entropy(network(perturbed).float(), labels)
 
+    def perturbing(self, num_batches: int, generator: torch.Generator) -> Perturb | None:
+        """How batches are perturbed before a step; here they are not. num_batches: of an epoch."""
+        return None
+
+    def gradients(self, trained: Trained, clean: Tensor, perturbed: Tensor, labels: Tensor) -> Tensor:
+        """Leave the gradient of `loss` in the weights, which have none; returns the loss."""
+        with autocast(clean.device):
+            loss = self.loss(trained.network, clean, perturbed, labels)
+        loss.backward()
+        return loss.detach()
+
+    @property
+    def steps_a_batch(self) -> int:
+        """Steps on each batch, one after the other."""
+        return 1
+
+    def carried(self, batch: Tensor) -> nn.Module | None:
+        """What a step leaves for the next one besides weights, as buffers; here nothing. batch: like the first one."""
+        return None
+
+    def guard(self, images: Tensor, labels: Tensor) -> Guard | None:
+        """What ends the training early; here nothing. images, labels: those that are trained on."""
+        return None
+
     def fit(
         self,
         model: Classifier,
@@ -106,8 +194,10 @@ class SupervisedTraining(Regime):
         labels: Tensor,
         generator: torch.Generator,
         progress: Progress = UNKEPT,
+        validation: Labelled | None = None,
     ) -> list[float]:
-        return self.descend(model, images, labels, generator, progress)
+        perturb = self.perturbing(len(images) // min(self.batch_size, len(images)), generator)
+        return self.descend(model, images, labels, generator, progress, perturb, validation)
 
     def descend(
         self,
@@ -117,42 +207,38 @@ class SupervisedTraining(Regime):
         generator: torch.Generator,
         progress: Progress,
         perturb: Perturb | None = None,
+        validation: Labelled | None = None,
     ) -> list[float]:
         """The loop: shuffle, perturb if asked to, step. Goes on after the last epoch that `progress` knows."""
         batch = min(self.batch_size, len(images))
         # A last batch of one image would break batch norm, and short batches have noisier gradients.
-        steps_per_epoch = len(images) // batch
+        num_batches = len(images) // batch
+        steps = num_batches * self.steps_a_batch
         optimizer = SGD(model.parameters(), self.momentum, self.weight_decay)
-        state = TrainingState({"model": model}, {"sgd": optimizer}, generator)
-        history = resumed(state, progress.load(), self.epochs)
-        compiled = _compiled(model, images.device)
-        for epoch in range(len(history), self.epochs):
+        trained = Trained(model, compiled(model, images.device), self.carried(to_float(images[:batch])))
+        modules = {"model": model} | ({} if trained.carried is None else {"carried": trained.carried})
+        state = TrainingState(modules, {"sgd": optimizer}, generator)
+        loop = self.loop(model, state, progress, validation, self.guard(images, labels))
+        loop.why = lambda: why_not_finite(model, images)
+
+        def epoch(number: int) -> float:
             order = torch.randperm(len(images), generator=generator).to(images.device)
-            total = torch.zeros((), device=images.device)
-            for i, picked in enumerate(order[: steps_per_epoch * batch].split(batch)):
-                step = epoch * steps_per_epoch + i
+            total, step = torch.zeros((), device=images.device), number * steps
+            for picked in order[: num_batches * batch].split(batch):
                 x, y = to_float(images.index_select(0, picked)), labels[picked]
                 if self.augment:
-                    x = _augmented(x, generator)
-                with _autocast(images.device):
-                    perturbed = x
-                    if perturb is not None:
-                        perturbed = _in_eval_mode(perturb, model, compiled, x, y, step)
+                    x = augmented(x, generator)
+                for _ in range(self.steps_a_batch):
+                    perturbed = x if perturb is None else _in_eval_mode(perturb, trained, x, y, step)
                     model.train()
-                    loss = self.loss(compiled, x, perturbed, y)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step(self.rate(step, self.epochs * steps_per_epoch))
-                total += loss.detach()
-            history.append(float(total) / steps_per_epoch)
-            if not math.isfinite(history[-1]):
-                raise FloatingPointError(
-                    f"the training loss is {history[-1]} in epoch {epoch + 1}; {_why(model, images)}"
-                )
-            if epoch + 1 < self.epochs and progress.due:
-                progress.save(state.gather(history=torch.tensor(history, dtype=torch.float64)))
-        model.eval()
-        return history
+                    optimizer.zero_grad()
+                    total += self.gradients(trained, x, perturbed, y)
+                    optimizer.step(self.rate(step, self.epochs * steps))
+                    loop.stepped(step)
+                    step += 1
+            return float(total) / steps
+
+        return loop.run(epoch)
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, of a training of `steps`."""
@@ -170,68 +256,10 @@ def checked(history: object, model: nn.Module, method: str) -> list[float]:
     return history
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 in [0, 1], channels last."""
-    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-
-
-def resumed(state: TrainingState, found: Mapping[str, Tensor] | None, epochs: int) -> list[float]:
-    """Loss of each epoch that is behind the training, whose state is set to after them; [] if it begins anew."""
-    history = (found or {}).get("history")
-    if found is None or history is None or history.ndim != 1 or history.dtype != torch.float64:
-        return []
-    return history.tolist() if 0 < len(history) < epochs and state.restore(found) else []
-
-
-def _in_eval_mode(perturb: Perturb, model: Classifier, compiled: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
+def _in_eval_mode(perturb: Perturb, trained: Trained, x: Tensor, y: Tensor, step: int) -> Tensor:
     """Eval mode: attack the fixed function that is deployed, not one that moves with the batch
     (Pang et al. 2021, "Bag of Tricks for Adversarial Training", Sec. 3.7).
     """
-    model.eval()
-    with frozen(model):
-        return perturb(compiled, x, y, step).detach()
-
-
-def _compiled(model: Classifier, device: torch.device) -> Network:
-    """Compiled where it pays: on a GPU, if the C compiler that Triton calls is there.
-
-    On a CPU compiling takes longer than a small network's whole training.
-    """
-    if device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return cast(Network, torch.compile(model))
-    return model
-
-
-def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 where it pays: on GPUs that compute in it. A CPU stays in float32."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-@torch.no_grad()
-def _why(model: Classifier, images: Tensor) -> str:
-    """What to do about a loss that is no number. Overwrites the weights: fresh ones show whether they were at fault."""
-    model.initialise(torch.Generator().manual_seed(0))
-    model.eval()
-    logits = torch.cat([model(to_float(batch)) for batch in images.split(_LOOKED_AT)])
-    bad = int((~logits.isfinite().all(1)).sum())
-    if not bad:
-        return "try a smaller lr"
-    return (
-        f"no lr would help: with fresh weights too the network gives NaN or infinity for {bad} of {len(images)} images"
-    )
-
-
-def _augmented(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop from 2 pixels of zero padding and a horizontal flip, an image each."""
-    n, _, height, width = x.shape
-    top, left = torch.randint(0, 5, (2, n), generator=generator).to(x.device)
-    flip = (torch.rand(n, generator=generator) < 0.5).to(x.device)
-    rows = top[:, None] + torch.arange(height, device=x.device)
-    columns = torch.arange(width, device=x.device).expand(n, width)
-    columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)
-    padded = functional.pad(x, (2, 2, 2, 2))
-    index = torch.arange(n, device=x.device)[:, None, None]
-    cropped = padded[index, :, rows[:, :, None], columns[:, None, :]]
-    return cropped.permute(0, 3, 1, 2)
+    trained.model.eval()
+    with autocast(x.device), frozen(trained.model), fast_if_wide(trained.model):
+        return perturb(trained.network, x, y, step).detach()

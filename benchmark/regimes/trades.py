@@ -25,13 +25,14 @@ class TRADES(PGDAdversarialTraining):
     SOURCE = "Zhang et al. 2019, Theoretically Principled Trade-off between Robustness and Accuracy, arXiv 1901.08573"
     TOLD = ("norm", "epsilon")
     TOLD_IF_SET = ("beta",)
+    NUM_LOSS_PASSES = 2
     steps: int = Field(default=10, ge=1, le=10_000)
     beta: Fraction = Field(default=6.0, ge=0, le=1_000_000)
 
     @property
     def passes_per_image(self) -> float:
-        """Those of the attack, two of the loss, and a third: forward alone, for the probabilities to move away from."""
-        return self.epochs * (self.steps + 2 + 1 / 3)
+        """Those of the attack and of the loss, and a third: forward alone, for the probabilities to move away from."""
+        return self.epochs * (self.steps + self.loss_passes + 1 / 3)
 
     def attack(
         self,

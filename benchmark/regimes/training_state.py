@@ -23,7 +23,11 @@ class TrainingState:
         optimizers: Mapping[str, torch.optim.Optimizer | SGD],
         generator: torch.Generator,
     ) -> None:
-        self._modules, self._optimizers, self._generator = modules, optimizers, generator
+        self._modules, self._optimizers, self._generator = dict(modules), optimizers, generator
+
+    def keep(self, modules: Mapping[str, nn.Module]) -> None:
+        """These belong to the training, too."""
+        self._modules.update(modules)
 
     def gather(self, **more: Tensor) -> dict[str, Tensor]:
         """Tensors that share memory with the training. more: kept with them, under these names."""

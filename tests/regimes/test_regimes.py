@@ -13,7 +13,8 @@ from benchmark.evasion.pgd import PGD
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.small_resnet import SmallResNet
 from benchmark.models.softmax_regression import SoftmaxRegression
-from benchmark.regimes import pgd_at, regime
+from benchmark.regimes import pgd_at
+from benchmark.regimes.augmentation import augmented
 from benchmark.regimes.pgd_at import PGDAdversarialTraining
 from benchmark.regimes.regime import Regime, SupervisedTraining, to_float
 from benchmark.regimes.standard import Standard
@@ -239,7 +240,7 @@ def test_one_step_of_training_by_hand() -> None:
 def test_augmentation_gives_each_of_its_fifty_crops_alike() -> None:
     """Every output is one of 25 offsets, flipped or not, of its image with 2 pixels of zeros around it."""
     image = torch.arange(1.0, 13.0).view(1, 1, 3, 4) / 12
-    out = regime._augmented(image.expand(4000, 1, 3, 4), generator())
+    out = augmented(image.expand(4000, 1, 3, 4), generator())
     padded = torch.zeros(7, 8)
     padded[2:5, 2:6] = image[0, 0]
     crops = {(i, j, f): padded[i : i + 3, j : j + 4] for i in range(5) for j in range(5) for f in (False, True)}
@@ -257,7 +258,7 @@ def test_augmentation_gives_each_of_its_fifty_crops_alike() -> None:
 def test_augmentation_keeps_channels_and_images_together() -> None:
     x = torch.rand(6, 3, 8, 8, generator=generator())
     x[:, 1], x[:, 2] = x[:, 0] / 2, x[:, 0] / 4
-    out = regime._augmented(x.to(memory_format=torch.channels_last), generator())
+    out = augmented(x.to(memory_format=torch.channels_last), generator())
     assert out.shape == x.shape
     torch.testing.assert_close(out[:, 1], out[:, 0] / 2)
     torch.testing.assert_close(out[:, 2], out[:, 0] / 4)
