@@ -19,8 +19,8 @@ class Ensemble(PooledEvasion):
     """Attacks one after the other, each anew from the clean image, on what still stands.
 
     An image counts as fooled once the network, as it is, errs on what a part made of it. One that stands comes back at
-    the point of highest cross-entropy that any part gave back. Each part draws from a seed of its own, the last from the
-    first: what is put before the others leaves their draws as they are.
+    the point of highest cross-entropy that any part gave back. Each part has a seed of its own, so that what is put
+    before others leaves their draws as they are.
     """
 
     @property
@@ -43,6 +43,7 @@ class Ensemble(PooledEvasion):
         found, odds = images.clone(), torch.full((len(images),), float("-inf"), device=images.device)
         stands = pool_logits(model, images, batch_size).argmax(1) == labels
         parts = self.parts
+        # The last part has the first seed.
         seeds = torch.randint(2**62, (len(parts),), generator=generator).flip(0).tolist()
         for part, seed in zip(parts, seeds, strict=True):
             if not bool(stands.any()):
@@ -65,8 +66,8 @@ class AutoAttack(Ensemble):
 
     100 iterations, one run, 9 target classes (fewer where there are fewer), 5,000 queries. What it leaves open where
     there are fewer than four classes is said in `margin_losses`. The name is for this order and budget alone.
-    screen: run `autoattack_quick` first. An image still counts as robust only after all four, whose draws stay the same,
-    so that the number can only fall, also below the standard version's. Off, so that numbers compare with those of
+    screen: run `autoattack_quick` first. An image still counts as robust only after all four, whose draws stay as they
+    are, so that the number can only fall, also below the standard version's. Off, so that numbers compare with those of
     others, and because it saves nothing: what falls to it nearly always falls to the first steps of APGD, and what
     stands pays for both.
     """
