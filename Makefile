@@ -12,9 +12,8 @@ help:
 	@echo 'make check  lint, and the tests that take under a second each: 80 seconds on two cores'
 	@echo 'make test   run every test, side by side; make test ARGS="tests/results -x" runs some, ARGS="-n 0" in one process'
 	@echo 'make lint   ruff, mypy and the import layers'
-	@echo 'make perf   time our loops against other libraries'
+	@echo 'make perf   time our loops against other libraries; make perf-autoattack, our AutoAttack'
 	@echo 'make perf-NAME  run another script of perf/, such as perf-membership_speed; perf/RESULTS.md names them'
-	@echo 'make perf-autoattack   our AutoAttack beside those of others; half an hour'
 	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
 	@echo 'make clean  remove what make made; results are kept'
 
@@ -39,7 +38,6 @@ perf: perf/.venv/.installed
 # Half an hour. ARGS="--original FOLDER" runs the authors' code too, where somebody has it.
 perf-autoattack: perf/.venv/.installed
 	perf/.venv/bin/python -m perf.autoattack $(ARGS)
-
 # Scripts of perf/ that need no other library than the tests do: make perf-overfitted ARGS='--results results'.
 perf-%: $(VENV)/.installed-dev
 	$(BIN)/python -m perf.$* $(ARGS)

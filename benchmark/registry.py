@@ -68,6 +68,7 @@ EVASION = {
     "square": "benchmark.evasion.square:Square",
     "autoattack": "benchmark.evasion.autoattack:AutoAttack",
     "autoattack_quick": "benchmark.evasion.autoattack:AutoAttackQuick",
+    "given": "benchmark.evasion.given:Given",
 }
 INVERSION = {
     "gradient": "benchmark.inversion.gradient:GradientInversion",
@@ -103,6 +104,7 @@ STAGE = {
     "query": "benchmark.stages.query:Query",
     "narrow_pools": "benchmark.stages.narrow_pools:NarrowPools",
     "evade": "benchmark.stages.evade:Evade",
+    "probe": "benchmark.stages.probe:Probe",
     "invert": "benchmark.stages.invert:Invert",
     "neighbours": "benchmark.stages.find_neighbors:FindNeighbors",
     "leakage": "benchmark.stages.measure_leakage:Leakage",

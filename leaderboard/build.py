@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from benchmark.schema import COMPARISONS, IMAGES, LEADERBOARD, RANKS, RESULTS, ROC, SHOWN, STATUS, SUITES
 from leaderboard import learning_curves, memorization, pages, picture_scripts, picture_views, reasons
+from leaderboard.beaten import attacks, beaten
 from leaderboard.charts import scatter
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, duration, epsilon
 from leaderboard.compared import compared
@@ -137,6 +138,7 @@ def _index_page(
             "failures": pages.failures(suite.status),
             "failed_models": {row["model"] for row in suite.status if row["state"] == "failed"},
             "masking": {row["model"]: reasons.masking(suite.results_of[row["model"]]) for row in suite.models},
+            "beaten": {row["model"]: beaten(row, suite.results_of[row["model"]]) for row in suite.models},
             "progress": pages.progress(suite.info),
             "command": pages.rerun(suite),
         }
@@ -169,6 +171,8 @@ def _model_page(
         command=pages.rerun(suite, row["model"]),
         trial_keys=sorted({r["trial_key"] for r in results if r["trial_key"]}),
         masking=reasons.masking(results) if row["masking_suspected"] else "",
+        beaten=beaten(row, results),
+        evasions=attacks(row, results),
         pictures={"model": row["model"], "hrefs": _hrefs(suite), "views": shown[row["model"]]},
         images=images,
         **single,

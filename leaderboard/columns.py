@@ -106,7 +106,13 @@ COLUMNS: tuple[Column, ...] = tuple(
 )
 """By construct; within one, the order in which they are declared, context last."""
 BY_NAME = {column.name: column for column in COLUMNS}
-X_AXES = ("robust_accuracy", "clean_accuracy", "generalization_gap", "robust_generalization_gap")
+X_AXES = (
+    "robust_accuracy",
+    "best_known_robust_accuracy",
+    "clean_accuracy",
+    "generalization_gap",
+    "robust_generalization_gap",
+)
 Y_AXES = tuple(column.name for column in COLUMNS if column.construct in MEASURED[1:])
 NO_ADVERSARY = ("train_norm", "train_epsilon")
 """Empty here means trained against no adversary, not unmeasured."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from leaderboard import reasons
+from leaderboard.beaten import beaten
 from leaderboard.charts import strips
 from leaderboard.columns import BY_NAME, COLUMNS, CONSTRUCTS, Column, describe, plain, show
 from leaderboard.parquet_rows import Row, group, number
@@ -104,7 +105,8 @@ class _Why:
 
     def __init__(self, suite: Suite, row: Row) -> None:
         self.row, self.primary = row, suite.primary
-        self.results = [result for result in suite.results_of[row["model"]] if result["note"]]
+        self.every = suite.results_of[row["model"]]
+        self.results = [result for result in self.every if result["note"]]
         self.status = suite.trials_of(row["model"])
 
     def empty(self, column: Column) -> str:
@@ -114,6 +116,8 @@ class _Why:
         notes = [reasons.doubts(column, self.results, self.primary)]
         if column.name == "robust_accuracy" and self.row["masking_suspected"]:
             notes.append(f"masking suspected: {reasons.masking(self.results)}")
+        if column.name == "robust_accuracy" and (found := beaten(self.row, self.every)):
+            notes.append(f"beaten by {found['points']}: {found['tip']}")
         return "; ".join(note for note in notes if note)
 
 

@@ -51,8 +51,8 @@ _SAMPLED = {
 
 
 def suite(num_trials: int, num_inversions: int = 4, name: str = "scale") -> dict[str, Any]:
-    """About `num_trials` trials of many models, as plain data for YAML: 14 + 3 `num_inversions` a trained model."""
-    a_model = REPLICAS * (4 + EVASIONS + 3 * num_inversions)
+    """About `num_trials` trials of many models, as plain data for YAML: 15 + 3 `num_inversions` a trained model."""
+    a_model = REPLICAS * (5 + EVASIONS + 3 * num_inversions)
     widths = [{"method": "small_resnet", "width": width} for width in (4, 8, 12, 16)]
     radii = {"l2": (0.5, 1.0, 1.5, 2.0), "linf": (0.05, 0.1, 0.2, 0.5)}
     evasion = [{"method": "pgd", "norm": norm, "epsilon": e} for norm, found in radii.items() for e in found]

@@ -17,14 +17,14 @@ def test_a_run_ends_with_the_ranking_and_the_page(tiny_run: Run) -> None:
     assert tiny_run.stderr == "", "no warning, no noise"
     lines = tiny_run.stdout.splitlines()
     assert lines[0].startswith("data: Fashion-MNIST subset, 11,000 + 2,000 test images")
-    begin = lines.index("0 of 83 trials are done already; 83 to run")
+    begin = lines.index("0 of 87 trials are done already; 87 to run")
     assert begin <= 2
-    assert re.fullmatch(r"\[83/83\] .*  \d+\.\d s", lines[begin + 83])
-    assert "suite tiny: most robust first" in lines[begin + 84]
+    assert re.fullmatch(r"\[87/87\] .*  \d+\.\d s", lines[begin + 87])
+    assert "suite tiny: most robust first" in lines[begin + 88]
     assert any(line.startswith("controls: ") for line in lines)
     assert lines[-2] == f"page: {(tiny_run.site / 'index.html').as_uri()}"
     assert re.fullmatch(
-        r"83 trials run, 0 there before, 0 failed, 0 not run; .* s for .* s of compute: .*-hours.*", lines[-1]
+        r"87 trials run, 0 there before, 0 failed, 0 not run; .* s for .* s of compute: .*-hours.*", lines[-1]
     )
     for name in ("index.html", "leaderboard.csv", "leaderboard.parquet", "results.parquet", "gallery.parquet"):
         assert (tiny_run.site / name).is_file()
@@ -53,7 +53,7 @@ def test_a_second_run_executes_nothing_and_needs_no_executor(tmp_path: Path, tin
     arguments = ("run", command.TINY, "--results", tiny_run.results, "--site", tmp_path / "site")
     again = bench(*arguments, env=command.without_ray(tmp_path))
     assert again.returncode == 0 and again.stderr == "", again.stderr
-    assert "0 trials run, 83 there before, 0 failed, 0 not run" in again.stdout
+    assert "0 trials run, 87 there before, 0 failed, 0 not run" in again.stdout
     for name in ("leaderboard", "results", "gallery", "suites", "status"):
         first, second = (pq.read_table(site / f"{name}.parquet") for site in (tiny_run.site, tmp_path / "site"))
         assert second.equals(first), name
@@ -86,7 +86,7 @@ def test_slots_change_no_number_and_all_is_computed_anew(tmp_path: Path, tiny_ru
     shutil.copytree(tiny_run.results, tmp_path / "results")
     arguments = (*command.ONE, "--rerun", "all", "--only", "softmax")
     done = bench("run", command.TINY, *arguments, "--results", tmp_path / "results", "--site", tmp_path / "site")
-    assert done.returncode == 0 and "24 trials run, 0 there before" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "26 trials run, 0 there before" in done.stdout, done.stdout + done.stderr
     assert measured(tmp_path / "results") == measured(tiny_run.results)
 
 
@@ -98,7 +98,7 @@ def test_a_hostile_name_stays_text_on_every_page(tmp_path: Path, tiny_run: Run) 
     shutil.copytree(tiny_run.results, tmp_path / "results")
     suite = command.write(tmp_path, command.tiny(("models.1.name", HOSTILE), ("name", f"{HOSTILE} [bold]x[/]")))
     done = call("run", suite, "--results", tmp_path / "results", "--site", tmp_path / "site")
-    assert done.exit_code == 0 and "0 trials run, 83 there before" in done.stdout, done.stderr
+    assert done.exit_code == 0 and "0 trials run, 87 there before" in done.stdout, done.stderr
     assert HOSTILE in done.stdout.replace("\n", "") and "[bold]x[/]" in done.stdout
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 4 and not any("<img" in page.name for page in pages)
@@ -109,7 +109,7 @@ def test_a_hostile_name_stays_text_on_every_page(tmp_path: Path, tiny_run: Run) 
     assert any("&lt;img src=x onerror=alert(1)&gt;" in page.read_text() for page in pages)
     assert HOSTILE in (tmp_path / "site" / "leaderboard.csv").read_text()
     found = call("status", "--results", tmp_path / "results")
-    assert f"suite {HOSTILE} [bold]x[/]: 83 trials" in found.stdout.replace("\n", "")
+    assert f"suite {HOSTILE} [bold]x[/]: 87 trials" in found.stdout.replace("\n", "")
 
 
 def test_damaged_and_foreign_files_are_reported_set_aside_and_computed_again(tmp_path: Path, tiny_run: Run) -> None:
@@ -127,7 +127,7 @@ def test_damaged_and_foreign_files_are_reported_set_aside_and_computed_again(tmp
     done = call(*arguments)
     assert done.exit_code == 0 and done.stdout.count("problem ") == 4, done.stdout
     assert all(f"problem {text}" in done.stdout for text in said)
-    assert "3 trials run, 80 there before" in done.stdout
+    assert "3 trials run, 84 there before" in done.stdout
     assert measured(results) == measured(tiny_run.results)
     aside = {path.name for path in (results / "set_aside").rglob("*")}
     assert {"mine.txt", "rows.parquet", "trial.json", "tensors.safetensors", "reason.txt"} <= aside
@@ -153,5 +153,5 @@ def test_damage_that_only_the_page_finds_is_set_aside_and_computed_by_the_next_r
     assert found.exit_code == 1 and f"problem trial {key}: gallery.parquet: its sha256" in found.stdout
     arguments = ("run", command.TINY, *command.ONE, "--results", results, "--site", tmp_path / "site")
     done = call(*arguments)
-    assert done.exit_code == 0 and "1 trials run, 82 there before" in done.stdout
+    assert done.exit_code == 0 and "1 trials run, 86 there before" in done.stdout
     assert measured(results) == measured(tiny_run.results)

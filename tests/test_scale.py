@@ -21,7 +21,7 @@ from perf import filling
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     path = tmp_path_factory.mktemp("scale") / "suite.yaml"
-    path.write_text(yaml.safe_dump(filling.suite(140, 1)))
+    path.write_text(yaml.safe_dump(filling.suite(144, 1)))
     return prepare(str(path), None, ())
 
 
@@ -42,10 +42,11 @@ def trained(plan: Plan) -> Counter[str]:
 def test_the_suite_has_the_trials_that_it_was_asked_for(prepared: Prepared) -> None:
     replicas = 2 * filling.REPLICAS
     assert trained(prepared.plan) == {
-        "train": replicas, "predict": replicas, "query": replicas, "evade": 10 * replicas, "infer_membership": replicas,
+        "train": replicas, "predict": replicas, "probe": replicas, "query": replicas, "evade": 10 * replicas,
+        "infer_membership": replicas,
         "invert": replicas, "neighbours": replicas, "leakage": replicas, "memorization": replicas // filling.REPLICAS,
     }  # fmt: skip
-    a_model = 26 * filling.REPLICAS
+    a_model = 27 * filling.REPLICAS
     assert 0 <= 100_000 - len(filling.suite(100_000)["models"]) * a_model < a_model
 
 

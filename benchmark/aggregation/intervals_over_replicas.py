@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmark import stats
-from benchmark.aggregation import audits, image_tables, intervals_over_samples, paired_images, recut_nulls
+from benchmark.aggregation import audits, best_known, image_tables, intervals_over_samples, paired_images, recut_nulls
 from benchmark.aggregation.finished_trial import Done, pair_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
@@ -95,6 +95,7 @@ def _joined(
     if any(metric.join in intervals_over_samples.JOINS for metric in metrics):
         yield from intervals_over_samples.rows(results, cuts, model, method, metrics)
     scored: list[Scored] | None = None
+    every_attack = list(best_known.rows(results, model, method)) if stage == "evade" else []
     for metric in metrics:
         match metric.join:
             case Join.SHARED_IMAGES:
@@ -108,6 +109,8 @@ def _joined(
                     (k_in, n_in), (k_out, n_out) = (tuple(zip(*of.values(), strict=True)) for of in (inside, outside))
                     pairs = [pair_of(replica) for replica in inside]
                     yield interval_row(metric.metric, stats.counted_difference(k_in, n_in, k_out, n_out, pairs))
+            case Join.EVERY_ATTACK:
+                yield from (row for row in every_attack if row["metric"] == metric.metric)
             case Join.PAIRED_IMAGES:
                 yield from paired_images.rows(results, model, metric.metric)
             case Join.SCORES if trials:
@@ -148,18 +151,20 @@ def _mean_of_replicas(trials: Mapping[int, Done], metric: str) -> Iterator[Row]:
 
 
 def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
-    """Whether gradients may be masked, over all attacks of the suite; the note gives the reasons."""
+    """Whether gradients may be masked, by all attacks of the suite and the probes; the note gives the reasons."""
+    probes = _probes(results, model)
     attacks: list[AttackAccuracy] = []
     huge: AttackAccuracy | None = None
     climbing: AttackAccuracy | None = None
     losses: Sequence[float] | None = None
     for attack in results.about["evasion"]:
         trials = results.of(model, "evade", attack["label"])
-        pairs = [pair for done in trials.values() if (pair := done.counted("robust_accuracy"))]
-        if not pairs:
+        right, total = _pooled(trials, "robust_accuracy")
+        if not total or attack["kind"] == "given":  # made with whatever means, of some images
             continue
-        right, total = sum(k for k, _ in pairs), sum(n for _, n in pairs)
-        found = AttackAccuracy(attack["label"], attack["kind"], attack["norm"], attack["epsilon"], right, total)
+        alone, of = _pooled(trials, "only_black_box")
+        ball = attack["norm"], attack["epsilon"]
+        found = AttackAccuracy(attack["label"], attack["kind"], *ball, right + alone, total, alone if of else None)
         attacks.append(found)
         if found.kind == "iterated" and found.norm == "linf" and found.epsilon >= HUGE_LINF:
             huge = min(huge or found, found, key=_left)  # the stronger of two: fewer steps may not reach every image
@@ -168,10 +173,22 @@ def _masking(results: SuiteResults, model: str) -> Iterator[Row]:
             curve = results.curve(next(iter(trials.values())).key)
             if len(curve) >= 3 and len(curve) > len(losses or ()):  # of two in one ball, that of more steps
                 climbing, losses = found, curve
-    if attacks:
-        reasons = masking_reasons(attacks, huge, losses)
+    if attacks or any(probes.values()):
+        reasons = masking_reasons(attacks, huge, losses, probes)
         note = "; ".join(reasons) or None
         yield Row(stage="masking", method="", metric="masking_suspected", value=float(bool(reasons)), note=note)
+
+
+def _probes(results: SuiteResults, model: str) -> dict[str, tuple[int, int]]:
+    """What a probe looks for -> (test images at which it was found, images), over all replicas."""
+    trials = results.of(model, "probe")
+    return {metric.metric: _pooled(trials, metric.metric) for metric in measured_by("probe")} if trials else {}
+
+
+def _pooled(trials: Mapping[int, Done], metric: str) -> tuple[int, int]:
+    """(hits, units) of a rate, over all replicas."""
+    pairs = list(_counts(trials, metric).values())
+    return sum(hits for hits, _ in pairs), sum(units for _, units in pairs)
 
 
 def _left(attack: AttackAccuracy) -> float:

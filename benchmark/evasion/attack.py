@@ -18,17 +18,22 @@ from benchmark.search_space import Space
 from benchmark.spec import Fraction, Spec, SpecError
 from benchmark.user_files.returned import check_tensor, described
 
-Kind = Literal["one_step", "iterated", "black_box"]
+Kind = Literal["one_step", "iterated", "black_box", "given"]
 Losses = Callable[[Tensor, Tensor], Tensor]
 """Logits (N, K) and labels (N,) -> the loss of each image, (N,)."""
 
 
 @dataclass(frozen=True)
 class Perturbed:
-    """images: (N, C, H, W), inside the ball and [0, 1]. loss: (steps,) mean cross-entropy on the way."""
+    """images: (N, C, H, W), inside the ball and [0, 1]. loss: (steps,) mean cross-entropy on the way.
+
+    by_black_box: of an ensemble with a black-box part, (N,) bool, which images that one fooled after those that use
+    gradients had failed; None of any other attack.
+    """
 
     images: Tensor
     loss: Tensor
+    by_black_box: Tensor | None = None
 
 
 class Evasion(Spec):
@@ -77,6 +82,8 @@ def checked(found: object, images: Tensor, method: str) -> Perturbed:
     loss: object = found.loss
     if not isinstance(loss, Tensor) or loss.ndim != 1 or not loss.is_floating_point() or loss.device.type != "cpu":
         raise SpecError(f"{method}: perturb returned a loss: {described(loss)}; allowed: float of (steps,), on the CPU")
+    if found.by_black_box is not None:
+        check_tensor(found.by_black_box, f"{method}: perturb returned by_black_box", images.shape[:1], torch.bool)
     return found
 
 

@@ -42,6 +42,7 @@ class Ensemble(PooledEvasion):
         images = images.contiguous(memory_format=torch.channels_last)
         found, odds = images.clone(), torch.full((len(images),), float("-inf"), device=images.device)
         stands = pool_logits(model, images, batch_size).argmax(1) == labels
+        by_black_box = torch.zeros_like(stands)
         parts = self.parts
         # The last part has the first seed.
         seeds = torch.randint(2**62, (len(parts),), generator=generator).flip(0).tolist()
@@ -58,7 +59,9 @@ class Ensemble(PooledEvasion):
             better = fooled | (reached > odds[ids])
             found[ids[better]], odds[ids[better]] = made[ids[better]], reached[better]
             stands[ids[fooled]] = False
-        return Perturbed(found, torch.zeros(0))
+            by_black_box[ids[fooled]] = part.KIND == "black_box"
+        has_black_box = any(part.KIND == "black_box" for part in self.parts)
+        return Perturbed(found, torch.zeros(0), by_black_box if has_black_box else None)
 
 
 class AutoAttack(Ensemble):

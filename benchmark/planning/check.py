@@ -15,7 +15,7 @@ from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.machine.devices import num_gpus
 from benchmark.models.classifier import Architecture, InputInfo
-from benchmark.planning import membership_trials
+from benchmark.planning import handed_in_files, membership_trials
 from benchmark.planning.costs import Sizes
 from benchmark.planning.given_model import Given, examine
 from benchmark.planning.models_of_suite import ExternalModel, ModelEntry
@@ -62,6 +62,7 @@ def prepare_suite(
     """
     images = data.load(suite.data, data_root)
     membership_trials.check(suite)
+    handed_in_files.check(suite)
     pools.check(images, suite.pools, suite.replicas + suite.shadow_replicas)
     pools.check_repeats(images, suite.pools)
     _check_narrow(suite, images)
@@ -71,10 +72,12 @@ def prepare_suite(
     _check_networks(suite, sizes.info)
     suite = _trainable(suite, sizes)
     given = _given(suite, Path(path).parent, images, sizes.info)
-    plan = build_plan(suite, images.fingerprint, sizes, given)
+    handed_in = handed_in_files.examine(suite, Path(path).parent, images, sizes.info.num_classes)
+    plan = build_plan(suite, images.fingerprint, sizes, given, handed_in)
     sources = {file: include.source(file) for file in files}
-    named = tuple(sorted({file for found in given.values() for file in found.files}))
-    return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), named)
+    named = {file for found in given.values() for file in found.files}
+    named |= {(file.sha256, file.path) for file in handed_in}
+    return Prepared(suite, plan, describe(suite, text, path, images.card, given, sources), tuple(sorted(named)))
 
 
 def _check_narrow(suite: Suite, images: ImageData) -> None:

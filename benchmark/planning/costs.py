@@ -15,6 +15,7 @@ from benchmark.models.memoriser import Memoriser
 from benchmark.planning.models_of_suite import ExternalModel, ModelEntry, Recipe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import Spec, SpecError
+from benchmark.stages.probe import MOST_PROBED
 from benchmark.stages.shared.queried import MOST_AUXILIARY
 
 _BACKWARD_TO_INPUT = 2.0
@@ -68,6 +69,11 @@ def import_model(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
 
 def predict(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
     return (sizes.num_private + sizes.num_test) * forward(recipe.architecture, sizes)
+
+
+def probe(recipe: Recipe | ExternalModel, sizes: Sizes) -> float:
+    """Two forward passes, of which one with its gradient."""
+    return min(sizes.num_test, MOST_PROBED) * (1 + _BACKWARD_TO_INPUT) * forward(recipe.architecture, sizes)
 
 
 def query(recipe: Recipe | ExternalModel, sizes: Sizes, passes: float) -> float:

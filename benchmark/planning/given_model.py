@@ -110,7 +110,7 @@ def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageD
     and what is allowed.
     """
     file = folder / declared.path
-    sha256 = digest(file, "path")
+    sha256 = digest(file, ("path",))
     try:
         content = checkpoint.read(file)
     except ValueError as error:
@@ -127,19 +127,19 @@ def examine(architecture: Spec, declared: Checkpoint, folder: Path, data: ImageD
     return Given(sha256, mean, std, members, num_members, ((sha256, str(file.absolute())), *files), left_out)
 
 
-def digest(file: Path, key: str) -> str:
-    """sha256 of a file's content. Raises SpecError at `key` if it cannot be read."""
+def digest(file: Path, place: tuple[str | int, ...]) -> str:
+    """sha256 of a file's content. Raises SpecError at `place` if it cannot be read."""
     try:
         if file.exists() and not file.is_file() and not file.is_dir():  # a pipe or a device may never end
             raise SpecError(
-                f"{shown(str(file), 300)} is no file; allowed: a file, relative to the suite file or absolute", (key,)
+                f"{shown(str(file), 300)} is no file; allowed: a file, relative to the suite file or absolute", place
             )
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         allowed = "a file, relative to the suite file or absolute"
         raise SpecError(
-            f"{shown(str(file), 300)} cannot be read ({error.strerror}); allowed: {allowed}", (key,)
+            f"{shown(str(file), 300)} cannot be read ({error.strerror}); allowed: {allowed}", place
         ) from error
 
 
@@ -186,7 +186,7 @@ def _declared_members(
             raise SpecError(message, ("members", "first"))
         return {"first": said.first}, _check_classes(torch.arange(said.first), data, num_classes), ()
     file = folder / said
-    sha256 = digest(file, "members")
+    sha256 = digest(file, ("members",))
     try:
         ids = read_members(file, num_train)
     except ValueError as error:

@@ -21,6 +21,7 @@ DEFAULT_GPUS = {
     "embed": 0.25,
     "embed_auxiliary": 0.25,
     "predict": 0.25,
+    "probe": 0.25,
     "recognise": 0.25,
     "neighbours": 0.25,
     "train": 0.5,

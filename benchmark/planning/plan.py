@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from benchmark import registry
+from benchmark.evasion.attack import Evasion
+from benchmark.evasion.given import Given as GivenImages
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.inversion.injected import Injected
@@ -13,6 +15,7 @@ from benchmark.membership.attack import MembershipAttack
 from benchmark.models.memoriser import Memoriser
 from benchmark.planning import costs, membership_trials
 from benchmark.planning.given_model import Given
+from benchmark.planning.handed_in_files import HandedInFile
 from benchmark.planning.labels import INJECTED, labelled
 from benchmark.planning.models_of_suite import AnyModel, ExternalModel, ModelEntry, Recipe
 from benchmark.planning.suite import Suite
@@ -63,19 +66,31 @@ class Plan:
 
 
 def build_plan(
-    suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given] = MappingProxyType({})
+    suite: Suite,
+    fingerprint: str,
+    sizes: costs.Sizes,
+    given: Mapping[str, Given] = MappingProxyType({}),
+    handed_in: Sequence[HandedInFile] = (),
 ) -> Plan:
     """The plan of a suite: every trial of it.
 
     fingerprint: sha256 of the data set's content. sizes: of its pools, for the costs. given: the checkpoint of each
-    external model, by its name.
+    external model, by its name. handed_in: the files of adversarial images.
     """
-    return _Builder(suite, fingerprint, sizes, given).build()
+    return _Builder(suite, fingerprint, sizes, given, handed_in).build()
 
 
 class _Builder:
-    def __init__(self, suite: Suite, fingerprint: str, sizes: costs.Sizes, given: Mapping[str, Given]) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        fingerprint: str,
+        sizes: costs.Sizes,
+        given: Mapping[str, Given],
+        handed_in: Sequence[HandedInFile],
+    ) -> None:
         self._suite, self._sizes, self._given = suite, sizes, given
+        self._handed_in = {(file.label, file.model, file.replica): file.sha256 for file in handed_in}
         self._evasions = labelled("evasion", suite.evasion)
         self._inversions = labelled("inversion", suite.inversion)
         self._embed_auxiliary = ""
@@ -189,6 +204,7 @@ class _Builder:
         inputs = {"pools": judges["pools"], "target": target}
         cost = costs.predict(model, self._sizes.of(model))
         self._add({"method": "predict"}, inputs, cost, "", model.name, replica)
+        self._add({"method": "probe"}, inputs, costs.probe(model, self._sizes), "", model.name, replica)
         self._evade(model, inputs, replica)
         for label, inversion in self._inversions.items():
             attack = self._suite.attack_on(model.name, label, inversion)
@@ -218,7 +234,12 @@ class _Builder:
     def _evade(self, model: AnyModel, inputs: Mapping[str, str], replica: int) -> None:
         sizes = self._suite.evaluation
         for index, (label, given) in enumerate(self._evasions.items()):
-            attack = self._suite.attack_on(model.name, label, given)
+            attack: Evasion = self._suite.attack_on(model.name, label, cast(Evasion, given))
+            if isinstance(attack, GivenImages):
+                content = self._handed_in.get((label, model.name, replica))
+                if content is None:
+                    continue
+                attack = attack.of_content(content)
             stage: Json = {"method": "evade", "attack": self._dump("evasion", attack)}
             stage["num_images"] = sizes.num_images
             # The robust generalization gap is the primary attack's only: members cost as much again.

@@ -14,7 +14,7 @@ from benchmark.rederivation.numbers import Place
 from benchmark.results.store import CorruptArtifact, Store
 
 _TENSORS = "tensors.safetensors"
-_RAW = {stage: _TENSORS for stage in ("predict", "evade", "invert", "neighbours", "query")} | {
+_RAW = {stage: _TENSORS for stage in ("predict", "evade", "probe", "invert", "neighbours", "query")} | {
     "leakage": "samples.parquet",
     "infer_membership": "scores.parquet",
     "memorization": "memorization.parquet",
@@ -22,7 +22,9 @@ _RAW = {stage: _TENSORS for stage in ("predict", "evade", "invert", "neighbours"
 """Stage -> the file of its raw output. Numbers of a trial that wrote none cannot be derived again."""
 _SIDES = ("is_member", "is_out", "never_seen")
 _QUERIED = ("margins", "adversarial", "correct", "image_id", "label", "group", *_SIDES)
-_BOOLS = {"correct", "test_clean", "test_robust", "members_robust", *_SIDES}
+PROBED = ("randomised_outputs", "probability_outputs", "zero_gradients")
+"""What the stage `probe` says of each image."""
+_BOOLS = {"correct", "test_clean", "test_robust", "test_only_black_box", "members_robust", *PROBED, *_SIDES}
 _INTEGERS = {"image_id", "label", "group", "targets", "auxiliary"}
 """Of tensors; what is in neither, and is no `_ids`, is real."""
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.stats import beta, binomtest
 from scipy.stats import t as t_distribution
 
-from benchmark.rederivation.kept import Kept, Node
+from benchmark.rederivation.kept import PROBED, Kept, Node
 from benchmark.rederivation.numbers import Check, Number, Place, mean
 
 Bools = npt.NDArray[np.bool_]
@@ -19,6 +19,7 @@ def numbers(kept: Kept) -> Iterator[Number]:
     """The rows of every replica, then those over replicas."""
     found = [number for node in kept.of("evade") for number in _evaded(kept, node)]
     found += [number for node in kept.of("predict") for number in _predicted(kept, node)]
+    found += [_rate(node, name, kept.arrays(node.key, name)[name]) for node in kept.of("probe") for name in PROBED]
     yield from found
     joined: dict[Place, list[Number]] = {}
     for number in found:
@@ -28,6 +29,7 @@ def numbers(kept: Kept) -> Iterator[Number]:
             yield Number(place, mean([number.value for number in own]), *_interval(own))
     for model in kept.models:
         yield from _paired_gap(kept, model)
+        yield from _of_every_attack(kept, model)
 
 
 def distances(kept: Kept) -> Iterator[Check]:
@@ -45,6 +47,8 @@ def _evaded(kept: Kept, node: Node) -> Iterator[Number]:
     fooled = ~robust[clean]
     yield _rate(node, "attack_success_rate", fooled) if len(fooled) else Number(node.place("attack_success_rate"), None)
     yield Number(node.place("mean_distance"), float(test["test_distance"].astype(np.float64).mean()))
+    if kept.row(node.key, "only_black_box"):
+        yield _rate(node, "only_black_box", kept.arrays(node.key, "test_only_black_box")["test_only_black_box"])
     if node.settings["num_members"]:
         inside = kept.arrays(node.key, "members_robust")["members_robust"]
         yield _rate(node, "robust_accuracy_members", inside)
@@ -115,6 +119,31 @@ def _interval(own: list[Number]) -> tuple[float, float] | tuple[None, None]:
     low = beta.ppf(0.025, right, n - right + 1) if right > 0 else 0.0
     high = beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
     return float(max(0.0, min(share - half, low))), float(min(1.0, max(share + half, high)))
+
+
+def _of_every_attack(kept: Kept, model: str) -> Iterator[Number]:
+    """What the attacks in the primary one's ball leave together, and what each fools that the primary one does not."""
+    primary, *others = kept.about["evasion"]
+    ball = primary["norm"], primary["epsilon"]
+    rivals = [attack["label"] for attack in others if (attack["norm"], attack["epsilon"]) == ball]
+    nodes = {(node.method, node.replica): node for node in kept.of("evade", model)}
+    robust = {place: kept.arrays(node.key, "test_robust")["test_robust"] for place, node in nodes.items()}
+    own = {replica: stands for (method, replica), stands in robust.items() if method == primary["label"]}
+    all_of = {
+        replica: np.logical_and.reduce([stands, *(robust[m, replica] for m in rivals if (m, replica) in robust)])
+        for replica, stands in own.items()
+    }
+    shares = {("best_known_robust_accuracy", primary["label"]): all_of}
+    shares["attack_gap", primary["label"]] = {replica: own[replica] > stands for replica, stands in all_of.items()}
+    for method in rivals:
+        both = {replica: robust[method, replica] for replica in own if (method, replica) in robust}
+        shares["beats_primary", method] = {replica: own[replica] > stands for replica, stands in both.items()}
+        shares["loses_to_primary", method] = {replica: own[replica] < stands for replica, stands in both.items()}
+    for (metric, method), of in shares.items():
+        found = [_rate(nodes[method, replica], metric, images) for replica, images in of.items()]
+        if found:
+            place = found[0].place._replace(replica=None)
+            yield Number(place, mean([number.value for number in found]), *_interval(found))
 
 
 def _paired_gap(kept: Kept, model: str) -> Iterator[Number]:

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from benchmark import registry
 from benchmark.evasion.attack import Evasion
+from benchmark.evasion.given import Given
 from benchmark.models.classifier import Classifier
+from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
 from benchmark.stages.predict import accuracy, difference
-from benchmark.stages.shared.inputs import input_info, load_data, load_model, replica_of, suite_pools_key
+from benchmark.stages.shared.handed_in import HandedIn, read
+from benchmark.stages.shared.inputs import input_info, load_data, load_model, named_file, replica_of, suite_pools_key
 from benchmark.stages.shared.judged_attack import evaded
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
@@ -23,7 +26,9 @@ class Evade(Stage):
 
     num_members: members attacked as well, for the robust generalization gap; 0 for none.
     Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool,
-    `<pool>_distance`, `<pool>_loss` (N,); and the table `curve`, the mean loss after each step.
+    `<pool>_distance`, `<pool>_loss` (N,); and the table `curve`, the mean loss after each step. Also `test_ids` (N,),
+    places among the data set's test images; where images were handed in, `test_handed_in` (N,) bool, of which; and of
+    an ensemble `<pool>_only_black_box` (N,) bool, see `Perturbed.by_black_box`.
     """
 
     attack: EvasionField
@@ -36,11 +41,17 @@ class Evade(Stage):
         model = load_model(context, "target", input_info(data, pools))
         key = suite_pools_key(context)
         ids = sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
-        tensors, curve = self._attack(context, model, data.test_images[ids], data.test_labels[ids], "test")
+        images, attack = data.test_images[ids], cast(Evasion, self.attack)
+        kept = {"test_ids": ids}
+        if isinstance(attack, Given):
+            moved, kept["test_handed_in"] = _handed_in(context, attack, data.test_images).placed(ids, to_float(images))
+            attack = attack.with_images(moved)
+        tensors, curve = self._attack(context, attack, model, images, data.test_labels[ids], "test")
+        tensors |= kept
         if self.num_members:
             members = pools.members(replica_of(context, "target"))
             ids = sample(members, self.num_members, trial.generator(key, "evaded members"))
-            more, _ = self._attack(context, model, data.pixels(ids), data.classes(ids), "members")
+            more, _ = self._attack(context, attack, model, data.pixels(ids), data.classes(ids), "members")
             tensors |= more
         steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
         return Outcome(rows=self._rows(tensors), tensors=tensors, tables={"curve": steps})
@@ -50,33 +61,44 @@ class Evade(Stage):
         return self._rows(context.own_tensors())
 
     def _attack(
-        self, context: Context, model: Classifier, images: Tensor, labels: Tensor, pool: str
+        self, context: Context, attack: Evasion, model: Classifier, images: Tensor, labels: Tensor, pool: str
     ) -> tuple[dict[str, Tensor], Tensor]:
         """(outcome of every image by name, mean loss after each step)."""
-        attack = cast(Evasion, self.attack)
         name, generator = registry.titled("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
         curves: list[Tensor] = []
         for batch in evaded(attack, name, model, images, labels, generator, self.batch_size, context.device):
-            parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss)))
+            alone = () if batch.by_black_box is None else (batch.by_black_box,)
+            parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss, *alone)))
             curves.append(batch.curve * len(batch.images) / len(images))
-        names = ("clean", "robust", "distance", "loss")
+        names = ("clean", "robust", "distance", "loss", "only_black_box")[: len(parts[0])]
         joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
         return joined, _sum_padded(curves)
 
     def _rows(self, outcomes: dict[str, Tensor]) -> list[Row]:
         clean, robust, distance = (outcomes[f"test_{name}"] for name in ("clean", "robust", "distance"))
         rows = [accuracy("robust_accuracy", robust)]
+        if "test_handed_in" in outcomes:
+            there = outcomes["test_handed_in"]
+            rows[0]["note"] = f"handed in: {int(there.sum())} of the {len(there)} images; the others are clean"
         if int(clean.sum()):
             rows.append(accuracy("attack_success_rate", ~robust[clean]))
         else:
             rows.append(Row(metric="attack_success_rate", value=None, n=0, note="no image was classified right"))
         rows.append(Row(metric="mean_distance", value=float(distance.double().mean()), n=len(distance)))
+        if "test_only_black_box" in outcomes:
+            rows.append(accuracy("only_black_box", outcomes["test_only_black_box"]))
         if self.num_members:
             of_members = outcomes["members_robust"]
             rows.append(accuracy("robust_accuracy_members", of_members))
             rows.append(difference("robust_generalization_gap", of_members, robust))
         return rows
+
+
+def _handed_in(context: Context, attack: Given, test_images: Tensor) -> HandedIn:
+    """The file that the attack names. Raises ValueError if it is not as it was planned."""
+    assert attack.sha256 is not None
+    return read(named_file(context, attack.sha256), test_images)
 
 
 def sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -50,6 +50,28 @@ class Three(Ensemble):
         )
 
 
+class MovesUnseen(Moves):
+    KIND = "black_box"
+
+
+class EndsWithBlackBox(Ensemble):
+    @property
+    def parts(self) -> Sequence[PooledEvasion]:
+        first = Moves(epsilon=self.epsilon, which=(0, 1), share=1.0)
+        return (first, MovesUnseen(epsilon=self.epsilon, which=(1, 2, 3), share=1.0))
+
+
+def test_an_ensemble_says_what_its_black_box_part_alone_fooled() -> None:
+    """0 and 1 fall to the first part; of the others the second can fool 2, and 3 is wrong already."""
+    model, y = Linear(), torch.zeros(5, dtype=torch.int64)
+    margins = torch.tensor([0.5, 0.6, 0.7, -0.1, 0.5])
+    x = model.images_at(margins * 0.02 * model.dual_norm("linf"), y)
+    found = EndsWithBlackBox(epsilon=0.02).perturb(model, x, y, generator())
+    assert found.by_black_box is not None and found.by_black_box.tolist() == [False, False, True, False, False]
+    assert Three(epsilon=0.02).perturb(model, x, y, generator()).by_black_box is None
+    assert any(part.KIND == "black_box" for part in AutoAttack(epsilon=0.02).parts)
+
+
 def test_each_part_starts_anew_on_what_stands_and_the_network_has_the_last_word() -> None:
     model = Linear()
     y = torch.zeros(5, dtype=torch.int64)

@@ -72,7 +72,7 @@ def right(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 def test_every_attack_is_in_the_table() -> None:
     ours = {name for name, path in registry.EVASION.items() if path.startswith("benchmark.")}
-    assert {s["method"] for s in (*SETTINGS, *SLOW)} == ours
+    assert {s["method"] for s in (*SETTINGS, *SLOW)} == ours - {"given"}, "that one makes no images"
 
 
 @CASES

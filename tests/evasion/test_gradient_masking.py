@@ -13,6 +13,20 @@ def square(num_robust: int) -> AttackAccuracy:
     return AttackAccuracy("square", "black_box", "linf", 0.1, num_robust, 500)
 
 
+def test_an_ensembles_black_box_part_is_held_against_the_others() -> None:
+    """AutoAttack ends with Square: what that fools, others had left standing."""
+
+    def ensemble(alone: int) -> AttackAccuracy:
+        return AttackAccuracy("autoattack", "iterated", "linf", 0.1, 250 + alone, 500, alone)
+
+    assert masking_reasons([ensemble(0)]) == masking_reasons([ensemble(3)]) == [], "3 of 500: 0.1% to 1.7%"
+    (reason,) = masking_reasons([ensemble(4)])
+    assert reason == "the black-box part of autoattack, at linf 0.1 alone fooled 4 of 500 images"
+    # A Square by itself is held against the parts that use gradients, and not against a sum with Square in it.
+    beaten = masking_reasons([ensemble(100), square(250)])
+    assert len(beaten) == 2 and "against autoattack without its black-box part 0.700" in beaten[1]
+
+
 def test_an_honest_model_is_not_suspected() -> None:
     huge = AttackAccuracy("pgd", "iterated", "linf", 0.5, 2, 500)
     assert masking_reasons([PGD, fgsm(300), square(320)], huge, [0.5, 0.8, 1.2, 1.3]) == []

@@ -256,7 +256,7 @@ WRONG = {
     "class 4": ({"labels": LABELS + 1}, "labels: class 4 is not allowed; the model has 4: 0 to 3"),
     "class -1": ({"labels": LABELS - 1}, "labels: class -1"),
     "list of labels": ({"labels": LABELS.tolist()}, "labels: a list is not allowed"),
-    "name": ({"method": "pgb"}, r"unknown evasion 'pgb' \(did you mean 'pgd'\?\); allowed: .*fgsm, pgd"),
+    "name": ({"method": "pgb"}, r"unknown evasion 'pgb' \(did you mean 'pgd'\?\); allowed: .*fgsm, .*pgd"),
     "kind": ({"method": registry.parse("inversion", "gradient")}, "method: a GradientInversion is not allowed"),
     "setting": ({"stepz": 3}, r"unknown key 'stepz' \(did you mean 'steps'\?\)"),
     "no epsilon": ({"epsilon": None}, "epsilon: None is neither a number"),

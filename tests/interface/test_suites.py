@@ -51,7 +51,7 @@ def test_a_run_reports_and_warns_of_what_failed(tiny_run: command.Run, tmp_path:
     text = command.tiny(("evasion.1", {"method": "broken", "norm": "l2", "epsilon": 0.5}))
     path = command.write(tmp_path, text)
     assert benchmark.run(suite, results).num_run == 0
-    with pytest.warns(UserWarning, match=r"^\d+ of 83 trials failed or were not run; see failures$"):
+    with pytest.warns(UserWarning, match=r"^\d+ of 87 trials failed or were not run; see failures$"):
         report = benchmark.run(path, results, include=[str(tmp_path / "mine.py")])
     assert set(report.failures["stage"]) == {"evade"} and len(report.failures) == report.num_missing
     assert report.failures["error"].str.contains("ZeroDivisionError").all()

@@ -49,6 +49,9 @@ MODELS: dict[str, tuple[Any, ...]] = {
     HOSTILE: ("small_resnet", "pgd_at", "linf", 8 / 255, 0.841, 0.512, 0.742, 0.519, 0.688, 0.633, 0.074),
     FAILED: ("small_vgg", "dp_sgd", None, None, 0.761, None, None, None, None, 0.508, 0.012),
 }
+HANDED_IN = "given linf 0.1, by <b>ann</b>"
+GAPS = {"small_resnet_pgd_at": 0.034, "small_resnet": 0.001}
+"""By how much the primary attack is beaten."""
 HALF = {"knn_distance": 0.4, "membership_auc": 0.012, "in_rate": 0.035, "in_rate_target": 0.04, "in_rate_pixel": 0.04}
 
 
@@ -77,12 +80,18 @@ def picture(class_id: int, variant: int, noise: float) -> np.ndarray:
     return (1 - noise) * shade / (1 + np.exp(np.minimum(12 * (body - 1), 50))) + noise * rng.random((28, 28))
 
 
+def best_known(model: str, robust: float | None) -> float | None:
+    return None if robust is None else robust - GAPS.get(model, 0.0)
+
+
 def leaderboard_row(suite: str, model: str) -> dict[str, Any]:
     architecture, regime, norm, epsilon, clean, robust, evaluator, in_rate, in_target, auc, gap = MODELS[model]
     done = evaluator is not None
     measures = {
         "clean_accuracy": clean,
         "robust_accuracy": robust,
+        "best_known_robust_accuracy": best_known(model, robust),
+        "attack_gap": GAPS.get(model, 0.0) if done else None,
         "evaluator_accuracy": evaluator,
         "generalization_gap": gap,
         "robust_generalization_gap": gap * 1.7 if done else None,
@@ -196,6 +205,13 @@ def results() -> list[dict[str, Any]]:
                 note=NO_TPR,
             )
         )
+    for model, gap in GAPS.items():
+        shares = {"beats_primary": gap, "loses_to_primary": 0.25, "robust_accuracy": 0.95}
+        place = {"stage": "evade", "method": HANDED_IN}
+        rows += [result(SUITE, model, None, metric=name, value=share, **place) for name, share in shares.items()]
+        note = "handed in: 37 of the 1000 images; the others are clean"
+        rows.append(result(SUITE, model, 0, metric="robust_accuracy", value=0.95, note=note, **place))
+        rows.append(result(SUITE, model, None, stage="evade", method=PGD, metric="attack_gap", value=gap))
     rows.append(result(SUITE, HOSTILE, None, stage="masking", metric="masking_suspected", value=1.0, note=MASKED_NOTE))
     note = f"the two evaluators differ by 0.2 on {HOSTILE}"
     rows.append(

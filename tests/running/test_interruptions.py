@@ -15,7 +15,7 @@ from processes import all_left, descendants, marked, until
 from benchmark.results.store import Store
 
 ONLY = ("--only", "softmax")
-NUM_TRIALS = 24
+NUM_TRIALS = 26
 
 
 def start(executor: str, folder: Path, mark: str) -> "subprocess.Popen[str]":

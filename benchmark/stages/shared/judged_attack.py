@@ -16,7 +16,7 @@ from benchmark.regimes.regime import to_float
 from benchmark.stages.shared.inputs import apply
 from benchmark.stages.shared.outputs import finite
 
-_TOLERANCE = 1e-5
+ROUNDING = 1e-5
 """Rounding of x + delta - x in float32."""
 
 
@@ -25,7 +25,8 @@ class Evaded:
     """A batch of N images under attack, on the model's device.
 
     images: (N, C, H, W) in the ball and in [0, 1]. clean, robust: (N,) bool, right before the attack, and also under
-    it. distance, loss: (N,) of the perturbed images. curve: (steps,) mean loss on the way, on the CPU.
+    it. distance, loss: (N,) of the perturbed images. curve: (steps,) mean loss on the way, on the CPU. by_black_box:
+    (N,) bool, fooled by the black-box part of an ensemble alone; None where the attack has none.
     """
 
     images: Tensor
@@ -34,6 +35,7 @@ class Evaded:
     distance: Tensor
     loss: Tensor
     curve: Tensor
+    by_black_box: Tensor | None = None
 
 
 def evaded(
@@ -56,7 +58,7 @@ def evaded(
         if not bool(found.images.isfinite().all()):
             raise FloatingPointError(f"{name}: images hold NaN; are the network's gradients numbers?")
         distance = NORMS[attack.norm].size(found.images - x)
-        if bool((distance > attack.epsilon + _TOLERANCE).any()) or not _in_box(found.images):
+        if bool((distance > attack.epsilon + ROUNDING).any()) or not _in_box(found.images):
             largest = float(distance.max())
             raise ValueError(
                 f"{name} left its ball or [0, 1]: largest distance {largest:.6g}; allowed: {attack.epsilon:.6g}"
@@ -65,7 +67,8 @@ def evaded(
             clean, logits = finite(model(x)).argmax(1) == y, finite(model(found.images))
         robust = clean & (logits.argmax(1) == y)
         loss = cross_entropies(logits, y)
-        yield Evaded(found.images, clean, robust, distance, loss, found.loss)
+        alone = None if found.by_black_box is None else found.by_black_box & clean & ~robust
+        yield Evaded(found.images, clean, robust, distance, loss, found.loss, alone)
 
 
 def _perturbed(
@@ -87,9 +90,10 @@ def _perturbed(
             found = checked_perturbed(attack.perturb_pool(model, x, y, generator, batch_size), x, name)
         else:
             found = checked_perturbed(attack.perturb(model, x, y, generator), x, name)
-        batches = zip(*(whole.split(batch_size) for whole in (x, y, found.images)), strict=True)
-        for batch, batch_labels, moved in batches:
-            yield batch, batch_labels, Perturbed(moved, found.loss)
+        for begin in range(0, max(1, len(x)), batch_size):
+            part = slice(begin, begin + batch_size)
+            alone = None if found.by_black_box is None else found.by_black_box[part]
+            yield x[part], y[part], Perturbed(found.images[part], found.loss, alone)
 
 
 def _in_box(images: Tensor) -> bool:

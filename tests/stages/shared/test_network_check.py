@@ -234,4 +234,4 @@ def test_an_attack_on_nan_measures_nothing(attack: PGD | FGSM) -> None:
         with pytest.raises(FloatingPointError, match=r"^the network gives NaN or|images hold NaN; are the network's"):
             network = Wrapped(forward).eval()
             labels = network(pixels / 255).argmax(1)
-            stage._attack(context, cast(Any, network), pixels, labels, "test")
+            stage._attack(context, cast(Any, stage.attack), cast(Any, network), pixels, labels, "test")
