@@ -26,7 +26,7 @@ cosine_nn_in cosine_nn_out neighbour_purity_at_k in_rate* in_rate_p_value in_rat
 in_rate_evaluator* in_rate_evaluator_robust* in_rate_target* in_rate_pixel* exposure_gini
 membership_auc* membership_auc_p_value tpr_at_1pct_fpr* tpr_at_0_1pct_fpr* empirical_epsilon proven_epsilon
 controls_passed pareto pareto_note wall_s gpu_s gpu_hours cost currency checkpoint git_commit suite_hash created_utc"""
-PAGE = """clean_accuracy robust_accuracy best_known_robust_accuracy attack_gap mean_corruption_accuracy
+PAGE = """clean_accuracy robust_accuracy best_known_robust_accuracy mean_corruption_accuracy attack_gap
 eval_norm eval_epsilon
 evaluator_accuracy target_confidence diversity knn_distance class_mean_correlation
 in_rate in_rate_p_value in_rate_power in_rate_evaluator in_rate_evaluator_robust in_rate_target in_rate_pixel

@@ -201,9 +201,9 @@ SHIPPED = {
     "cifar": "d09e802003f285ffa26ca9e7f7716b083e77a2e6562acdb15bef667d4efbd988",
     "faces": "07e6f22b2be719248f499b3b9d69ee880fbece0db3398dcb93dc657f2e24e853",
     "fashion": "8f4918b227e97bb005dd25f984922a98ff47f8bd9e8b5ae4e24f5707266d75f4",
-    "fashion-small": "2a4a1c3c05bfe43a12dcaa1c4ceaf8754f875203b85fce80e7c7b9d80ffe4d5f",
+    "fashion-small": "6de0c8dcd4fe325ceab198c5781ae41e113cf16d7a4733e55d336d80136b1268",
     "fer": "1d8931a3d42a8c971a702be4a097db7cfa9675e0d687c5539580e5a8e71bad52",
-    "quick": "bc9190baef098e0c4cdfb81cf46aa22250b37d901a6cebca3e846566284a004e",
+    "quick": "25a2b738befea2e597ab2e585a794c9b78c7807e281f57e27252db4888fceaa1",
 }
 """Of every node's stage, label, model, replica and key, for made-up data; probes came later."""
 
