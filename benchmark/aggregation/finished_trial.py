@@ -70,6 +70,12 @@ def spaces_of(trials: Mapping[int, Done], metric: str) -> list[str]:
     return list(dict.fromkeys(row.get("space") or "" for row in rows))
 
 
+def common_note(trials: Mapping[int, Done], metric: str, space: str = "") -> str | None:
+    """What every trial says beside a metric; None where they say nothing, or not the same."""
+    notes = {None if row is None else row.get("note") for row in (done.row(metric, space) for done in trials.values())}
+    return notes.pop() if len(notes) == 1 else None
+
+
 class Scores(NamedTuple):
     """What a membership attack says of a replica's P private images. image: (P,) their ids. pair: of the replica."""
 

@@ -14,7 +14,7 @@ from benchmark.aggregation import (
     paired_images,
     recut_nulls,
 )
-from benchmark.aggregation.finished_trial import Done, pair_of, spaces_of
+from benchmark.aggregation.finished_trial import Done, common_note, pair_of, spaces_of
 from benchmark.aggregation.intervals_over_samples import interval_row
 from benchmark.aggregation.pair_cuts import PairCuts
 from benchmark.aggregation.paired_images import ONE_PAIR
@@ -111,7 +111,8 @@ def _joined(
                     if rates := _shares(trials, metric.metric, space):
                         hits, sizes = zip(*rates.values(), strict=True)
                         pairs = [pair_of(replica) for replica in rates]
-                        yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs), space)
+                        note = common_note(trials, metric.metric, space)
+                        yield interval_row(metric.metric, stats.counted_rate(hits, sizes, pairs), space, note)
             case Join.MEDIANS:
                 yield from medians_over_images.rows(trials, metric.metric)
             case Join.DIFFERENCE:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.evasion.ascent import Climbed, ascend
 from benchmark.evasion.attack import Losses, Perturbed
-from benchmark.evasion.margin_losses import dlr, log_odds, targeted_dlr
+from benchmark.evasion.margin_losses import FEWEST_CLASSES, dlr, log_odds, targeted_dlr
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
 from benchmark.evasion.target_order import CANDIDATES, TargetOrder, almost_linear, by_logits
@@ -57,6 +57,12 @@ class APGD(PooledEvasion):
             return self.steps * self.restarts
         ordering = CANDIDATES * self.targets if self.targets_by == "almost_linear" else 0
         return self.steps * self.restarts * self.targets + ordering
+
+    def remark(self, num_classes: int) -> str:
+        needed = FEWEST_CLASSES.get(self.loss, 2)
+        if num_classes >= needed:
+            return ""
+        return f"{self.loss} needs {needed} classes: of {num_classes} the margin of the logits stands in for it"
 
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int

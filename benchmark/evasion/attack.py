@@ -68,6 +68,10 @@ class Evasion(Spec):
         """How many of `passes` have no backward pass, and so cost half."""
         return 0
 
+    def remark(self, num_classes: int) -> str:
+        """What a reader of its numbers must know about it on a model of so many classes; "" for nothing."""
+        return ""
+
     @property
     def search_space(self) -> Space:
         """The settings that `bench tune` searches; none of them may change `passes` or the label."""

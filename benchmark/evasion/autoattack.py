@@ -36,6 +36,9 @@ class Ensemble(PooledEvasion):
     def forward_only(self) -> int:
         return sum(part.forward_only for part in self.parts)
 
+    def remark(self, num_classes: int) -> str:
+        return "; ".join(dict.fromkeys(said for part in self.parts if (said := part.remark(num_classes))))
+
     def perturb_pool(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, batch_size: int
     ) -> Perturbed:

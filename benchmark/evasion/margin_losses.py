@@ -8,6 +8,8 @@ be replaced by another that rises with it, if that one's gradient does not vanis
 from torch import Tensor
 from torch.nn import functional
 
+FEWEST_CLASSES = {"dlr": 3, "targeted_dlr": 4}
+"""For which these are defined; of fewer the margin stands in for them."""
 _NO_DIVISION_BY_ZERO = 1e-12
 
 
@@ -40,7 +42,7 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 
     Needs three classes; of two it is the margin itself, which is what the paper leaves open.
     """
-    if logits.shape[1] < 3:
+    if logits.shape[1] < FEWEST_CLASSES["dlr"]:
         return margin(logits, labels)
     top = logits.float().topk(3, dim=1).values
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + _NO_DIVISION_BY_ZERO)
@@ -53,7 +55,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     Needs four classes; of fewer it is z_t - z_y itself, which is what the paper leaves open.
     """
     gap = _of(logits.float(), targets) - _of(logits.float(), labels)
-    if logits.shape[1] < 4:
+    if logits.shape[1] < FEWEST_CLASSES["targeted_dlr"]:
         return gap
     top = logits.float().topk(4, dim=1).values
     return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _NO_DIVISION_BY_ZERO)

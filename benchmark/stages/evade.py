@@ -54,7 +54,10 @@ class Evade(Stage):
             more, _ = self._attack(context, attack, model, data.pixels(ids), data.classes(ids), "members")
             tensors |= more
         steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
-        return Outcome(rows=self._rows(tensors), tensors=tensors, tables={"curve": steps})
+        rows = self._rows(tensors)
+        if remark := attack.remark(len(data.class_names)):
+            rows[0]["note"] = "; ".join(filter(None, (rows[0].get("note"), remark)))
+        return Outcome(rows=rows, tensors=tensors, tables={"curve": steps})
 
     def rederived(self, context: Context) -> list[Row]:
         """All of them, from the outcome of every image."""

@@ -191,3 +191,13 @@ def test_the_screen_frees_no_image() -> None:
         for on in (False, True)
     )
     assert bool((screened <= plain).all()) and 0 < screened.sum()
+
+
+@pytest.mark.parametrize("attack", [AutoAttack(epsilon=0.1), AutoAttackQuick(epsilon=0.1)], ids=["standard", "quick"])
+def test_it_says_what_it_does_where_there_are_few_classes(attack: Ensemble) -> None:
+    assert attack.remark(4) == ""
+    assert attack.remark(3) == "targeted_dlr needs 4 classes: of 3 the margin of the logits stands in for it"
+    assert APGD(epsilon=0.1, loss="dlr").remark(3) == "" and "needs 3 classes: of 2" in APGD(
+        epsilon=0.1, loss="dlr"
+    ).remark(2)
+    assert PMD(epsilon=0.1).remark(2) == APGD(epsilon=0.1).remark(2) == ""
