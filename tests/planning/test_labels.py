@@ -203,7 +203,7 @@ SHIPPED = {
     "fashion": "8f4918b227e97bb005dd25f984922a98ff47f8bd9e8b5ae4e24f5707266d75f4",
     "fashion-small": "6de0c8dcd4fe325ceab198c5781ae41e113cf16d7a4733e55d336d80136b1268",
     "fer": "1d8931a3d42a8c971a702be4a097db7cfa9675e0d687c5539580e5a8e71bad52",
-    "quick": "25a2b738befea2e597ab2e585a794c9b78c7807e281f57e27252db4888fceaa1",
+    "quick": "0c287e79697c90f13bd87eaeb63ae09debab73e7bb9d8f9b6cf0a17399438cad",
 }
 """Of every node's stage, label, model, replica and key, for made-up data; probes came later."""
 

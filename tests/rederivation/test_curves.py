@@ -28,7 +28,7 @@ def asked(tiny_run: command.Run, tmp_path_factory: pytest.TempPathFactory) -> co
     suite = command.write(folder, command.tiny(*ASKED))
     places = ("--results", folder / "results", "--site", folder / "site")
     done = command.bench("run", suite, *command.ONE, *places)
-    assert done.returncode == 0 and "8 trials run, 83 there before, 0 failed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "8 trials run, 87 there before, 0 failed" in done.stdout, done.stdout + done.stderr
     return command.Run(folder / "results", folder / "site", done.stdout, done.stderr)
 
 

@@ -185,4 +185,4 @@ def test_the_line_names_the_method_wherever_it_is_used(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"^evasion 'far' left its ball or \[0, 1\]: largest distance 0.5; allowed: 0.1$"
     ):
-        stage._attack(context, network, pixels, TARGETS, "test")
+        stage._attack(context, cast(Any, stage.attack), network, pixels, TARGETS, "test")
