@@ -36,7 +36,7 @@ lint: $(VENV)/.installed-dev
 perf: perf/.venv/.installed
 	perf/.venv/bin/python -m perf $(ARGS)
 
-# Half an hour. ARGS="--original FOLDER" runs the authors' code too, where somebody has it.
+# An hour. ARGS="--original FOLDER" runs the authors' code too, where somebody has it.
 perf-autoattack: perf/.venv/.installed
 	perf/.venv/bin/python -m perf.autoattack $(ARGS)
 

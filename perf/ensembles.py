@@ -103,7 +103,8 @@ def with_torchattacks(model: nn.Module, threat: Threat, steps: int | None) -> Te
 
 def with_adv_lib(model: nn.Module, threat: Threat) -> Tensor:
     """APGD on cross-entropy, targeted APGD and targeted FAB in that order; it has no Square attack of its own."""
-    if not importlib.util.find_spec("visdom"):  # draws its progress, which nobody asks for, and no longer builds
+    # It draws progress, which nobody asks for, and no longer builds.
+    if "visdom" not in sys.modules and not importlib.util.find_spec("visdom"):
         sys.modules["visdom"] = types.ModuleType("visdom")
         sys.modules["visdom"].Visdom = object  # type: ignore[attr-defined]
     from adv_lib.attacks import apgd, apgd_targeted, fab
