@@ -14,7 +14,7 @@ help:
 	@echo 'make lint   ruff, mypy and the import layers'
 	@echo 'make perf   time our loops against other libraries'
 	@echo 'make perf-NAME  run another script of perf/, such as perf-membership_speed; perf/RESULTS.md names them'
-	@echo 'make perf-autoattack   our AutoAttack beside those of others; half an hour'
+	@echo 'make perf-autoattack   our AutoAttack beside those of others; an hour'
 	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
 	@echo 'make clean  remove what make made; results are kept'
 
