@@ -15,7 +15,6 @@ QUICK: dict[str, Any] = {
     "evasion": [
         {"method": "autoattack_quick", "norm": "l2", "epsilon": 1.5},
         {"method": "pgd", "norm": "l2", "epsilon": 1.5, "steps": 20},
-        {"method": "pgd", "norm": "linf", "epsilon": 0.1, "steps": 20},
         {"method": "fgsm", "norm": "l2", "epsilon": 1.5},
         {"method": "pgd", "norm": "linf", "epsilon": 0.5, "steps": 20},
     ],
