@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from benchmark.evasion.ascent import Climbed, ascend
-from benchmark.evasion.attack import Losses, Perturbed
+from benchmark.evasion.attack import Losses, Perturbed, fixed
 from benchmark.evasion.margin_losses import FEWEST_CLASSES, dlr, log_odds, targeted_dlr
 from benchmark.evasion.norms import NORMS
-from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
+from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.evasion.target_order import CANDIDATES, TargetOrder, almost_linear, by_logits
 from benchmark.spec import Fraction, SpecError
 

@@ -6,11 +6,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Perturbed, input_gradient
+from benchmark.evasion.attack import Perturbed, fixed, input_gradient
 from benchmark.evasion.hyperplanes import step_onto
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.norms import NORMS, NormName
-from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
+from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.spec import Fraction
 
 SEARCHES = 3

@@ -8,8 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from benchmark.evasion.attack import fixed
 from benchmark.evasion.norms import NORMS, l2_norm
-from benchmark.evasion.pooled import fixed, pool_gradient, pool_logits
+from benchmark.evasion.pooled import pool_gradient, pool_logits
 
 BISECTIONS = 8
 """Forward passes of the last search, along the line from each image to its perturbed version."""

@@ -7,16 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import (
-    Evasion,
-    Losses,
-    Perturbed,
-    channels_last,
-    cross_entropies,
-    folded,
-    frozen,
-    input_gradient,
-)
+from benchmark.evasion.attack import Evasion, Losses, Perturbed, cross_entropies, fixed, input_gradient
 from benchmark.evasion.norms import LARGEST_L2, NORMS, check_length
 from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
@@ -68,7 +59,7 @@ class PGD(Evasion):
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         found, curves = images.clone(), []
         images = images.contiguous(memory_format=torch.channels_last)
-        with frozen(model), channels_last(model), folded(model):
+        with fixed(model):
             with torch.no_grad():
                 standing = (model(images).argmax(1) == labels).nonzero().flatten()
             for _ in range(self.restarts):

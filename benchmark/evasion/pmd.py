@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Perturbed
+from benchmark.evasion.attack import Perturbed, fixed
 from benchmark.evasion.margin_losses import probability_margin_direction
 from benchmark.evasion.norms import NORMS
-from benchmark.evasion.pooled import PooledEvasion, fixed, pool_gradient, pool_logits
+from benchmark.evasion.pooled import PooledEvasion, pool_gradient, pool_logits
 from benchmark.search_space import Choice, Space
 
 _FIRST_STEP = 2.0

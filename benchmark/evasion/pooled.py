@@ -1,22 +1,12 @@
 """`PooledEvasion`: an attack that gets all images at once, so that its batches stay full while images fall."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import (
-    Evasion,
-    Losses,
-    Perturbed,
-    channels_last,
-    cross_entropies,
-    folded,
-    frozen,
-    input_gradient,
-)
+from benchmark.evasion.attack import Evasion, Losses, Perturbed, cross_entropies, input_gradient
 
 
 class PooledEvasion(Evasion):
@@ -33,15 +23,6 @@ class PooledEvasion(Evasion):
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Perturbed:
         return self.perturb_pool(model, images, labels, generator, len(images))
-
-
-@contextmanager
-def fixed(model: nn.Module) -> Iterator[None]:
-    """The network as a function of its input alone, computed as fast as it can be: for attacks of many steps."""
-    with ExitStack() as stack:
-        for prepared in (frozen, channels_last, folded):
-            stack.enter_context(prepared(model))
-        yield
 
 
 def pool_gradient(

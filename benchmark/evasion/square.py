@@ -4,9 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.attack import Perturbed
+from benchmark.evasion.attack import Perturbed, fixed
 from benchmark.evasion.margin_losses import margin
-from benchmark.evasion.pooled import PooledEvasion, fixed, pool_logits
+from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.evasion.squares import SEARCHES, Draws, L2Squares, LinfSquares
 from benchmark.spec import Fraction
 
