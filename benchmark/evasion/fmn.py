@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.evasion.attack import fixed
-from benchmark.evasion.norms import NORMS, l2_norm
+from benchmark.evasion.margin_losses import margin
+from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pooled import pool_gradient, pool_logits
 
 BISECTIONS = 8
@@ -52,7 +53,7 @@ def _descend(
         if step == steps:  # who is fooled where the last step ended; no gradient is needed
             gradient, logits = None, pool_logits(model, x, batch_size)
         else:
-            gradient, logits, lead = pool_gradient(model, x, labels, batch_size, behind)
+            gradient, logits, lead = pool_gradient(model, x, labels, batch_size, margin)
         delta = x - clean
         size = geometry.size(delta)
         fooled = logits.argmax(1) != labels
@@ -61,14 +62,12 @@ def _descend(
         if gradient is None:
             break
         gamma = _annealed(_GAMMA, step, steps)
-        to_boundary = size - lead / _dual(gradient, norm).clamp_min(1e-12)
+        to_boundary = size - lead / geometry.dual(gradient).to(lead).clamp_min(1e-12)
         grown = torch.where(smallest.isinf(), to_boundary, radius) * (1 + gamma)
         radius = torch.where(fooled, torch.minimum(radius, smallest) * (1 - gamma), grown).clamp(max=widest)
         ball = radius.view(-1, 1, 1, 1)
         moved = delta + _annealed(_STEP, step, steps) * ball * geometry.direction(gradient)
-        shrunk = (ball / geometry.size(moved).view(-1, 1, 1, 1).clamp_min(1e-37)).clamp(max=1)
-        inside = moved.clamp(-ball, ball) if norm == "linf" else moved * shrunk
-        x = (clean + inside).clamp(0, 1)
+        x = (clean + geometry.project(moved, ball)).clamp(0, 1)
     return found, smallest
 
 
@@ -88,18 +87,6 @@ def _between(
         low, high = torch.where(fooled, low, share), torch.where(fooled, share, high)
         found[able[fooled]] = x[fooled]
     return found, NORMS[norm].size(found - clean).where(distances.isfinite(), distances)
-
-
-def behind(logits: Tensor, labels: Tensor) -> Tensor:
-    """(N,) how far the true class is behind the best of the others: above 0 where the model is wrong."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -math.inf).amax(1)
-    return (others - own).float()
-
-
-def _dual(gradient: Tensor, norm: str) -> Tensor:
-    """(N,) most that a perturbation of size 1 changes a function with this gradient."""
-    return gradient.flatten(1).abs().sum(1) if norm == "linf" else l2_norm(gradient).flatten()
 
 
 def _annealed(ends: tuple[float, float], step: int, steps: int) -> float:

@@ -42,8 +42,14 @@ class Linf:
         """Steepest ascent of unit length."""
         return gradient.sign()
 
-    def project(self, delta: Tensor, epsilon: float) -> Tensor:
-        return delta.clamp(-epsilon, epsilon)
+    def project(self, delta: Tensor, epsilon: float | Tensor) -> Tensor:
+        """epsilon: of all, or (N, 1, ...) of each."""
+        return delta.clamp(-epsilon, epsilon)  # type: ignore[arg-type]  # both of a kind, which mypy cannot see
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """(N, ...) -> (N,) float64: most that a change of size 1 adds to a function with this gradient."""
+        found: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=1, dim=1, dtype=torch.float64)
+        return found
 
     def size(self, delta: Tensor) -> Tensor:
         """(N, ...) -> (N,)."""
@@ -73,8 +79,14 @@ class L2:
         """Steepest ascent of unit length; a zero gradient stays zero."""
         return gradient / l2_norm(gradient).clamp_min(1e-37)
 
-    def project(self, delta: Tensor, epsilon: float) -> Tensor:
+    def project(self, delta: Tensor, epsilon: float | Tensor) -> Tensor:
+        """epsilon: of all, or (N, 1, ...) of each."""
         return delta * (epsilon / l2_norm(delta).clamp_min(1e-37)).clamp(max=1.0)
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """(N, ...) -> (N,) float64: most that a change of size 1 adds to a function with this gradient."""
+        found: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
+        return found
 
     def size(self, delta: Tensor) -> Tensor:
         """(N, ...) -> (N,)."""

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from benchmark.evasion.norms import NormName
+from benchmark.evasion.norms import NORMS, NormName
 
 TargetOrder = Literal["logits", "almost_linear"]
 CANDIDATES = 3
@@ -37,12 +37,11 @@ def _almost_linear(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor,
     x = x.detach().requires_grad_(True)
     logits = model(x)
     candidates = by_logits(logits.detach(), labels, CANDIDATES * count)
-    order = 1 if norm == "linf" else 2
     gaps = logits.gather(1, labels[:, None]) - logits.gather(1, candidates)
     steep = []
     for column in gaps.unbind(1):
         (gradient,) = torch.autograd.grad(column.sum(), x, retain_graph=True)
-        steep.append(torch.linalg.vector_norm(gradient.flatten(1), ord=order, dim=1, dtype=torch.float64))
+        steep.append(NORMS[norm].dual(gradient))
     distances = gaps.detach() / torch.stack(steep, 1).clamp_min(1e-37)
     nearest = distances.argsort(dim=1, stable=True)[:, :count]
     return candidates.gather(1, nearest)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from toy_networks import SHAPE, Counting, Linear, trained
 
-from benchmark.evasion.fmn import BISECTIONS, behind, smallest_perturbations
+from benchmark.evasion.fmn import BISECTIONS, smallest_perturbations
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pgd import PGD
 
@@ -88,8 +88,3 @@ def test_a_constant_model_cannot_be_fooled(norm: str) -> None:
     x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
     found, distances = smallest_perturbations(Constant(), x, torch.tensor([0, 0, 1, 2]), norm, 5, 4)
     assert distances.tolist() == [math.inf, math.inf, 0, 0] and torch.equal(found, x)
-
-
-def test_behind_by_hand() -> None:
-    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
-    assert behind(logits, torch.tensor([0, 2])).tolist() == [-1.0, 4.0]

@@ -148,3 +148,14 @@ def test_what_is_more_than_layers_in_a_row_is_not_folded(make: Callable[[], nn.S
         plain = model(x)
         with folded(model):
             assert torch.equal(model(x), plain)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_dual_is_what_the_steepest_direction_gains_and_each_image_may_have_its_ball(norm: str) -> None:
+    geometry, gradient = NORMS[norm], torch.tensor([[[[3.0, -4.0]]], [[[0.0, 2.0]]]])
+    gained = (geometry.direction(gradient) * gradient).flatten(1).sum(1)
+    assert geometry.dual(gradient).tolist() == pytest.approx(gained.tolist())
+    assert geometry.dual(gradient).tolist() == ([7.0, 2.0] if norm == "linf" else [5.0, 2.0])
+    radii = torch.tensor([1.0, 3.0]).view(-1, 1, 1, 1)
+    each = [geometry.project(image[None], float(radius)) for image, radius in zip(gradient, radii, strict=True)]
+    assert torch.equal(geometry.project(gradient, radii), torch.cat(each))
