@@ -46,7 +46,7 @@ def _curves(trained: Sequence[Row]) -> dict[str, Points]:
 
 def _chart(curves: Mapping[str, Points], name: str, ends: tuple[float, float] | None = None) -> dict[str, Any]:
     heights = [y for points in curves.values() for _, y in points]
-    low, high = ends or (min(0.0, *heights, 0.0), max(heights))
+    low, high = ends or (min(0.0, *heights), max(heights))
     legend = [{"style": style(i), "name": each} for i, each in enumerate(curves)]
     return {"svg": by_epoch(curves, name, (low, high if high > low else low + 1)), "legend": legend, "name": name}
 

@@ -1,18 +1,16 @@
 """Free adversarial training: one backward pass moves the weights and the perturbation."""
 
-from typing import Self
-
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName, check_length
-from benchmark.regimes.regime import SupervisedTraining, Trained
+from benchmark.evasion.norms import NORMS
+from benchmark.regimes.adversarial import AdversarialTraining
+from benchmark.regimes.regime import Trained
 from benchmark.regimes.running_network import autocast
-from benchmark.spec import Fraction
 
 
-class FreeAdversarialTraining(SupervisedTraining):
+class FreeAdversarialTraining(AdversarialTraining):
     """Each batch is trained on `replays` times; each backward pass also moves its perturbation, by a step of epsilon.
 
     The perturbation of a place in the batch goes on from batch to batch, as in the paper. epochs: times that each image
@@ -24,24 +22,11 @@ class FreeAdversarialTraining(SupervisedTraining):
 
     SOURCE = "Shafahi et al. 2019, Adversarial Training for Free!, arXiv 1904.12843"
     TOLD = ("norm", "epsilon")
-    norm: NormName = "linf"
-    epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
     replays: int = Field(default=4, ge=1, le=10_000)
-    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
-
-    @model_validator(mode="after")
-    def _in_pixel_units(self) -> Self:
-        check_length(self.norm, self.epsilon)
-        check_length(self.norm, self.step_size, "step_size")
-        return self
 
     @property
     def passes_per_image(self) -> float:
         return float(self.epochs * self.replays)
-
-    @property
-    def adversary(self) -> tuple[str, float] | None:
-        return self.norm, self.epsilon
 
     @property
     def steps_a_batch(self) -> int:

@@ -1,19 +1,19 @@
 """Adversarial training with projected gradient descent."""
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from benchmark.evasion.norms import LARGEST_L2, NormName, check_length
 from benchmark.evasion.pgd import perturb_for_training, usual_step_size
-from benchmark.regimes.regime import Network, Perturb, SupervisedTraining, Trained
+from benchmark.regimes.adversarial import AdversarialTraining
+from benchmark.regimes.regime import Network, Perturb, Trained
 from benchmark.regimes.weight_perturbation import worst_weights
 from benchmark.spec import Fraction
 
 
-class PGDAdversarialTraining(SupervisedTraining):
+class PGDAdversarialTraining(AdversarialTraining):
     """Attack the model at each step and train on the adversarial examples alone.
 
     step_size: pixel units; None is 2.5 epsilon / steps. warm_epochs: epochs over which epsilon
@@ -23,21 +23,12 @@ class PGDAdversarialTraining(SupervisedTraining):
     """
 
     SOURCE = "Madry et al. 2018"
-    LATER = (*SupervisedTraining.LATER, "weight_perturbation")
+    LATER = (*AdversarialTraining.LATER, "weight_perturbation")
     NUM_LOSS_PASSES: ClassVar[int] = 1
     """Times that `loss` sends the batch through the network."""
-    norm: NormName = "linf"
-    epsilon: Fraction = Field(gt=0, le=LARGEST_L2)
     steps: int = Field(default=7, ge=1, le=10_000)
-    step_size: Fraction | None = Field(default=None, gt=0, le=LARGEST_L2)
     warm_epochs: int = Field(default=0, ge=0, le=100_000)
     weight_perturbation: Fraction = Field(default=0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _in_pixel_units(self) -> Self:
-        check_length(self.norm, self.epsilon)
-        check_length(self.norm, self.step_size, "step_size")
-        return self
 
     @property
     def passes_per_image(self) -> float:
@@ -47,10 +38,6 @@ class PGDAdversarialTraining(SupervisedTraining):
     def loss_passes(self) -> float:
         """Forward-backward passes that the gradient of `loss` costs an image and step."""
         return float(self.NUM_LOSS_PASSES * (2 if self.weight_perturbation else 1))
-
-    @property
-    def adversary(self) -> tuple[str, float] | None:
-        return self.norm, self.epsilon
 
     @property
     def chosen_step_size(self) -> float:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from benchmark.data.corruptions import corrupted
 from benchmark.regimes.regime import to_float
-from benchmark.stages.evade import sample
 from benchmark.stages.predict import accuracy
-from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, suite_pools_key
+from benchmark.stages.shared.inputs import apply, load_target, sampled_test_ids, suite_pools_key
 from benchmark.stats import clopper_pearson
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
@@ -32,10 +31,8 @@ class Corrupt(Stage):
     num_images: int = Field(default=1000, ge=1, le=1_000_000_000)
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model = load_model(context, "target", input_info(data, pools))
-        key = suite_pools_key(context)
-        ids = sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
+        data, pools, model = load_target(context)
+        key, ids = suite_pools_key(context), sampled_test_ids(context, pools, self.num_images)
         images, labels = data.test_images[ids], data.test_labels[ids]
         right = []
         for name, severity in self._versions():

@@ -15,7 +15,14 @@ from benchmark.regimes.regime import to_float
 from benchmark.registry import EvasionField
 from benchmark.stages.predict import accuracy, difference
 from benchmark.stages.shared.handed_in import HandedIn, read
-from benchmark.stages.shared.inputs import input_info, load_data, load_model, named_file, replica_of, suite_pools_key
+from benchmark.stages.shared.inputs import (
+    load_target,
+    named_file,
+    replica_of,
+    sample,
+    sampled_test_ids,
+    suite_pools_key,
+)
 from benchmark.stages.shared.judged_attack import evaded
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
@@ -37,10 +44,8 @@ class Evade(Stage):
     batch_size: int = Field(default=250, ge=1, le=1_000_000)
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model = load_model(context, "target", input_info(data, pools))
-        key = suite_pools_key(context)
-        ids = sample(pools.test, self.num_images, trial.generator(key, "evaded test images"))
+        data, pools, model = load_target(context)
+        ids = sampled_test_ids(context, pools, self.num_images)
         images, attack = data.test_images[ids], cast(Evasion, self.attack)
         kept = {"test_ids": ids}
         if isinstance(attack, Given):
@@ -50,7 +55,8 @@ class Evade(Stage):
         tensors |= kept
         if self.num_members:
             members = pools.members(replica_of(context, "target"))
-            ids = sample(members, self.num_members, trial.generator(key, "evaded members"))
+            drawn = trial.generator(suite_pools_key(context), "evaded members")
+            ids = sample(members, self.num_members, drawn)
             more, _ = self._attack(context, attack, model, data.pixels(ids), data.classes(ids), "members")
             tensors |= more
         steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
@@ -102,11 +108,6 @@ def _handed_in(context: Context, attack: Given, test_images: Tensor) -> HandedIn
     """The file that the attack names. Raises ValueError if it is not as it was planned."""
     assert attack.sha256 is not None
     return read(named_file(context, attack.sha256), test_images)
-
-
-def sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """A random choice, the same for every model; all of them if there are fewer."""
-    return ids[torch.randperm(len(ids), generator=generator)[:count]]
 
 
 def _sum_padded(curves: list[Tensor]) -> Tensor:

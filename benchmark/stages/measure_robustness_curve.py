@@ -14,12 +14,10 @@ from benchmark.evasion.norms import LARGEST_L2, NORMS, NormName
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.spec import Fraction
-from benchmark.stages.evade import sample
 from benchmark.stages.predict import accuracy
-from benchmark.stages.shared.inputs import input_info, load_data, load_model, suite_pools_key
+from benchmark.stages.shared.inputs import load_target, sampled_test_ids
 from benchmark.stages.shared.outputs import finite
 from benchmark.stats import median_interval
-from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 
@@ -41,9 +39,8 @@ class RobustnessCurve(Stage):
     batch_size: int = Field(default=250, ge=1, le=1_000_000)
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model = load_model(context, "target", input_info(data, pools))
-        ids = sample(pools.test, self.num_images, trial.generator(suite_pools_key(context), "evaded test images"))
+        data, pools, model = load_target(context)
+        ids = sampled_test_ids(context, pools, self.num_images)
         pixels, labels = data.test_images[ids].to(context.device), data.test_labels[ids].to(context.device)
         tensors = {}
         for norm in self.epsilons:

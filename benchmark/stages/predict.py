@@ -3,7 +3,7 @@
 import torch
 
 from benchmark.data.members.pools import Pools
-from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.stages.shared.inputs import apply, load_target, replica_of
 from benchmark.stats import clopper_pearson, newcombe_difference
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
@@ -12,8 +12,7 @@ class Predict(Stage):
     """Inputs: pools, target. Writes `correct`, `is_member` (P,) bool of the private pool."""
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model = load_model(context, "target", input_info(data, pools))
+        data, pools, model = load_target(context)
         logits = apply(model, data.pixels(pools.private), context.device)
         correct = logits.argmax(1) == data.classes(pools.private)
         members, others = _sides(context, pools)

@@ -6,11 +6,9 @@ from torch import Tensor, nn
 
 from benchmark.evasion.attack import frozen
 from benchmark.regimes.regime import to_float
-from benchmark.stages.evade import sample
 from benchmark.stages.predict import accuracy
-from benchmark.stages.shared.inputs import input_info, load_data, load_model, suite_pools_key
+from benchmark.stages.shared.inputs import load_target, sampled_test_ids
 from benchmark.stages.shared.outputs import finite
-from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
 MOST_PROBED = 200
@@ -35,10 +33,8 @@ class Probe(Stage):
     batch_size: int = Field(default=100, ge=1, le=1_000_000)
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model = load_model(context, "target", input_info(data, pools))
-        key = suite_pools_key(context)
-        ids = sample(pools.test, self.num_images, trial.generator(key, "probed test images"))
+        data, pools, model = load_target(context)
+        ids = sampled_test_ids(context, pools, self.num_images, "probed test images")
         parts = [
             probed(model, to_float(data.test_images[some].to(context.device))) for some in ids.split(self.batch_size)
         ]

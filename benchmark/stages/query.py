@@ -17,7 +17,7 @@ from benchmark.membership.signals import margins
 from benchmark.models.classifier import Classifier
 from benchmark.regimes.regime import to_float
 from benchmark.spec import Fraction, Spec
-from benchmark.stages.shared.inputs import apply, input_info, load_data, load_model, replica_of
+from benchmark.stages.shared.inputs import apply, load_target, replica_of
 from benchmark.stages.shared.outputs import finite
 from benchmark.stages.shared.queried import auxiliary_ids
 from benchmark.trials.trial import Context, Outcome, Stage
@@ -53,8 +53,8 @@ class Query(Stage):
     ball: Ball | None = None
 
     def run(self, context: Context) -> Outcome:
-        data, pools = load_data(context)
-        model, ids = load_model(context, "target", input_info(data, pools)), pools.private
+        data, pools, model = load_target(context)
+        ids = pools.private
         sides = _sides(pools, replica_of(context, "target"), ids)
         with channels_last(model), folded(model):
             found, correct = self._asked(model, data, ids, context.device)

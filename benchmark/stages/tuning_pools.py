@@ -4,8 +4,7 @@ import torch
 from pydantic import Field
 
 from benchmark.registry import DataField
-from benchmark.stages.evade import sample
-from benchmark.stages.shared.inputs import suite_pools_key
+from benchmark.stages.shared.inputs import EVADED, sample, suite_pools_key
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
@@ -23,9 +22,7 @@ class TuningPools(Stage):
 
     def run(self, context: Context) -> Outcome:
         tensors = dict(context.tensors("pools"))
-        reported = sample(
-            tensors["test"], self.num_reported, trial.generator(suite_pools_key(context), "evaded test images")
-        )
+        reported = sample(tensors["test"], self.num_reported, trial.generator(suite_pools_key(context), EVADED))
         tensors["test"] = tensors["test"][~torch.isin(tensors["test"], reported)]
         if not len(tensors["test"]):
             raise ValueError(

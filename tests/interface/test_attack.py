@@ -16,7 +16,7 @@ from benchmark import registry
 from benchmark.evasion.attack import Evasion, Perturbed
 from benchmark.evasion.pgd import PGD
 from benchmark.spec import SpecError
-from benchmark.stages.evade import sample
+from benchmark.stages.shared.inputs import sample
 from benchmark.trials import trial
 
 LABELS = torch.arange(24) % NUM_CLASSES

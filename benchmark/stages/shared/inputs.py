@@ -14,9 +14,12 @@ from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.regime import to_float
 from benchmark.spec import Spec
 from benchmark.stages.shared.outputs import finite
+from benchmark.trials import trial
 from benchmark.trials.trial import Context
 
 _BATCH = 500
+EVADED = "evaded test images"
+"""Purpose for which test images are drawn that evasion attacks get, and what is compared with them."""
 
 
 def load_data(context: Context) -> tuple[ImageData, Pools]:
@@ -77,6 +80,22 @@ def load_model(context: Context, role: str, info: InputInfo) -> Classifier:
     model = architecture.build(info)
     model.load(context.tensors(role))
     return model.to(context.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def load_target(context: Context) -> tuple[ImageData, Pools, Classifier]:
+    """The data, the pools, and the model under attack, of a trial with the inputs `pools` and `target`."""
+    images, pools = load_data(context)
+    return images, pools, load_model(context, "target", input_info(images, pools))
+
+
+def sample(ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """A random choice, the same for every model; all of them if there are fewer."""
+    return ids[torch.randperm(len(ids), generator=generator)[:count]]
+
+
+def sampled_test_ids(context: Context, pools: Pools, count: int, purpose: str = EVADED) -> Tensor:
+    """Of test images, the same for every model of a suite; for one purpose fewer are the first of more."""
+    return sample(pools.test, count, trial.generator(suite_pools_key(context), purpose))
 
 
 def replica_of(context: Context, role: str) -> int:

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from benchmark.data.members.pools import Pools
 from benchmark.membership.signals import Shadows, Signals
-from benchmark.stages.evade import sample
-from benchmark.stages.shared.inputs import suite_pools_key
+from benchmark.stages.shared.inputs import sample, suite_pools_key
 from benchmark.trials import trial
 from benchmark.trials.trial import Context
 
