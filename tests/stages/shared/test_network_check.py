@@ -123,6 +123,7 @@ def test_rounding_stays_far_below_the_tolerance(named: Any, monkeypatch: pytest.
 
 
 USERS = """
+import itertools
 import torch
 from torch import nn
 class Odd(nn.Module):
@@ -147,8 +148,9 @@ def nan_in_training(num_classes, **_):
     return Odd(num_classes, lambda self, x: self.plain(x).log() if self.training else self.plain(x))
 def breaks_in_training(num_classes, **_):
     return Odd(num_classes, lambda self, x: self.missing(x) if self.training else self.plain(x))
-def noisy_behind_a_head_of_zeros(num_classes, **_):
-    made = Odd(num_classes, lambda self, x: self.plain(x + torch.randn_like(x)))
+def drifting_behind_a_head_of_zeros(num_classes, **_):
+    passes = itertools.count()
+    made = Odd(num_classes, lambda self, x: self.plain(x + next(passes)))
     nn.init.zeros_(made.linear.weight)
     return made
 def not_a_number(num_classes, **_):
@@ -162,8 +164,8 @@ WRONG = {
     "narrow_in_training": "in training mode it gives float32 of (3, 2) for 3 images",
     "detached": "it has nothing to train: 2 weights want gradients, and its logits give them none",
     "nan_in_training": "in training mode its loss is nan, with fresh weights, on images of noise",
-    "breaks_in_training": "line 25: AttributeError: 'Odd' object has no attribute 'missing'",
-    "noisy_behind_a_head_of_zeros": "two passes over the same images differ by ",
+    "breaks_in_training": "line 26: AttributeError: 'Odd' object has no attribute 'missing'",
+    "drifting_behind_a_head_of_zeros": "two passes over the same images differ by ",
     "not_a_number": "its logits hold NaN or infinity, with fresh weights, on images of noise",
     "no_features": "has neither a global pool nor a linear layer for features",
 }
