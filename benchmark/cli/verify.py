@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.common import DONE, SOME_FAILED, data_option, results_option, terminal
+from benchmark.cli.common import DONE, SOME_FAILED, data_option, include_option, results_option, say, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 @results_option
 @data_option
 @click.option("--set-aside", is_flag=True, help="Move what is damaged to RESULTS/set_aside; a run makes it anew.")
-def verify(results: str, data_root: str | None, set_aside: bool) -> None:
+@click.option("--models", is_flag=True, help="Pass the adversarial images through their networks again, too.")
+@include_option
+def verify(results: str, data_root: str | None, set_aside: bool, models: bool, include: tuple[str, ...]) -> None:
     """Hash every file of the results, derive the page's numbers again from raw output, and say what differs and where.
 
     Numbers are derived twice: a trial's own by the code that made them, then those of the page by code that shares
-    nothing with it, with a line a metric. Changes nothing without --set-aside. Exit code 0: all whole; 1: damage, or a
-    number that differs.
+    nothing with it, with a line a metric. --models: loads the weights (--include: of your own architectures) and
+    sees that every adversarial image that was kept fools them. Changes nothing without --set-aside. Exit code 0: all
+    whole; 1: damage, or a number that differs.
     """
     from benchmark.reading.text import printable
     from benchmark.results.store import Store
@@ -53,6 +56,9 @@ def verify(results: str, data_root: str | None, set_aside: bool) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     with console.status("deriving the numbers of the page again"):
         lines = _derived_again(store, data_root)
+    if models:
+        with console.status("passing adversarial images through their networks again"):
+            lines += _passed_again(console, store, data_root, include)
     _print(console, lines)
     sys.exit(SOME_FAILED if total.damages or not all(line.holds for line in lines) else DONE)
 
@@ -65,6 +71,26 @@ def _derived_again(store: "Store", data_root: str | None) -> "list[Line]":
     with tempfile.TemporaryDirectory() as folder:
         summarise(store, Path(folder), images=False, tell=lambda _: None, keep=False)  # what is damaged is said above
         return verdict(store, Path(folder), data_root)
+
+
+def _passed_again(console: "Console", store: "Store", data_root: str | None, include: tuple[str, ...]) -> "list[Line]":
+    """Says what could not be passed, and why; that is no difference."""
+    from benchmark.rederivation.numbers import Check, lines
+    from benchmark.results.adversarial_passes import ROUNDING, passed_again
+    from benchmark.trials.trial import Settings
+    from benchmark.user_files.include import load
+
+    for file in include:
+        load(file)
+    checks, num_images = [], 0
+    for passed in passed_again(store, Settings(str(store.root), data_root)):
+        if passed.problem:
+            say(console, f"not passed again: {passed.where}: {passed.problem}")
+            continue
+        num_images += passed.num_images
+        checks.append(Check("adversarial images are judged right", passed.margin, ROUNDING, passed.where))
+    say(console, f"{num_images:,} adversarial images of {len(checks)} trials were passed through their networks again")
+    return lines(checks, {})
 
 
 def _print(console: "Console", lines: "list[Line]") -> None:

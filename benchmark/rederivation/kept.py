@@ -25,7 +25,8 @@ _SIDES = ("is_member", "is_out", "never_seen")
 _QUERIED = ("margins", "adversarial", "correct", "image_id", "label", "group", *_SIDES)
 PROBED = ("randomised_outputs", "probability_outputs", "zero_gradients")
 """What the stage `probe` says of each image."""
-_BOOLS = {"correct", "right", "test_clean", "test_robust", "test_only_black_box", "members_robust", *PROBED, *_SIDES}
+_OUTCOMES = {f"{pool}_{name}" for pool in ("test", "members") for name in ("clean", "robust", "only_black_box")}
+_BOOLS = {"correct", "right", *_OUTCOMES, *PROBED, *_SIDES}
 _INTEGERS = {"image_id", "label", "group", "targets", "auxiliary"}
 """Of tensors; what is in neither, and is no `_ids`, is real."""
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -75,6 +76,7 @@ class Kept:
         self.arrays = lru_cache(_MOST_READ)(self._arrays)
         self.table = lru_cache(_MOST_READ)(self._table)
         self.cut = cache(self._cut)
+        self.names = cache(lambda key: store.tensor_names(key))
 
     def of(self, stage: str, model: str | None = None) -> list[Node]:
         return [node for node in self.nodes if node.stage == stage and model in (None, node.model)]

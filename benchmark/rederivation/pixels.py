@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.rederivation.data_set import DataSet
 from benchmark.rederivation.kept import Kept, Node
 from benchmark.rederivation.numbers import Check
 from benchmark.rederivation.reconstructions import nearest
@@ -16,11 +17,11 @@ _MOST = 200
 """Reconstructions of a trial that are looked up."""
 
 
-def nearest_images(kept: Kept, data_root: str | None) -> Iterator[Check]:
+def nearest_images(kept: Kept, data: DataSet | None) -> Iterator[Check]:
     """Cosines to the k nearest images, and the correlation with the mean member of the class."""
-    images = _images(kept, data_root)
-    if images is None:
+    if data is None:
         return
+    images = data.pixels
     groups: dict[tuple[str, int], list[Node]] = {}
     for node in kept.of("leakage"):
         groups.setdefault((node.inputs["pools"], node.replica or 0), []).append(node)
@@ -77,17 +78,3 @@ def _made(kept: Kept, node: Node) -> tuple[Floats, npt.NDArray[np.int64]]:
 def _unit(rows: Floats) -> Floats:
     found: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return found
-
-
-def _images(kept: Kept, data_root: str | None) -> npt.NDArray[np.uint8] | None:
-    """(N, pixels) of training, then test images; None where the data set is not on this machine."""
-    from benchmark import data, registry
-
-    pools = next(iter(kept.of("pools")), None)
-    if pools is None:
-        return None
-    try:
-        found = data.planned(registry.parse("data", pools.settings["data"]), data_root, pools.settings["fingerprint"])
-    except (ValueError, OSError):
-        return None
-    return np.concatenate([part.numpy().reshape(len(part), -1) for part in (found.images, found.test_images)])

@@ -8,12 +8,10 @@ from scipy.stats import beta, binomtest
 from scipy.stats import t as t_distribution
 
 from benchmark.rederivation.kept import PROBED, Kept, Node
-from benchmark.rederivation.numbers import Check, Number, Place, mean
+from benchmark.rederivation.numbers import Number, Place, mean
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-_ROUNDING = 1e-5
-"""Of x + delta - x in float32."""
 
 
 def numbers(kept: Kept) -> Iterator[Number]:
@@ -27,14 +25,6 @@ def numbers(kept: Kept) -> Iterator[Number]:
     for model in kept.models:
         yield from _paired_gap(kept, model)
         yield from _of_every_attack(kept, model)
-
-
-def distances(kept: Kept) -> Iterator[Check]:
-    """How far the perturbed images lie outside their ball, by the distances that were stored."""
-    for node in kept.of("evade"):
-        far = kept.arrays(node.key, "test_distance")["test_distance"].astype(float).max()
-        excess = max(0.0, far - float(node.settings["attack"]["epsilon"]))
-        yield Check("distance outside the ball", excess, _ROUNDING, node.place("").words())
 
 
 def joined(kept: Kept, found: list[Number]) -> Iterator[Number]:

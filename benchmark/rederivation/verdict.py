@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from benchmark.rederivation import correlations, curves, membership, memorisation, pixels, reconstructions, robustness
+from benchmark.rederivation import (
+    adversarial_images,
+    correlations,
+    curves,
+    data_set,
+    membership,
+    memorisation,
+    pixels,
+    reconstructions,
+    robustness,
+)
 from benchmark.rederivation.kept import Kept
 from benchmark.rederivation.numbers import CLOSE, Check, Line, compared, lines
 from benchmark.rederivation.published import Published
@@ -20,7 +30,8 @@ _ODD = (CorruptArtifact, ValueError, IndexError, ArithmeticError)
 def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line]:
     """A line a metric over all suites of the store. site: folder of the page's Parquet files, made of these results.
 
-    data_root: where data sets are, for nearest images in pixels. Output that cannot be read differs infinitely.
+    data_root: where data sets are, for nearest images in pixels and the ball of adversarial ones. Output that cannot be
+    read differs infinitely.
     """
     checks: list[Check] = []
     unchecked: Counter[str] = Counter()
@@ -33,11 +44,13 @@ def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line
         checks += [failure for _, failures in derived for failure in failures]
         checks += compared(numbers, page.rows)
         checks += page.on_board(numbers, kept.about)
-        of_examples = [_all(each, kept) for each in (robustness.distances, membership.scores, memorisation.of_images)]
-        of_examples.append(_all(curves.below_the_attacks, kept))
-        of_examples.append(_all(pixels.nearest_images, kept, data_root))
+        by_trial = (adversarial_images.distances, membership.scores, memorisation.of_images, curves.below_the_attacks)
+        of_examples = [_all(each, kept) for each in by_trial]
+        images = data_set.read(kept, data_root)
+        of_examples += [_all(each, kept, images) for each in (adversarial_images.pixels, pixels.nearest_images)]
         checks += [check for found, failures in of_examples for check in found + failures]
         unchecked += page.unchecked(numbers)
+        unchecked["adversarial image outside its ball"] += len(_all(adversarial_images.trials_without, kept)[0])
     return lines(checks, unchecked)
 
 

@@ -35,6 +35,20 @@ def read_tensors(found: Path | bytes) -> "dict[str, torch.Tensor]":
         raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error
 
 
+def read_tensor_names(found: Path | bytes) -> set[str]:
+    """Raises ValueError where these are no tensors."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load
+
+    try:
+        if isinstance(found, Path):
+            with safe_open(found, framework="numpy") as file:
+                return set(file.keys())
+        return set(load(found))
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"no tensors ({str(error).splitlines()[0][:300]})") from error
+
+
 def read_arrays(found: Path | bytes, names: Sequence[str]) -> "list[npt.NDArray[Any]]":
     """The tensors of these names, as numpy arrays. Raises ValueError where one is not there."""
     from safetensors import SafetensorError, safe_open

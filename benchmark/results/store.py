@@ -28,7 +28,7 @@ from benchmark.results.finished_trials import (
     place,
     read_mark,
 )
-from benchmark.results.read_trial_files import read_arrays, read_measure, read_tensors
+from benchmark.results.read_trial_files import read_arrays, read_measure, read_tensor_names, read_tensors
 from benchmark.results.set_aside import set_aside
 from benchmark.results.side_files import Records, blob
 from benchmark.storage import MARK, Leaf, Tree, open_storage
@@ -215,6 +215,10 @@ class Store(Records):
     def tensors(self, key: str) -> "dict[str, torch.Tensor]":
         """The tensors that the trial wrote, verified, on the CPU; empty if it wrote none."""
         return self._verified(key, "tensors.safetensors", read_tensors) or {}
+
+    def tensor_names(self, key: str) -> set[str]:
+        """Of what the trial wrote, without torch; empty if it wrote none. Raises CorruptArtifact."""
+        return self._verified(key, "tensors.safetensors", read_tensor_names) or set()
 
     def arrays(self, key: str, *names: str) -> "list[npt.NDArray[Any]]":
         """Some of the tensors that the trial wrote, as numpy arrays, without torch. Raises CorruptArtifact."""

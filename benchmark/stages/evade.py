@@ -27,15 +27,20 @@ from benchmark.stages.shared.judged_attack import evaded
 from benchmark.trials import trial
 from benchmark.trials.trial import Context, Outcome, Row, Stage
 
+MOST_KEPT = 2**28
+"""Bytes of adversarial images that a trial keeps of a pool: all of 1,000 images of 256 x 256 pixels and one channel."""
+
 
 class Evade(Stage):
     """Inputs: pools, target. Attacks the same random test images under every model.
 
     num_members: members attacked as well, for the robust generalization gap; 0 for none.
-    Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool,
-    `<pool>_distance`, `<pool>_loss` (N,); and the table `curve`, the mean loss after each step. Also `test_ids` (N,),
-    places among the data set's test images; where images were handed in, `test_handed_in` (N,) bool, of which; and of
-    an ensemble `<pool>_only_black_box` (N,) bool, see `Perturbed.by_black_box`.
+    Writes for `test` and `members`: `<pool>_clean`, `<pool>_robust` (N,) bool, `<pool>_distance`, `<pool>_loss` (N,);
+    and the images that fooled the model, so that nobody has to believe it: `<pool>_adversarial` (F, C, H, W), those of
+    the first F of the images that were right before the attack and not under it, all of them up to `MOST_KEPT` bytes.
+    Also the table `curve`, the mean loss after each step; `test_ids` (N,), places among the data set's test images, and
+    `members_ids`, among its training and then its test images; where images were handed in, `test_handed_in` (N,) bool,
+    of which; and of an ensemble `<pool>_only_black_box` (N,) bool, see `Perturbed.by_black_box`.
     """
 
     attack: EvasionField
@@ -58,7 +63,7 @@ class Evade(Stage):
             drawn = trial.generator(suite_pools_key(context), "evaded members")
             ids = sample(members, self.num_members, drawn)
             more, _ = self._attack(context, attack, model, data.pixels(ids), data.classes(ids), "members")
-            tensors |= more
+            tensors |= more | {"members_ids": ids}
         steps = pa.table({"step": range(len(curve)), "loss": curve.double().numpy()})
         rows = self._rows(tensors)
         if remark := attack.remark(len(data.class_names)):
@@ -75,14 +80,18 @@ class Evade(Stage):
         """(outcome of every image by name, mean loss after each step)."""
         name, generator = registry.titled("evasion", attack), context.generator(pool)
         parts: list[tuple[Tensor, ...]] = []
+        fooling: list[Tensor] = []
         curves: list[Tensor] = []
+        left = MOST_KEPT // (4 * images[0].numel())
         for batch in evaded(attack, name, model, images, labels, generator, self.batch_size, context.device):
             alone = () if batch.by_black_box is None else (batch.by_black_box,)
             parts.append(tuple(t.cpu() for t in (batch.clean, batch.robust, batch.distance, batch.loss, *alone)))
+            fooling.append(batch.images[batch.clean & ~batch.robust][:left].cpu().contiguous())
+            left -= len(fooling[-1])
             curves.append(batch.curve * len(batch.images) / len(images))
         names = ("clean", "robust", "distance", "loss", "only_black_box")[: len(parts[0])]
         joined = {f"{pool}_{name}": torch.cat(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
-        return joined, _sum_padded(curves)
+        return joined | {f"{pool}_adversarial": torch.cat(fooling)}, _sum_padded(curves)
 
     def _rows(self, outcomes: dict[str, Tensor]) -> list[Row]:
         clean, robust, distance = (outcomes[f"test_{name}"] for name in ("clean", "robust", "distance"))

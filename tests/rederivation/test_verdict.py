@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from command import Run, call, snapshot
 
 from benchmark import stats
 from benchmark.aggregation.page_tables import summarise
 from benchmark.memorization import recut
+from benchmark.rederivation import data_set
+from benchmark.rederivation.kept import Kept
 from benchmark.rederivation.verdict import verdict
 from benchmark.results.store import Store
 from benchmark.schema import MEASURE, PROVENANCE
@@ -122,6 +125,57 @@ def test_raw_output_that_was_changed_is_named(copy: Store, tmp_path: Path) -> No
     assert found >= {"membership score, each image", "margin_gap, each image", "nearest images, pixels"}
     assert found >= {"distance outside the ball", "mean_distance"}
     assert not found & {"robust_accuracy", "membership_balanced_accuracy", "exposure_gini"}
+
+
+IMAGES = {f"adversarial image{rest}" for rest in ("s", " outside [0, 1]", " outside its ball")}
+
+
+@pytest.mark.parametrize(
+    ("pool", "change", "wanted"),
+    [
+        ("test", lambda images: images[1:], {"adversarial images"}),
+        ("members", lambda images: images + 1.5e-5 * (images == images.max()), {"adversarial image outside [0, 1]"}),
+        ("test", lambda images: images.flip(0), {"adversarial image outside its ball"}),
+        ("members", lambda images: images.clamp(0.1), {"adversarial image outside its ball"}),
+    ],
+    ids=["one lost", "brighter than 1", "of other images", "moved"],
+)
+def test_adversarial_images_speak_for_themselves(
+    copy: Store, tmp_path: Path, pool: str, change: Callable[[Any], Any], wanted: set[str]
+) -> None:
+    def of_images(tensors: dict[str, Any]) -> None:
+        name = f"{pool}_adversarial"
+        tensors[name] = change(tensors[name]).contiguous()
+
+    rewrite(copy, "evade", tensors=of_images)
+    assert differs(copy, tmp_path / "site") & IMAGES == wanted
+
+
+def test_of_trials_that_kept_no_images_it_is_said(copy: Store) -> None:
+    rewrite(copy, "evade", tensors=lambda tensors: tensors.pop("test_adversarial"))
+    done = call("verify", "--results", copy.root, "--models")
+    assert done.exit_code == 0 and "adversarial image outside its ball 1" in done.output, done.output
+
+
+def test_adversarial_images_fool_their_networks_again(copy: Store, tiny_run: Run) -> None:
+    done = call("verify", "--results", tiny_run.results, "--models")
+    (line,) = (line for line in done.output.splitlines() if line.endswith("passed through their networks again"))
+    assert done.exit_code == 0 and int(line.split()[0]) > 50, done.output
+    assert "not passed again" not in done.output
+
+    (manifest,) = copy.plans()
+    data = data_set.read(Kept(copy, manifest, {node["key"] for node in manifest["nodes"]}), None)
+    assert data is not None
+
+    def as_before_the_attack(tensors: dict[str, Any]) -> None:
+        fooled = tensors["test_ids"][tensors["test_clean"] & ~tensors["test_robust"]]
+        pixels = torch.from_numpy(data.pixels[data.num_training + fooled.numpy()]) / 255
+        tensors["test_adversarial"] = pixels.view_as(tensors["test_adversarial"])
+
+    rewrite(copy, "evade", tensors=as_before_the_attack)
+    done = call("verify", "--results", copy.root, "--models")
+    (line,) = (line for line in done.output.splitlines() if line.startswith("adversarial images are judged right"))
+    assert done.exit_code == 1 and "DIFFERS: hardened" in line, done.output
 
 
 def test_wrong_statistics_are_found(copy: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

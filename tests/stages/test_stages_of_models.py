@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from command import Run
 from finished import Finished, in_one_go, pixels
 from sklearn.metrics import roc_auc_score
 
+from benchmark.results.store import Store
+from benchmark.stages import evade
 from benchmark.trials import trial
 
 MODELS = [(model, replica) for model in ("softmax", "hardened") for replica in (0, 1)]
@@ -81,6 +84,37 @@ def test_all_models_are_attacked_on_the_same_images(finished: Finished, attack: 
         said = in_one_go(network, pixels(finished.images.test_images[ids])).argmax(1)
         right = torch.from_numpy(said) == finished.images.test_labels[ids]
         assert torch.equal(finished.tensors("evade", model, replica, attack)["test_clean"], right)
+
+
+@pytest.mark.parametrize("pool", ["test", "members"])
+@pytest.mark.parametrize(("model", "replica"), MODELS)
+def test_images_that_fooled_are_kept(finished: Finished, model: str, replica: int, pool: str) -> None:
+    """In the ball around the image that they were made of, in the box, and wrong under the weights alone."""
+    found = finished.tensors("evade", model, replica, "pgd-l2-0.5")
+    ids = found[f"{pool}_ids"][found[f"{pool}_clean"] & ~found[f"{pool}_robust"]]
+    images = finished.images
+    clean, labels = (
+        (images.test_images[ids], images.test_labels[ids])
+        if pool == "test"
+        else (images.pixels(ids), images.classes(ids))
+    )
+    moved = found[f"{pool}_adversarial"].numpy()
+    assert moved.shape == clean.shape and len(moved) and moved.min() >= 0 and moved.max() <= 1
+    assert np.linalg.norm((moved - pixels(clean).numpy()).reshape(len(moved), -1), axis=1).max() <= 0.5 + 1e-5
+    network = finished.network(finished.key("train", model, replica))
+    assert (in_one_go(network, torch.from_numpy(moved)).argmax(1) != labels.numpy()).all()
+
+
+def test_images_that_fooled_are_kept_up_to_a_bound(
+    finished: Finished, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = finished.key("evade", "softmax", 0, "pgd-l2-0.5")
+    whole = finished.tensors("evade", "softmax", 0, "pgd-l2-0.5")["test_adversarial"]
+    assert len(whole) > 3
+    monkeypatch.setattr(evade, "MOST_KEPT", 3 * whole[:1].nbytes + 1)
+    store = Store(tiny_run.results)
+    again = trial.execute(store.trial(key), store, trial.Settings(results=str(tiny_run.results), device="cpu"))
+    assert torch.equal(again.tensors["test_adversarial"], whole[:3])
 
 
 @pytest.mark.parametrize(("model", "replica"), MODELS)
