@@ -94,3 +94,18 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, steps: int, s
         delta = (delta.detach() + step_size * delta.grad.sign()).clamp(-epsilon, epsilon)
         delta = (x + delta).clamp(0, 1) - x
     return (x + delta).detach()
+
+
+def inversion(model: nn.Module, start: Tensor, targets: Tensor, steps: int, step_size: float) -> Tensor:
+    """Descent to each target class by normalised gradients, linearly shorter steps; gradients as in `attack`."""
+    model.eval()
+    x = start.clone()
+    for step in range(steps):
+        x.requires_grad_(True)
+        x.grad = None
+        model.zero_grad()
+        functional.cross_entropy(model(x), targets, reduction="sum").backward()
+        length = step_size * (1 - step / steps)
+        x = x.detach() - length * x.grad / x.grad.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12)
+        x = x.clamp(0, 1)
+    return x.detach()

@@ -1,133 +1,89 @@
 """Timed sections, in order of worth, each in a process of its own with a limit; results are written after each.
 
-A section that fails or runs out of time stops no other. `--minutes` is for all of them together: a section is begun
-only if a third of its limit is left. `--device cpu --tiny` tries the whole of it where there is no GPU.
+A section that fails or runs out of time stops no other, and keeps the rows that it had. `--minutes` is for all of them
+together: each gets its share of what is left, so that one that ends early leaves its time to the later ones.
+`--device cpu --tiny` tries the whole of it where there is no GPU.
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from perf.gpu import neighbors, shares, speed, suite, truth
+from perf.gpu import fashion, neighbors, shares, speed, suite, timed, truth, written
 
-SECTIONS: dict[str, tuple[Callable[[str, bool], Iterable[dict[str, Any]]], int]] = {
-    "truth": (truth.measure, 150),
-    "speed": (speed.measure, 150),
-    "suite": (suite.measure, 210),
-    "neighbors": (neighbors.measure, 60),
-    "shares": (shares.measure, 150),
+
+@dataclass(frozen=True)
+class Given:
+    """What a section gets. limit_s: seconds after which it is killed. data_root, results: of `fashion`."""
+
+    device: str
+    tiny: bool
+    limit_s: float
+    data_root: Path | None
+    results: Path | None
+
+
+SECTIONS: dict[str, tuple[float, Callable[[Given], Iterable[dict[str, object]]]]] = {
+    "truth": (110, lambda given: truth.measure(given.device, given.tiny)),
+    "speed": (110, lambda given: speed.measure(given.device, given.tiny)),
+    "suite": (110, lambda given: suite.measure(given.device, given.tiny)),
+    "shares": (50, lambda given: shares.measure(given.device, given.tiny)),
+    "neighbors": (40, lambda given: neighbors.measure(given.device, given.tiny)),
+    "fashion": (
+        110,
+        lambda given: fashion.measure(given.device, given.tiny, given.limit_s, given.data_root, given.results),
+    ),
 }
-"""Name -> (what is measured, given device and tiny; its limit in seconds)."""
-Rows = list[dict[str, Any]]
-
-
-@dataclass
-class Section:
-    """rows: of one table. problem: why there are none."""
-
-    name: str
-    seconds: float = 0.0
-    problem: str = ""
-    rows: Rows = field(default_factory=list)
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """What the figures were measured on."""
-    found: dict[str, Any] = {"python": sys.version.split()[0], "torch": torch.__version__, "device": device}
-    if device == "cuda":
-        found["gpu"], found["cuda"] = torch.cuda.get_device_name(), torch.version.cuda
-        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        found["driver"] = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
-    found["cores"] = len(os.sched_getaffinity(0))
-    return found
-
-
-def run(name: str, limit_s: float, device: str, tiny: bool, folder: Path) -> Section:
-    """One section in a process of its own; its output is the JSON of its rows."""
-    begin = time.monotonic()
-    output = folder / f"{name}.json"
-    output.unlink(missing_ok=True)
-    call = [sys.executable, "-m", "perf.gpu", "--section", name, "--output", str(folder), "--device", device]
-    section = Section(name)
-    with (folder / f"{name}.log").open("w") as log:
-        try:
-            code = subprocess.run(
-                call + ["--tiny"] * tiny, stdout=log, stderr=subprocess.STDOUT, timeout=limit_s
-            ).returncode
-            section.problem = f"exit code {code}; see {name}.log" if code else ""
-        except subprocess.TimeoutExpired:
-            section.problem = f"not done in {limit_s:.0f} s"
-    if output.exists():  # what was measured before it failed counts
-        section.rows = json.loads(output.read_text())
-    section.seconds = time.monotonic() - begin
-    return section
-
-
-def written(folder: Path, made: dict[str, Any], sections: list[Section]) -> None:
-    """Write `gpu.json` and `gpu.md`."""
-    (folder / "gpu.json").write_text(json.dumps({"made": made, "sections": [asdict(s) for s in sections]}, indent=1))
-    lines = [", ".join(f"{name} {value}" for name, value in made.items())]
-    for section in sections:
-        lines += [
-            "",
-            f"### {section.name} ({section.seconds:.0f} s)",
-            "",
-            *([section.problem] if section.problem else []),
-        ]
-        if section.rows:
-            names = list(dict.fromkeys(name for row in section.rows for name in row))
-            lines += [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
-            lines += [f"| {' | '.join(_cell(row.get(name, '')) for name in names)} |" for row in section.rows]
-    (folder / "gpu.md").write_text("\n".join(lines) + "\n")
-
-
-def _cell(value: Any) -> str:
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 1000
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+"""Name -> (its share of the time: seconds, if all together have 530 s; what it measures)."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m perf.gpu", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--output", type=Path, default=Path("gpu-results"))
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
     if options.section:
-        rows: Rows = []
-        for row in SECTIONS[options.section][0](options.device, options.tiny):
-            rows.append(row)  # one by one: what runs out of time keeps what it had
-            (options.output / f"{options.section}.json").write_text(json.dumps(rows))
-        return
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch sees no GPU; allowed: --device cpu --tiny, which tries every section and measures nothing")
+        measure = SECTIONS[options.section][1]
+        given = Given(options.device, options.tiny, options.limit, options.data_root, options.results)
+        sys.exit(int(not timed.kept(measure(given), options.output / f"{options.section}.json")))
     end, sections = time.monotonic() + 60 * options.minutes, []
-    for name in options.only:
-        left, limit = end - time.monotonic(), SECTIONS[name][1]
-        if left < limit / 3:
-            sections.append(Section(name, problem=f"not begun: {left:.0f} s were left"))
+    made = written.hardware(options.device)
+    passed_on = ["--device", options.device, *["--tiny"] * options.tiny]
+    for name in ("data_root", "results"):
+        if (path := getattr(options, name)) is not None:
+            passed_on += [f"--{name.replace('_', '-')}", str(path.resolve())]
+    wanted = {name: share for name, (share, _) in SECTIONS.items() if name in options.only}
+    for name in wanted:
+        seconds = timed.limit(name, end - time.monotonic(), wanted)
+        if seconds < timed.LEAST_S:
+            sections.append(
+                timed.Section(name, limit_s=seconds, problem=f"not begun: {seconds:.0f} s were left for it")
+            )
         else:
-            sections.append(run(name, min(left, limit), options.device, options.tiny, options.output))
+            sections.append(timed.run(name, seconds, options.output, passed_on))
         print(f"{name}: {sections[-1].problem or 'done'} ({sections[-1].seconds:.0f} s)", flush=True)
-        written(options.output, hardware(options.device), sections)
+        written.write(options.output, made, sections)
     sys.exit(int(any(section.problem for section in sections)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m perf.gpu", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=8.8, help="for all sections together; default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("gpu-results"), help="where gpu.json and gpu.md go")
+    parser.add_argument("--data-root", type=Path, help="the folder of Fashion-MNIST's four files, for `fashion`")
+    parser.add_argument("--results", type=Path, help="keeps the trials of `fashion`, so that the next call goes on")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="tries every section and measures nothing")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("torch sees no GPU; allowed: --device cpu --tiny, which tries every section and measures nothing")
+    return options
 
 
 if __name__ == "__main__":

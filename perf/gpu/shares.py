@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,11 +43,10 @@ def _side_by_side(count: int, device: str, num: int) -> float:
     return slowest
 
 
-def measure(device: str, tiny: bool) -> list[dict[str, Any]]:
+def measure(device: str, tiny: bool) -> Iterator[dict[str, Any]]:
     num = 128 if tiny else 4096
-    alone, together = _side_by_side(1, device, num), _side_by_side(4, device, num)
-    return [
-        {"what": "one training alone", "seconds": alone, "n": num},
-        {"what": "four side by side, the slowest", "seconds": together, "n": num},
-        {"what": "four one after the other over four side by side", "seconds": 4 * alone / together, "n": num},
-    ]
+    alone = _side_by_side(1, device, num)
+    yield {"what": "one training alone", "seconds": alone, "n": num}
+    together = _side_by_side(4, device, num)
+    yield {"what": "four side by side, the slowest", "seconds": together, "n": num}
+    yield {"what": "four one after the other over four side by side", "times": 4 * alone / together, "n": num}

@@ -1,158 +1,178 @@
 """Does the GPU compute what the CPU does? Against float64 on the CPU, with tolerances derived from the networks."""
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark import registry
 from benchmark.data.embedded import FashionMNIST13k
-from benchmark.evasion.attack import input_gradient
+from benchmark.evasion.apgd import APGD
+from benchmark.evasion.attack import Evasion, input_gradient
+from benchmark.evasion.autoattack import AutoAttackQuick
 from benchmark.evasion.pgd import PGD
+from benchmark.evasion.square import Square
 from benchmark.inversion.attack import Victim
 from benchmark.inversion.gradient import GradientInversion
 from benchmark.models.classifier import Classifier, InputInfo
 from benchmark.regimes.regime import to_float
 from benchmark.regimes.standard import Standard
+from perf.gpu.rounding import BFLOAT16, FLOAT32, FLOAT64, TF32, How, against_float64, rounding
+from perf.gpu.twice import twice
 
-_FLOAT32, _TF32 = 2.0**-24, 2.0**-11
-"""Unit roundoffs. TF32 is what cuDNN's convolutions use for float32 unless it is told not to."""
-_RUNS, _SAFETY = 5, 4.0
-
-
-class _Noise(torch.autograd.Function):
-    """Monte Carlo arithmetic (Parker 1997): each result is multiplied by 1 + a random relative error, both ways."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, size: float) -> Tensor:  # type: ignore[override]
-        ctx.size = size
-        return x * (1 + size * (2 * torch.rand_like(x) - 1))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient * (1 + ctx.size * (2 * torch.rand_like(gradient) - 1)), None
+Row = dict[str, Any]
+GREY = InputInfo(1, 28, 28, 10, (0.29,), (0.35,))
+_COLOUR = InputInfo(3, 32, 32, 10, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+_BATCH = 32
+_NOTHING = (torch.zeros(0), torch.zeros(0))
+State = dict[str, Tensor]
 
 
-@contextmanager
-def _rounding(model: nn.Module, unit: float) -> Iterator[None]:
-    """Every layer with the errors of its sums: sqrt(terms) roundings, of random sign (Higham and Mary 2019)."""
-    hooks = []
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-            terms = layer.weight[0].numel() if layer.weight.ndim > 1 else 4
-            size = unit * math.sqrt(terms)
-            hooks.append(layer.register_forward_hook(lambda _, given, out, size=size: _Noise.apply(out, size)))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _looked(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    gradient, logits, _ = input_gradient(model, x, y)
-    return logits.double().cpu(), gradient.double().cpu()
-
-
-def _apart(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    return tuple(float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True))  # type: ignore[return-value]
-
-
-def _built(name: str, info: InputInfo) -> Classifier:
+def _built(name: str, info: InputInfo, state: State | None = None) -> Classifier:
     model = registry.parse("architecture", name).build(info)  # type: ignore[attr-defined]
     model.initialise(torch.Generator().manual_seed(0))
+    if state:
+        model.load_state_dict(state)
     return model.eval()
 
 
-def _passes(name: str, info: InputInfo, device: str, num: int) -> list[dict[str, Any]]:
-    """Largest differences of logits and input gradients, as shares of the largest value."""
+def _hows(device: str, *units: float) -> list[How]:
+    return [How("cpu", FLOAT32), *(How(device, unit) for unit in units)]
+
+
+def passes(name: str, info: InputInfo, device: str, num: int) -> Iterator[Row]:
+    """Logits and input gradients of a fresh network: shares of the largest value."""
     x = torch.rand((num, info.channels, info.height, info.width), generator=torch.Generator().manual_seed(1))
     y = torch.arange(num) % info.num_classes
-    reference = _built(name, info).double()
-    exact = _looked(reference, x.double(), y)
-    tolerances = {}
-    for unit in (_FLOAT32, _TF32):
-        with _rounding(reference, unit):
-            runs = [_apart(_looked(reference, x.double(), y), exact) for _ in range(_RUNS)]
-        tolerances[unit] = [_SAFETY * max(run[i] for run in runs) for i in (0, 1)]
-    rows = []
-    for where, unit, tf32 in (("cpu", _FLOAT32, False), (device, _FLOAT32, False), (device, _TF32, True)):
-        torch.backends.cudnn.allow_tf32 = tf32
-        found = _apart(_looked(_built(name, info).to(where), x.to(where), y.to(where)), exact)
-        kind = f"{where}, {'TF32 in convolutions' if tf32 else 'float32'} against float64"
-        for i, what in enumerate(("logits", "input gradient")):
-            tolerance = tolerances[unit][i]
-            verdict = "within" if found[i] <= tolerance else "OUTSIDE"
-            rows.append(_row(f"{name}, {what}", kind, found[i], tolerance, verdict, num))
-    return rows
+
+    def work(how: How) -> Tensor:
+        model, given = _built(name, info).to(how.device), x.to(how.device)
+        if how.unit == FLOAT64:  # to the end: a last rounding to float32 would hide what comes before
+            model, given = model.double(), given.double()
+        with rounding(model, how.noise, edges=False):
+            gradient, logits, _ = input_gradient(model, given, y.to(how.device))
+        return torch.cat([logits.double(), gradient.flatten(1).double()], 1)
+
+    def apart(found: Tensor, expected: Tensor) -> dict[str, float]:
+        parts = zip(*(both.tensor_split([info.num_classes], 1) for both in (found, expected)), strict=True)
+        measured = {}
+        for what, (one, other) in zip(("logits", "input gradients"), parts, strict=True):
+            # An error that flips a ReLU moves a few gradients by much; the median image is not one of them.
+            off = (one - other).abs().amax(1) / other.abs().max()
+            measured |= {f"{what}, largest": float(off.max()), f"{what}, median image": float(off.median())}
+        return measured
+
+    yield from against_float64(name, work, apart, _hows(device, FLOAT64, FLOAT32, TF32), num)
 
 
-def _row(what: str, how: str, found: float, tolerance: float | str, verdict: str, n: int) -> dict[str, Any]:
-    return {"what": what, "how": how, "difference": found, "tolerance": tolerance, "verdict": verdict, "n": n}
-
-
-def _attacks(device: str, num: int, steps: int) -> list[dict[str, Any]]:
-    """A network trained for 50 steps, attacked and inverted here and there with the same draws."""
+def trainings(device: str, steps: int) -> Iterator[Row]:
+    """A training of a few steps: its mean loss and its weights, as shares of how far they moved."""
     data = FashionMNIST13k().load(None)
-    info = InputInfo(1, 28, 28, 10, data.mean, data.std)
-    regime = Standard(epochs=1, batch_size=64)
-    images, labels = data.images[: 64 * steps], data.labels[: 64 * steps]
+    images, labels = data.images[: _BATCH * steps], data.labels[: _BATCH * steps]
+    before = _weights(_built("small_resnet", GREY))
 
-    def trained(where: str) -> tuple[Classifier, float]:
-        model = _built("small_resnet", info).to(where)
-        losses = regime.fit(model, images.to(where), labels.to(where), torch.Generator().manual_seed(2))
-        return model.cpu(), losses[-1]
+    def work(how: How) -> Tensor:
+        model = how.moved(_built("small_resnet", GREY))
+        with rounding(model, how.noise):
+            losses = Standard(epochs=1, batch_size=_BATCH).fit(
+                model, images.to(how.device), labels.to(how.device), torch.Generator().manual_seed(2)
+            )
+        return torch.cat([torch.tensor(losses[-1:], dtype=torch.float64), _weights(model)])
 
-    (here, loss), (there, other), (again, _) = trained("cpu"), trained(device), trained(device)
-    weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in (here, there, again)]
-    twice = float((weights[1] - weights[2]).detach().abs().max())
-    rows = [
-        _row(f"training, {steps} steps", f"{device} against cpu: loss {other:.4f} and {loss:.4f}", abs(other - loss),
-             "chaotic: none", "", steps),
-        _row(f"training, {steps} steps, twice", f"{device}: largest difference of a weight", twice, 0.0,
-             "equal" if twice == 0 else "DIFFERS", steps),
-    ]  # fmt: skip
+    def apart(found: Tensor, expected: Tensor) -> dict[str, float]:
+        moved = (expected[1:] - before).norm()
+        return {"loss": float((found - expected)[0].abs()), "weights": float((found - expected)[1:].norm() / moved)}
+
+    yield from against_float64(
+        f"training, {steps} steps", work, apart, _hows(device, FLOAT64, FLOAT32, BFLOAT16), steps
+    )  # fmt: skip
+
+
+def _weights(model: Classifier) -> Tensor:
+    return torch.cat([p.detach().double().flatten().cpu() for p in model.parameters()])
+
+
+def _trained(steps: int) -> State:
+    """The network that is attacked."""
+    data = FashionMNIST13k().load(None)
+    model = _built("small_resnet", GREY)
+    num = _BATCH * steps
+    Standard(epochs=1, batch_size=_BATCH).fit(
+        model, data.images[:num], data.labels[:num], torch.Generator().manual_seed(2)
+    )  # fmt: skip
+    return model.state_dict()
+
+
+def attack(method: Evasion, name: str, state: State, device: str, num: int) -> Iterator[Row]:
+    """Images of which it is not the same whether they stand; and the same attack twice on the device."""
+    data = FashionMNIST13k().load(None)
     x, y = to_float(data.test_images[:num]), data.test_labels[:num]
-    for attack in (PGD(epsilon=0.02, steps=20), PGD(norm="l2", epsilon=0.5, steps=20)):
-        outcomes = []
-        for where in ("cpu", device, device):
-            model = here.to(where)
-            found = attack.perturb(model, x.to(where), y.to(where), torch.Generator().manual_seed(3)).images
-            with torch.no_grad():
-                outcomes.append((model(found).argmax(1).cpu() == y, found.cpu()))
-        differ = int((outcomes[0][0] != outcomes[1][0]).sum())
-        accuracies = " and ".join(f"{float(o[0].double().mean()):.3f}" for o in outcomes[:2])
-        rows.append(_row(f"PGD-20 {attack.norm}", f"cpu against {device}: robust {accuracies}; images that differ",
-                         float(differ), "", "", num))  # fmt: skip
-        same = float((outcomes[1][1] - outcomes[2][1]).abs().max())
-        rows.append(_row(f"PGD-20 {attack.norm}, twice", f"{device}: largest difference of a pixel", same, 0.0,
-                         "equal" if same == 0 else "DIFFERS", num))  # fmt: skip
-    rows.append(_inverted(here, device, 50 if steps > 10 else 3))
-    return rows
 
+    def images(how: How) -> tuple[Classifier, Tensor]:
+        model = how.moved(_built("small_resnet", GREY, state))
+        generator = torch.Generator().manual_seed(3)
+        with rounding(model, how.noise):
+            return model, method.perturb(model, x.to(how.device), y.to(how.device), generator).images
 
-def _inverted(model: Classifier, device: str, steps: int) -> dict[str, Any]:
-    attack = GradientInversion(steps=steps, samples_per_class=8)
-    nothing = (torch.zeros(0), torch.zeros(0))
-
-    def confidences(where: str) -> Tensor:
-        victim = Victim(model.to(where), (1, 28, 28), 10, torch.device(where), nothing, nothing, nothing)
-        found = attack.reconstruct(victim, torch.Generator().manual_seed(4))
+    def stands(how: How) -> Tensor:
+        model, found = images(how)
         with torch.no_grad():
-            return model.cpu()(found).softmax(1).gather(1, attack.targets(10)[:, None]).flatten()
+            return model(found).argmax(1).cpu() == y
 
-    here, there = confidences("cpu"), confidences(device)
-    how = f"{device} against cpu: mean target confidence {float(there.mean()):.4f} and {float(here.mean()):.4f}"
-    return _row(f"inversion, {steps} steps", how, float((there - here).abs().mean()), "chaotic: none", "", len(here))
+    def apart(found: Tensor, expected: Tensor) -> dict[str, float]:
+        return {"images whose outcome differs": float((found != expected).sum())}
+
+    hows = _hows(device, FLOAT64, FLOAT32, TF32)
+    yield from against_float64(name, stands, apart, hows, num, counted=True)
+    here = How(device, FLOAT32)
+    with here.arithmetic():
+        yield same(f"{name}, twice: pixels", device, images(here)[1], images(here)[1])
 
 
-def measure(device: str, tiny: bool) -> Iterator[dict[str, Any]]:
-    colour = InputInfo(3, 32, 32, 10, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
-    grey = InputInfo(1, 28, 28, 10, (0.29,), (0.35,))
-    yield from _passes("small_resnet", grey, device, 16 if tiny else 64)
-    yield from _attacks(device, 16 if tiny else 256, 5 if tiny else 50)
+def same(what: str, device: str, one: Tensor, other: Tensor) -> Row:
+    found = float((one.double() - other.double()).abs().max())
+    return {"what": what, "how": f"{device} against itself", "difference": found, "tolerance": 0.0,
+            "verdict": "equal" if torch.equal(one, other) else "DIFFERS", "n": len(one)}  # fmt: skip
+
+
+def inversion(state: State, device: str, steps: int, samples: int) -> Iterator[Row]:
+    """Confidence in the target class, reconstruction by reconstruction."""
+    method = GradientInversion(steps=steps, samples_per_class=samples)
+
+    def confidences(how: How) -> Tensor:
+        model = how.moved(_built("small_resnet", GREY, state))
+        victim = Victim(model, (1, 28, 28), 10, torch.device(how.device), _NOTHING, _NOTHING, _NOTHING)
+        with rounding(model, how.noise):
+            found = method.reconstruct(victim, torch.Generator().manual_seed(4)).to(how.device)
+            return model(found).softmax(1).cpu().gather(1, method.targets(10)[:, None])
+
+    def apart(found: Tensor, expected: Tensor) -> dict[str, float]:
+        off = (found - expected).abs()
+        return {"mean confidence": float((found.mean() - expected.mean()).abs()), "median of one": float(off.median())}
+
+    hows = _hows(device, FLOAT64, FLOAT32, TF32)
+    yield from against_float64(f"inversion, {steps} steps", confidences, apart, hows, len(method.targets(10)))
+
+
+def measure(device: str, tiny: bool) -> Iterator[Row]:
+    """In order of worth: where it runs out of time, the last are missing."""
+    steps, num = (5, 16) if tiny else (50, 64)
+    yield from passes("small_resnet", GREY, device, 16 if tiny else 64)
+    state = _trained(steps)
+    short = 3 if tiny else 20
+    attacks: dict[str, Evasion] = {
+        f"PGD-{short} linf": PGD(epsilon=0.02, steps=short),
+        f"PGD-{short} l2": PGD(norm="l2", epsilon=0.5, steps=short),
+        f"APGD-{short} linf": APGD(epsilon=0.02, steps=short),
+        f"APGD-{short} l2, targeted DLR": APGD(norm="l2", epsilon=0.5, steps=short, loss="targeted_dlr", targets=3),
+    }
+    for name, method in attacks.items():
+        yield from attack(method, name, state, device, num)
+    yield from inversion(state, device, *((3, 1) if tiny else (50, 4)))
+    yield from trainings(device, steps)
+    yield from twice(device)
     if not tiny:
-        yield from _passes("resnet18", colour, device, 16)  # float64 on a CPU, eleven times
+        yield from passes("resnet18", _COLOUR, device, 8)  # float64 on a CPU
+        yield from attack(Square(epsilon=0.02, queries=200), "Square, 200 queries", state, device, 64)
+        yield from attack(AutoAttackQuick(epsilon=0.02), "autoattack_quick linf", state, device, 64)
