@@ -155,7 +155,7 @@ def against_float64(
 
     The tolerance is SAFETY times the most that RUNS runs in float64 with the errors of that arithmetic's rounding put
     in are off. counted: what is measured are counts, of which none in all of the runs still allows the rule of three's.
-    Where the tolerance is as large as what is measured, as after many steps that each double an error, it tells nothing.
+    Where the tolerance is as large as what is measured, as after many steps that amplify errors, it tells nothing.
     """
     exact = _done(work, How("cpu", FLOAT64))
     tolerances: dict[float, list[dict[str, float]]] = {}

@@ -21,7 +21,7 @@ from perf.measure import flops
 
 INFO = InputInfo(3, 32, 32, 10, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 TIMES_PLAIN, TRAINING_SHARE, ATTACK_SHARE = 4.0, 0.35, 0.40
-"""Goals: training over the plain float32 loop; training's share of the bfloat16 ceiling; an attack's steps' of TF32's."""
+"""Goals: training over the plain float32 loop; its share of the bfloat16 ceiling; of attacks' steps, of TF32's."""
 _EPSILON, _STEPS = 8 / 255, 10
 _NOTHING = (torch.zeros(0), torch.zeros(0))
 Row = dict[str, Any]
@@ -156,16 +156,16 @@ def _plainly(bench: Bench, model: nn.Module, images: Tensor, labels: Tensor) -> 
 
 
 def _attacks(bench: Bench, images: Tensor) -> Iterator[Row]:
-    """With a radius that fools nobody, so that every image takes every step."""
+    """With a radius that fools nobody, so that every image takes every step. times: over the plain loop."""
     model, steps = bench.network().eval(), bench.steps
     x = images[: max(32, len(images) // 3)].float() / 255
     with torch.no_grad():
         y = model(x).argmax(1)
     plainly = bench.network().to(memory_format=torch.contiguous_format)
-    beside = _timed(bench, lambda n: plain.attack(plainly, x[:n], y[:n], 1e-6, steps, 1e-7), len(x))
-    beside_row = bench.row("a plain PGD loop's linf steps, one batch; also for the steps of APGD", steps * len(x), beside,
-                           bench.both, bench.ceilings.tf32, len(x))  # fmt: skip
-    yield beside_row
+    took = _timed(bench, lambda: plain.attack(plainly, x, y, 1e-6, steps, 1e-7))
+    what = "a plain loop's steps of PGD linf, contiguous, one batch; beside APGD too"
+    beside = bench.row(what, steps * len(x), took, bench.both, bench.ceilings.tf32, len(x))
+    yield beside
     attacks: dict[str, Evasion] = {
         "PGD linf": PGD(epsilon=1e-6, steps=steps),
         "PGD l2": PGD(norm="l2", epsilon=1e-6, steps=steps),
@@ -175,15 +175,14 @@ def _attacks(bench: Bench, images: Tensor) -> Iterator[Row]:
         ),
     }  # fmt: skip
     for name, attack in attacks.items():
-        yield _with_plain(bench, f"{name}: image steps", beside_row, _timed(
-            bench, lambda n, a=attack: a.perturb(model, x[:n], y[:n], torch.Generator().manual_seed(0)), len(x)
-        ), steps * len(x), len(x))  # fmt: skip
+        took = _timed(bench, lambda a=attack: a.perturb(model, x, y, torch.Generator().manual_seed(0)))
+        yield _with_plain(bench, f"{name}: image steps", beside, took, steps * len(x), len(x))
 
 
-def _timed(bench: Bench, work: Callable[[int], object], num: int) -> float:
+def _timed(bench: Bench, work: Callable[[], object]) -> float:
     """Seconds of the second call: the first loads kernels and chooses them, for batches of this size."""
-    work(num)
-    return seconds(lambda: work(num), bench.device)
+    work()
+    return seconds(work, bench.device)
 
 
 def _with_plain(bench: Bench, what: str, beside: Row, took: float, images: float, n: int) -> Row:
@@ -204,8 +203,9 @@ def _inversion(bench: Bench) -> Iterator[Row]:
         for x, y in zip(start.split(method.batch_size), targets.split(method.batch_size), strict=True):
             plain.inversion(plainly, x, y, steps, 0.5).cpu()
 
-    beside = bench.row("a plain loop's inversion, in the same batches", steps * num, _timed(bench, lambda _: batches(), num),
-                       bench.both, bench.ceilings.tf32, num)  # fmt: skip
+    took = _timed(bench, batches)
+    what = "a plain loop's inversion, contiguous, in the same batches"
+    beside = bench.row(what, steps * num, took, bench.both, bench.ceilings.tf32, num)
     yield beside
-    took = _timed(bench, lambda _: method.reconstruct(victim, torch.Generator().manual_seed(0)), num)
+    took = _timed(bench, lambda: method.reconstruct(victim, torch.Generator().manual_seed(0)))
     yield _with_plain(bench, "inversion: image steps", beside, took, steps * num, num)
