@@ -20,20 +20,20 @@ _METRICS = ("clean_accuracy", "robust_accuracy", "evaluator_accuracy", "in_rate"
 def measure(
     device: str, tiny: bool, limit_s: float, data_root: Path | None, results: Path | None
 ) -> Iterator[dict[str, Any]]:
-    """limit_s: of the section, of which it leaves a fifth for the end of the run and the page. results: where trials
+    """limit_s: of the section, of which it leaves some for the end of the run and the page. results: where trials
     are kept, and those of an earlier call found; None: nowhere. Raises ValueError where the data are missing.
     """
     begin = time.monotonic()
     if not tiny:
         FashionMNIST().locate(data_root)  # the suite would try to download, and wait for a network
     suite = "tests/suites/tiny.yaml" if tiny else "suites/fashion.yaml"
-    reserve_s = min(30.0, limit_s / 5)
+    reserve_s = min(30.0, limit_s / 4)
     more = [] if data_root is None else ["--data-root", str(data_root)]
     with tempfile.TemporaryDirectory() as folder:
         yield {"what": "suite", "of": suite}
         left_s = max(1.0, limit_s - reserve_s - (time.monotonic() - begin))
         ran = bench_run(
-            Path(folder), suite, device, *more, results=results, limit_s=left_s, grace_s=0.6 * reserve_s
+            Path(folder), suite, device, *more, results=results, limit_s=left_s, grace_s=0.7 * reserve_s
         )  # fmt: skip
         yield from _trials(ran)
         yield from _board(ran)

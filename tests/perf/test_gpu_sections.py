@@ -1,56 +1,111 @@
 """What `make gpu` runs, tried where there is no GPU: that it is right and goes on, not how fast it is."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-from benchmark.models.classifier import Classifier, InputInfo
-from perf.gpu import truth
+from benchmark.data import fashion_mnist
+from perf.gpu import bench_run, fashion, speed
 
-GREY = InputInfo(1, 28, 28, 10, (0.29,), (0.35,))
+Sections = dict[str, dict[str, Any]]
 
 
-def sections(folder: Path, *more: str) -> tuple[int, dict[str, dict[str, object]]]:
+def sections(folder: Path, *more: str) -> tuple[int, Sections]:
     call = [sys.executable, "-m", "perf.gpu", "--device", "cpu", "--tiny", "--output", str(folder), *more]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600)
     found = json.loads((folder / "gpu.json").read_text())["sections"]
     return done.returncode, {section["name"]: section for section in found}
 
 
-@pytest.mark.slow
-def test_results_are_written_after_a_section(tmp_path: Path) -> None:
-    code, found = sections(tmp_path, "--only", "neighbors")
-    assert code == 0 and not found["neighbors"]["problem"]
-    assert "share of equal ids 1.000000" in (tmp_path / "gpu.md").read_text()
+def said(section: dict[str, Any]) -> str:
+    return "\n".join(row["what"] for row in section["rows"])
+
+
+@pytest.mark.slow(90)
+def test_every_section_runs_to_its_end(tmp_path: Path) -> None:
+    code, found = sections(tmp_path, "--minutes", "15")
+    assert code == 0 and not any(section["problem"] for section in found.values()), found
+    assert list(found) == ["truth", "speed", "suite", "shares", "neighbors", "fashion"]
+
+    verdicts = [row["verdict"] for row in found["truth"]["rows"]]
+    assert len(verdicts) > 50 and set(verdicts) <= {"within", "equal", "tells nothing"}
+    for part in ("logits", "input gradients", "PGD-3 linf", "APGD-3 linf", "targeted DLR", "inversion", "training",
+                 "twice: pixels", "trial twice: train", "trial twice: evade apgd", "trial twice: invert"):  # fmt: skip
+        assert part in said(found["truth"]), part
+
+    goals = {row["what"]: row["goal"] for row in found["speed"]["rows"] if "goal" in row}
+    assert len(goals) == 7 and all(
+        goal.startswith(("reached: at least", "missed: at least")) for goal in goals.values()
+    )
+    assert all(row["times"] > 0 for row in found["speed"]["rows"] if "image steps" in row["what"])
+
+    assert "comparisons of two models: 0 of" in said(found["suite"])  # a CPU against itself
+    assert {row["verdict"] for row in found["suite"]["rows"][2:]} == {"same"}
+    every = next(row for row in found["fashion"]["rows"] if "ended by itself" in row["what"])
+    assert every["done"] == every["of"] > 50 and every["seconds of trials"] > 0
+    assert "hardened: robust_accuracy" in said(found["fashion"])
+
+    page = (tmp_path / "gpu.md").read_text()
+    assert page.count("\n### ") == 6 and "torch 2" in page and "this project" in page
 
 
 @pytest.mark.slow
 def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
     code, found = sections(tmp_path, "--only", "speed", "neighbors", "--minutes", "0.02")
     assert code == 1
-    assert [section["problem"] for section in found.values()] == ["not begun: 1 s were left"] * 2
+    assert [section["problem"] for section in found.values()] == ["not begun: 1 s were left for it"] * 2
 
 
-def test_the_tolerance_tells_rounding_from_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    right = truth._passes("small_resnet", GREY, "cpu", 4)
-    assert {row["verdict"] for row in right} == {"within"}
+@pytest.mark.slow(10)
+def test_the_real_thing_stops_in_time_as_by_ctrl_c(tmp_path: Path) -> None:
+    rows = list(fashion.measure("cpu", True, 8, None, tmp_path / "results"))
+    assert any("stopped as by Ctrl-C" in row["what"] for row in rows), rows
 
-    build = truth._built
 
-    def one_weight_off(name: str, info: InputInfo) -> Classifier:
-        model = build(name, info)
-        if calls:  # the first network is the reference
-            with torch.no_grad():
-                next(model.parameters()).flatten()[0] += 0.01
-        calls.append(name)
-        return model
+def test_where_its_data_are_missing_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(ValueError, match=f"fashion_mnist: no folder holds .*{tmp_path}/given"):
+        next(iter(fashion.measure("cpu", False, 60, tmp_path / "given", None)))
 
-    calls: list[str] = []
-    monkeypatch.setattr(truth, "_built", one_weight_off)
-    wrong = [row for row in truth._passes("small_resnet", GREY, "cpu", 4) if "logits" in row["what"]]
-    assert [row["verdict"] for row in wrong if "float32" in row["how"]] == ["OUTSIDE", "OUTSIDE"]
+
+@pytest.mark.parametrize(("does", "code"), [("sys.exit(130)", 130), ("pass", None)])
+def test_who_does_not_heed_ctrl_c_is_killed(does: str, code: int | None) -> None:
+    program = f"""import signal, sys, time
+def handle(*_):
+    {does}
+signal.signal(signal.SIGINT, handle)
+print("ready", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    time.sleep(0.05)"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    assert bench_run._waited(process, 0.1, 5 if code else 0.3) == code
+    assert process.returncode == (code or -signal.SIGKILL)
+    process.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_refused_suite_is_told_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text("name: x\nmodel: []\n")
+    with pytest.raises(RuntimeError, match=r"suite.yaml: exit code 2: .*model"):
+        bench_run.bench_run(tmp_path / "run", str(tmp_path / "suite.yaml"), "cpu")
+
+
+def test_goals_are_reached_or_missed() -> None:
+    assert speed.goal(4.0, 4.0) == "reached: at least 4"
+    assert speed.goal(0.349, 0.35) == "missed: at least 0.35"
+
+
+def test_a_share_is_operations_a_second_over_the_ceiling() -> None:
+    bench = speed.Bench("cpu", "small_resnet", 64, 32, 3, 1, speed.Ceilings(1e12, 1e12, 1e12))
+    row = bench.row("x", images=200, took=4.0, operations=2e9, peak=1e12, n=64)
+    assert row == {"what": "x", "images/s": 50.0, "TFLOP/s": 0.1, "share of its ceiling": 0.1, "n": 64}
