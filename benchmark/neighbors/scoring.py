@@ -70,24 +70,32 @@ def decided(
     return Nearest(cosines, ids, doubtful, unsettled)
 
 
-def decided_again(found: Nearest, queries: Tensor, gallery: Tensor, k: int, proposals: Proposals | None) -> None:
-    """Put the CPU's numbers into the doubtful rows of `found` (on the CPU); they are few.
+def scored_again(found: Nearest, queries: Tensor, gallery: Tensor, k: int, proposals: Proposals) -> None:
+    """Put the CPU's numbers into doubtful rows of `found` (on the CPU) whose candidates settled them; they are few.
 
     queries: (Q, D) and gallery: (G, D), not normalized, on any device.
     """
-    for every_pair in (False, True):
-        rows = (found.doubtful & (found.exhaustive == every_pair)).nonzero()[:, 0]
-        if not len(rows):
-            continue
-        units = normalized(queries[rows.to(queries.device)].cpu().float())
-        if every_pair or proposals is None:
-            again = _exhaustive(units, normalized(gallery.cpu().float()), k, None)
-            found.cosines[rows], found.ids[rows] = again.cosines, again.ids
-        else:
-            ids = proposals.ids[rows.to(proposals.ids.device)]
-            near = normalized(gallery[ids.flatten().to(gallery.device)].cpu().float())
-            cosines, order, _ = _top(_scored(units, near, torch.arange(ids.numel()).view(ids.shape)), k, None)
-            found.cosines[rows], found.ids[rows] = cosines, ids.cpu().gather(1, order)
+    rows = (found.doubtful & ~found.exhaustive).nonzero()[:, 0]
+    if len(rows):
+        ids = proposals.ids[rows.to(proposals.ids.device)]
+        near = normalized(_on_cpu(gallery, ids.flatten()))
+        places = torch.arange(ids.numel()).view(ids.shape)
+        found.cosines[rows], order, _ = _top(_scored(normalized(_on_cpu(queries, rows)), near, places), k, None)
+        found.ids[rows] = ids.cpu().gather(1, order)
+        found.doubtful[rows] = False
+
+
+def searched_again(found: Nearest, queries: Tensor, gallery: Tensor, k: int) -> None:
+    """The same for the rest, which the CPU scores against every row."""
+    rows = found.doubtful.nonzero()[:, 0]
+    if len(rows):
+        units = normalized(gallery.cpu().float())
+        found.cosines[rows], found.ids[rows], _, _ = _exhaustive(normalized(_on_cpu(queries, rows)), units, k, None)
+        found.doubtful[rows] = False
+
+
+def _on_cpu(vectors: Tensor, rows: Tensor) -> Tensor:
+    return vectors[rows.to(vectors.device)].cpu().float()
 
 
 def _top(scores: Tensor, k: int, slack: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmark.neighbors import with_faiss, with_torch
 from benchmark.neighbors.backends import chosen
-from benchmark.neighbors.scoring import SPARE, decided, normalized
+from benchmark.neighbors.scoring import SPARE, Proposals, decided, normalized
 
 _CHECKED = 1 << 25
 """Numbers checked at a time."""
@@ -43,7 +43,7 @@ def cosine_knn(queries: Tensor, gallery: Tensor, k: int, device: torch.device | 
 
     def proposer(queries: Tensor, part: Tensor, fetch: int) -> with_torch.ByBlock:
         found = with_faiss.proposed(normalized(queries).float(), part, fetch, gpu)
-        return lambda rows: with_faiss.Proposals(found.lowest[rows], found.ids[rows])
+        return lambda rows: Proposals(found.lowest[rows], found.ids[rows])
 
     return with_torch.knn(queries, gallery, k, engine.scores, proposer)
 

@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from benchmark.neighbors.scoring import (
     Nearest,
     Proposals,
     decided,
-    decided_again,
     normalized,
     rounding_slack,
+    scored_again,
+    searched_again,
 )
 
 _PART_BYTES = 8 << 30
@@ -29,6 +31,7 @@ _GROUP = 32
 _COPIED = 1 << 25
 """Numbers of the gallery copied and normalized at a time."""
 
+_Done = TypeVar("_Done")
 ByBlock = Callable[[slice], Proposals]
 """Proposals for some rows of the queries."""
 Proposer = Callable[[Tensor, Tensor, int], ByBlock]
@@ -45,16 +48,17 @@ def knn(
     proposer: see `proposer_on`, the default.
     Raises torch.OutOfMemoryError if one query and one row do not fit.
     """
-    best = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
     rows = max(1, _PART_BYTES // (12 * gallery.shape[1]))
     search = partial(_in_part, queries, gallery, k, device, proposer or proposer_on(device))
     with _full_float32(device):
-        for part, found in _in_blocks(len(gallery), rows, search):
-            cosines = torch.cat([best[0], found[0]], dim=1)
-            # Parts come in the order of their ids, so that a stable sort breaks ties by id.
-            order = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
-            best = cosines.gather(1, order), torch.cat([best[1], found[1] + part.start], dim=1).gather(1, order)
-    return best
+        return reduce(partial(_merged, k), _in_blocks(len(gallery), rows, search))
+
+
+def _merged(k: int, best: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The k best of two; ids of the second are larger, so that a stable sort breaks ties by id."""
+    cosines, ids = (torch.cat(both, dim=1) for both in zip(best, found, strict=True))
+    order = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return cosines.gather(1, order), ids.gather(1, order)
 
 
 def proposer_on(device: torch.device) -> Proposer:
@@ -105,24 +109,25 @@ def queries_at_once(num_gallery: int, width: int, k: int) -> int:
 def _in_part(
     queries: Tensor, gallery: Tensor, k: int, device: torch.device, proposer: Proposer, part: slice
 ) -> tuple[Tensor, Tensor]:
-    """The k best of a part of the gallery, or all if it has fewer, and their places in it, on the CPU."""
+    """The k best of a part of the gallery, or all if it has fewer, and their ids, on the CPU."""
     rows = gallery[part]
     k = min(k, len(rows))
     units, short = _units(rows, device)
     proposals = proposer(queries, short, k + SPARE) if k + SPARE < len(rows) else None
     search = partial(_of_block, queries, rows, units, k, proposals)
-    found = [block for _, block in _in_blocks(len(queries), queries_at_once(*rows.shape, k), search)]
-    return torch.cat([cosines for cosines, _ in found]), torch.cat([ids for _, ids in found])
+    blocks = _in_blocks(len(queries), queries_at_once(len(rows), rows.shape[1], k), search)
+    found = Nearest(*map(torch.cat, zip(*blocks, strict=True)))
+    searched_again(found, queries, rows, k)
+    return found.cosines, found.ids + part.start
 
 
-def _of_block(
-    queries: Tensor, rows: Tensor, units: Tensor, k: int, proposals: ByBlock | None, block: slice
-) -> tuple[Tensor, Tensor]:
+def _of_block(queries: Tensor, rows: Tensor, units: Tensor, k: int, proposals: ByBlock | None, block: slice) -> Nearest:
     mine = normalized(_moved(queries[block], units.device))
     proposed = None if proposals is None else Proposals(*(x.to(units.device) for x in proposals(block)))
     found = Nearest(*(x.cpu() for x in decided(mine, units, k, proposed, rounding_slack(mine))))
-    decided_again(found, queries[block], rows, k, proposed)
-    return found.cosines, found.ids
+    if proposed is not None:
+        scored_again(found, queries[block], rows, k, proposed)
+    return found
 
 
 def _units(rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -141,9 +146,7 @@ def _moved(vectors: Tensor, device: torch.device) -> Tensor:
     return vectors.to(device, torch.float32)
 
 
-def _in_blocks(
-    total: int, size: int, work: Callable[[slice], tuple[Tensor, Tensor]]
-) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
+def _in_blocks(total: int, size: int, work: Callable[[slice], _Done]) -> Iterator[_Done]:
     """`work` of ranges of at most `size` of `total`, in order; half as large from the one on that does not fit.
 
     Raises torch.OutOfMemoryError if a single one does not.
@@ -157,11 +160,11 @@ def _in_blocks(
             if size == 1:
                 raise
             done = None
-        if done is None:  # here, where the failed call's tensors are let go
+        if done is None:  # out of the handler, where the failed call's tensors have been let go
             size = (size + 1) // 2
             torch.cuda.empty_cache()
             continue
-        yield block, done
+        yield done
         start = block.stop
 
 
@@ -171,7 +174,7 @@ def _full_float32(device: torch.device) -> Iterator[None]:
 
     torch has an older and a newer switch, and refuses to multiply where they disagree: so both are set, and put back.
     """
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     newer = cuda.fp32_precision, cpu.fp32_precision
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older switch may say that it is old
