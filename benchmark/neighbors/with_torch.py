@@ -1,6 +1,5 @@
 """Searches on a device of torch, in blocks: what does not fit into its memory is cut into halves."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, reduce
@@ -28,6 +27,7 @@ _PRODUCT_BYTES = 1 << 30
 _COLUMNS = 1 << 15
 """Gallery rows that are multiplied at a time."""
 _GROUP = 32
+"""Columns whose largest number is found before any top-k."""
 _COPIED = 1 << 25
 """Numbers of the gallery copied and normalized at a time."""
 
@@ -176,16 +176,14 @@ def _full_float32(device: torch.device) -> Iterator[None]:
     """
     cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     newer = cuda.fp32_precision, cpu.fp32_precision
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the older switch may say that it is old
-        try:
-            older = torch.get_float32_matmul_precision()
-        except RuntimeError:  # set by the newer switch alone
-            older = "highest"
-        torch.set_float32_matmul_precision("highest")
-        try:
-            with torch.autocast(device.type, enabled=False), torch.no_grad():
-                yield
-        finally:
-            torch.set_float32_matmul_precision(older)
-            cuda.fp32_precision, cpu.fp32_precision = newer
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by the newer switch alone
+        older = "highest"
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False), torch.no_grad():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(older)
+        cuda.fp32_precision, cpu.fp32_precision = newer
