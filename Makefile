@@ -15,7 +15,8 @@ help:
 	@echo 'make perf   time our loops against other libraries'
 	@echo 'make perf-NAME  run another script of perf/, such as perf-membership_speed; perf/RESULTS.md names them'
 	@echo 'make perf-autoattack   our AutoAttack beside those of others; an hour'
-	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most'
+	@echo 'make gpu    what a GPU of this machine does: is it right, how fast; 9 minutes at the most; ARGS="--minutes 5" for less'
+	@echo 'make gpu-folder   all that make gpu needs in the folder gpu-folder, for a machine without a network'
 	@echo 'make clean  remove what make made; results are kept'
 
 demo: $(VENV)/.installed
@@ -48,6 +49,10 @@ perf-%: $(VENV)/.installed-dev
 gpu:
 	$(PYTHON) -m perf.gpu $(ARGS)
 
+# For a machine that has torch and no network; ARGS="--data FOLDER" takes Fashion-MNIST along, --have FILE says what is there.
+gpu-folder: $(VENV)/.installed-dev
+	$(BIN)/python -m perf.gpu.folder gpu-folder $(ARGS)
+
 clean:
 	rm -rf $(VENV) perf/.venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -78,4 +83,4 @@ define venv
 @echo 'Installing into $(1): about 7 GB, some minutes at the first time ...'
 endef
 
-.PHONY: help demo test check lint perf perf-autoattack gpu clean
+.PHONY: help demo test check lint perf perf-autoattack gpu gpu-folder clean

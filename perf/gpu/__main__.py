@@ -30,10 +30,10 @@ class Given:
 
 SECTIONS: dict[str, tuple[float, Callable[[Given], Iterable[dict[str, object]]]]] = {
     "truth": (110, lambda given: truth.measure(given.device, given.tiny)),
-    "speed": (110, lambda given: speed.measure(given.device, given.tiny)),
+    "speed": (100, lambda given: speed.measure(given.device, given.tiny)),
     "suite": (110, lambda given: suite.measure(given.device, given.tiny)),
-    "shares": (50, lambda given: shares.measure(given.device, given.tiny)),
-    "neighbors": (40, lambda given: neighbors.measure(given.device, given.tiny)),
+    "shares": (45, lambda given: shares.measure(given.device, given.tiny)),
+    "neighbors": (55, lambda given: neighbors.measure(given.device, given.tiny)),
     "fashion": (
         110,
         lambda given: fashion.measure(given.device, given.tiny, given.limit_s, given.data_root, given.results),

@@ -27,7 +27,7 @@ NEEDED = (
 ONLY = {"plotly": ("plotly/__init__.py", "plotly/package_data/plotly.min.js")}
 """Files of a wheel that are wanted, where not all of them are: the page copies plotly's script and imports nothing."""
 IF_THERE_IS_ROOM = ("faiss-cpu",)
-"""torch searches too. FAISS-GPU and the CUDA libraries that it brings are many times too large."""
+"""Without it torch searches. FAISS-GPU and the CUDA libraries that it brings are many times too large."""
 PRESUMED = (
     "torch", "torchvision", "numpy", "safetensors", "pyarrow", "scikit-learn", "scipy", "click", "rich", "PyYAML",
     "pillow", "Jinja2", "timm", "nvidia-ml-py", "markdown-it-py", "MarkupSafe", "mdurl", "Pygments",

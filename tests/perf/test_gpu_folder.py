@@ -87,12 +87,12 @@ def test_a_folder_that_is_not_new_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_suite_runs_with_nothing_but_what_is_carried_and_presumed(tmp_path: Path) -> None:
     """A whole run whose processes can import no other distribution: nothing has been forgotten in the lists."""
-    carried = {folder.canonical(name) for name in (*folder.NEEDED, *folder.IF_THERE_IS_ROOM, "faiss-gpu")}
+    carried = {folder.canonical(name) for name in folder.NEEDED}
     presumed = _with_dependencies({folder.canonical(name) for name in folder.PRESUMED})
     modules = importlib.metadata.packages_distributions()
     visible = carried | presumed | DEVELOPMENTS
     hidden = {name for name, of in modules.items() if not visible & {folder.canonical(one) for one in of}}
-    assert {"ray", "pandas"} <= hidden and "pydantic" not in hidden
+    assert {"ray", "faiss", "pandas", "obstore"} <= hidden and "pydantic" not in hidden
     (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(hidden=hidden))
     paths = os.pathsep.join([str(tmp_path), str(folder.ROOT)])
     call = "from benchmark.cli import main; main()"
