@@ -29,17 +29,17 @@ class Given:
 
 
 SECTIONS: dict[str, tuple[float, Callable[[Given], Iterable[dict[str, object]]]]] = {
-    "truth": (110, lambda given: truth.measure(given.device, given.tiny)),
-    "speed": (100, lambda given: speed.measure(given.device, given.tiny)),
-    "suite": (110, lambda given: suite.measure(given.device, given.tiny)),
-    "shares": (45, lambda given: shares.measure(given.device, given.tiny)),
+    "truth": (105, lambda given: truth.measure(given.device, given.tiny)),
+    "speed": (95, lambda given: speed.measure(given.device, given.tiny)),
+    "suite": (140, lambda given: suite.measure(given.device, given.tiny)),
+    "shares": (40, lambda given: shares.measure(given.device, given.tiny)),
     "neighbors": (55, lambda given: neighbors.measure(given.device, given.tiny)),
     "fashion": (
-        110,
+        90,
         lambda given: fashion.measure(given.device, given.tiny, given.limit_s, given.data_root, given.results),
     ),
 }
-"""Name -> (its share of the time: seconds, if all together have 530 s; what it measures)."""
+"""Name -> (its share of the time: seconds, if all together have 525 s; what it measures)."""
 
 
 def main() -> None:

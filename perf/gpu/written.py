@@ -27,7 +27,8 @@ def hardware(device: str) -> dict[str, str]:
         asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         found["GPU memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
         try:
-            found["driver"] = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.strip()
+            said = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout
+            found["driver"] = said.partition("\n")[0].strip()  # a line a GPU
         except (OSError, subprocess.TimeoutExpired):
             found["driver"] = "unknown"
     found |= {"Python": sys.version.split()[0], "torch": torch.__version__, "CUDA": str(torch.version.cuda)}

@@ -27,7 +27,7 @@ def said(section: dict[str, Any]) -> str:
     return "\n".join(row["what"] for row in section["rows"])
 
 
-@pytest.mark.slow(90)
+@pytest.mark.slow(120)
 def test_every_section_runs_to_its_end(tmp_path: Path) -> None:
     code, found = sections(tmp_path, "--minutes", "15")
     assert code == 0 and not any(section["problem"] for section in found.values()), found
@@ -46,8 +46,8 @@ def test_every_section_runs_to_its_end(tmp_path: Path) -> None:
     assert "comparisons of two models: 0 of" in said(found["suite"])  # a CPU against itself
     assert {row["verdict"] for row in found["suite"]["rows"][2:]} == {"same"}
     every = next(row for row in found["fashion"]["rows"] if "ended by itself" in row["what"])
-    assert every["done"] == every["of"] > 50 and every["seconds of trials"] > 0
-    assert "hardened: robust_accuracy" in said(found["fashion"])
+    assert every["done"] == every["of"] > 20 and every["seconds of trials"] > 0
+    assert "softmax: robust_accuracy" in said(found["fashion"])
 
     page = (tmp_path / "gpu.md").read_text()
     assert page.count("\n### ") == 6 and "torch 2" in page and "this project" in page
