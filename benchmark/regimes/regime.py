@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
 from benchmark.evasion.winograd import fast_if_wide
+from benchmark.machine.copies import sent
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.augmentation import augmented
 from benchmark.regimes.epochs import Epochs, Guard
@@ -222,7 +223,7 @@ class SupervisedTraining(EpochTraining):
         loop.why = lambda: why_not_finite(model, images)
 
         def epoch(number: int) -> float:
-            order = torch.randperm(len(images), generator=generator).to(images.device)
+            order = sent(torch.randperm(len(images), generator=generator), images.device)
             total, step = torch.zeros((), device=images.device), number * steps
             for picked in order[: num_batches * batch].split(batch):
                 x, y = to_float(images.index_select(0, picked)), labels[picked]

@@ -102,6 +102,8 @@ def _refuse_mixed(func: Any, args: Any, tensors: list[Tensor]) -> None:
 
 
 def _waits(func: Any, args: Any, kwargs: Any) -> bool:
+    if func not in (aten.copy_.default, aten._to_copy.default) and not isinstance(args[0] if args else None, OnDevice):
+        return False
     if func in _ASKS:
         return True
     if func is aten.repeat_interleave.Tensor:
