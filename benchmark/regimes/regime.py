@@ -216,7 +216,8 @@ class SupervisedTraining(EpochTraining):
         num_batches = len(images) // batch
         steps = num_batches * self.steps_a_batch
         optimizer = SGD(model.parameters(), self.momentum, self.weight_decay)
-        trained = Trained(model, compiled(model, images.device), self.carried(to_float(images[:batch])))
+        network = compiled(model, images, self.passes_per_image * len(images), batch)
+        trained = Trained(model, network, self.carried(to_float(images[:batch])))
         modules = {"model": model} | ({} if trained.carried is None else {"carried": trained.carried})
         state = TrainingState(modules, {"sgd": optimizer}, generator)
         loop = self.loop(model, state, progress, validation, self.guard(images, labels))

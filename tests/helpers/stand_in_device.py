@@ -5,14 +5,15 @@ Whatever asks for a value, a number of rows, or a copy that is waited for, is a 
 given the GPU its next work. What CUDA waits for is written here by hand, from how torch 2.14 does it.
 """
 
+import copy
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 DEVICE = torch.device("meta")
@@ -50,6 +51,8 @@ class OnDevice(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.data.__set__:  # type: ignore[attr-defined]
             args[0].held = args[1].held
+        if func is Tensor.tolist:
+            return args[0].cpu().tolist()
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 
@@ -75,30 +78,52 @@ class StandIn(TorchDispatchMode):
 
 
 def _computed(func: Any, args: Any, kwargs: Any) -> Any:
-    tensors = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-    _refuse_mixed(func, args, tensors)
-    there = any(isinstance(t, OnDevice) for t in tensors)
+    there = _refuse_mixed(func, args, kwargs)
     to = kwargs.get("device")
     if to is not None:
         there, kwargs = torch.device(to).type == DEVICE.type, {**kwargs, "device": torch.device("cpu")}
     elif func is aten.copy_.default:
         there = isinstance(args[0], OnDevice)
-    held_args, held_kwargs = pytree.tree_map_only(OnDevice, lambda t: t.held, (args, kwargs))
-    found = func(*held_args, **held_kwargs)
+    found = func(*_held(args), **{name: _held(value) for name, value in kwargs.items()})
     if not there:
         return found
-    found = pytree.tree_map_only(Tensor, OnDevice, found)
-    return return_and_correct_aliasing(func, args, kwargs, found)
+    if func._schema.is_mutable:  # it writes to its first tensor, or to `out`
+        return kwargs.get("out", args[0]) if isinstance(found, Tensor) else None if found is None else args[0]
+    return _there(found)
 
 
-def _refuse_mixed(func: Any, args: Any, tensors: list[Tensor]) -> None:
-    if func in (aten.copy_.default, aten._to_copy.default) or not any(isinstance(t, OnDevice) for t in tensors):
-        return
+def _held(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return [_held(each) for each in given]
+    return given.held if isinstance(given, OnDevice) else given
+
+
+def _there(found: Any) -> Any:
+    if isinstance(found, list | tuple):
+        return type(found)(_there(each) for each in found)
+    return OnDevice(found) if isinstance(found, Tensor) else found
+
+
+def _refuse_mixed(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a tensor is on the device. Raises RuntimeError where others are not; single numbers may be anywhere."""
     if func in _INDEXING | _WRITING and isinstance(args[0], OnDevice):
         tensors = [args[0], *args[2:3]]  # places may be on the CPU: they are copied
-    elsewhere = [t for t in tensors if not isinstance(t, OnDevice) and t.ndim]
-    if elsewhere:
+    else:
+        tensors = list(_tensors((*args, *kwargs.values())))
+    if not any(isinstance(each, OnDevice) for each in tensors):
+        return False
+    elsewhere = [each for each in tensors if not isinstance(each, OnDevice) and each.ndim]
+    if elsewhere and func not in (aten.copy_.default, aten._to_copy.default):
         raise RuntimeError(f"{func}: one tensor is on the device, and one of {tuple(elsewhere[0].shape)} on the CPU")
+    return True
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    for each in given:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, list | tuple):
+            yield from _tensors(each)
 
 
 def _waits(func: Any, args: Any, kwargs: Any) -> bool:
@@ -128,3 +153,13 @@ def _line() -> str:
     if frame is None:
         return "elsewhere"
     return f"{frame.f_code.co_filename.rpartition('/benchmark/')[2]}:{frame.f_lineno}"
+
+
+def on_device(model: Any) -> Any:
+    """A copy of a module, on the device; to be called inside `StandIn`."""
+    return copy.deepcopy(model).to(DEVICE)
+
+
+def values(found: Tensor) -> Tensor:
+    """What a tensor of either device holds, on the CPU."""
+    return found.held if isinstance(found, OnDevice) else found
