@@ -109,9 +109,9 @@ class APGD(PooledEvasion):
         clean, targets = images[ids], torch.cat([aim[standing] for aim in aims])
         # Drawn for all images: a start does not depend on which others stand.
         starts = [NORMS[self.norm].far_start(images, self.epsilon, generator)[standing] for _ in aims]
+        start = torch.cat(starts).add_(clean).clamp_(0, 1)
         return ascend(
-            model, clean, torch.cat(starts).add_(clean).clamp_(0, 1), torch.stack([labels[ids], targets], 1), ids, len(images),
-            _LOSSES[self.loss],
+            model, clean, start, torch.stack([labels[ids], targets], 1), ids, len(images), _LOSSES[self.loss],
             norm=self.norm, epsilon=self.epsilon, steps=self.steps, rho=self.rho, batch_size=batch_size,
         )  # fmt: skip
 

@@ -151,8 +151,9 @@ def ascend(
 ) -> Climbed:
     """Algorithm 1 of Croce and Hein 2020, arXiv 2003.01690, from `start`, (N, C, H, W) in the ball around `clean`.
 
-    classes: (N, k), what `losses` gets beside the logits; the first is the label. images: (N,) which of
-    `num_images` a row is of: once a row fools the model, all of its image leave. Costs a row `steps` forward-backward passes and a forward one.
+    classes: (N, k), what `losses` gets beside the logits; the first is the label. images: (N,) which of `num_images` a
+    row is of: once a row fools the model, all of its image leave. Costs a row `steps` forward-backward passes and a
+    forward one.
     A step size is halved at rises <= rho times the steps, as by the authors' code (the paper: <).
     """
     rows = _begin(clean, start, classes, images)

@@ -46,7 +46,8 @@ class LinfSquares:
 
     def start(self, clean: Tensor) -> Tensor:
         """Upright stripes, one pixel wide: convolutional networks are sensitive to them. (N, C, H, W), all images."""
-        return (clean + self.epsilon * sent(self.draws.signs(clean.shape[3]), clean.device).to(clean.dtype)).clamp_(0, 1)
+        signs = sent(self.draws.signs(clean.shape[3]), clean.device).to(clean.dtype)
+        return (clean + self.epsilon * signs).clamp_(0, 1)
 
     def drawn(self, share: float) -> tuple[Tensor, Tensor]:
         """One query's numbers for all images: where its square is, (1, H, W), and each channel's sign, (N, C, 1, 1)."""

@@ -1,4 +1,4 @@
-"""Copies between the CPU and the device that computes. Each one that is waited for is a stall: a GPU runs dry meanwhile.
+"""Copies between the CPU and the device that computes. One that is waited for is a stall: a GPU runs dry meanwhile.
 
 So numbers that are drawn on the CPU are sent without waiting, and what the CPU must know is asked for all at once.
 """

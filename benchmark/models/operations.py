@@ -16,7 +16,7 @@ class Operations:
 
 @contextmanager
 def operations_counted(model: nn.Module) -> Iterator[Operations]:
-    """In it, each pass adds two operations a multiplication of every convolution and linear layer; the rest is small."""
+    """In it, passes add two operations a multiplication of every convolution and linear layer; the rest is small."""
     counted = Operations()
 
     def count(layer: nn.Module, inputs: object, output: Tensor) -> None:

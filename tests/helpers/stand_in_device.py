@@ -1,8 +1,9 @@
-"""A device that stands in for a GPU: it computes on the CPU, and keeps a list of what a GPU would make the CPU wait for.
+"""A device that stands in for a GPU: it computes on the CPU, and counts what a GPU would make the CPU wait for.
 
-Torch takes its tensors for ones on `meta`, whose backward pass needs no driver; they have values all the same. An operation on one of them and a tensor on the CPU is refused, as with CUDA.
-Whatever asks for a value, a number of rows, or a copy that is waited for, is a *stall*: until then the CPU could have
-given the GPU its next work. What CUDA waits for is written here by hand, from how torch 2.14 does it.
+Torch takes its tensors for ones on `meta`, whose backward pass needs no driver; they have values all the same. An
+operation on one of them and a tensor on the CPU is refused, as by CUDA. Whatever asks for a value, a number of rows, or
+a copy that is waited for, is a *stall*: until then the CPU could have given the GPU its next work. What CUDA waits for
+is written here by hand, from how torch 2.14 does it.
 """
 
 import copy
@@ -28,6 +29,9 @@ _ASKS = {
 """They give Python a value, or a tensor whose size depends on values."""
 _INDEXING = {aten.index.Tensor, aten._unsafe_index.Tensor}
 _WRITING = {aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+
+_TAKE_NUMBERS = {aten.add, aten.sub, aten.mul, aten.div, aten.where, aten.fill_, aten.mul_, aten.masked_fill_}
+"""Of these CUDA takes a single number from the CPU, without a copy."""
 
 
 class OnDevice(Tensor):
@@ -112,7 +116,11 @@ def _refuse_mixed(func: Any, args: Any, kwargs: Any) -> bool:
         tensors = list(_tensors((*args, *kwargs.values())))
     if not any(isinstance(each, OnDevice) for each in tensors):
         return False
-    elsewhere = [each for each in tensors if not isinstance(each, OnDevice) and each.ndim]
+    elsewhere = [
+        each
+        for each in tensors
+        if not isinstance(each, OnDevice) and (each.ndim or func.overloadpacket not in _TAKE_NUMBERS)
+    ]
     if elsewhere and func not in (aten.copy_.default, aten._to_copy.default):
         raise RuntimeError(f"{func}: one tensor is on the device, and one of {tuple(elsewhere[0].shape)} on the CPU")
     return True

@@ -58,6 +58,14 @@ def test_two_devices_do_not_mix() -> None:
         sent(X, DEVICE) + X
 
 
+def test_a_single_number_may_be_anywhere_in_arithmetic_alone() -> None:
+    with StandIn() as device:
+        x, number = sent(X, DEVICE), torch.tensor(1.0)
+        assert torch.equal(values(x + number), X + 1) and not device.stalls
+        with pytest.raises(RuntimeError, match="lerp"):
+            torch.lerp(x, number, 0.5)
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_rows_of_several_masks_cost_one_stall(there: bool) -> None:
     short = torch.tensor([False, True])

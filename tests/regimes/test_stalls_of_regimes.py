@@ -47,7 +47,8 @@ def counted(settings: dict[str, object], model: Classifier) -> Counter[str]:
         moved, x, y = on_device(model), images.to(DEVICE), labels.to(DEVICE)
         device.stalls.clear()
         assert regime.fit(moved, x, y, torch.Generator().manual_seed(2)) == history
-    for own, other in zip((*moved.parameters(), *moved.buffers()), (*wanted.parameters(), *wanted.buffers()), strict=True):
+    both = [(*each.parameters(), *each.buffers()) for each in (moved, wanted)]
+    for own, other in zip(*both, strict=True):
         assert torch.equal(values(own), other), "on the device it gives what it gives on the CPU"
     return device.stalls
 
