@@ -29,7 +29,7 @@ def findings(results: str, data_root: str | None) -> Iterator[tuple[str, str]]:
     else:
         yield "device", f"cpu: torch {torch.__version__} sees no GPU"
     yield "threads", f"{os.cpu_count()} processors: {num_slots(Settings(results))} trials side by side, one thread each"
-    yield "faiss", neighbors.backend()
+    yield "neighbors", neighbors.backend()
     yield "ray", _ray()
     yield "results", _place(results)
     yield "cache", _cache()

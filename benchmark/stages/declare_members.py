@@ -35,7 +35,7 @@ class DeclareMembers(Stage):
             members = read_members(named_file(context, self.sha256), len(data.labels))
         duplicate_cosine = context.parent("pools").stage["pools"]["duplicate_cosine"]
         generator = context.generator("declared members")
-        tensors = declared_pools(data, context.tensors("pools"), members, duplicate_cosine, generator)
+        tensors = declared_pools(data, context.tensors("pools"), members, duplicate_cosine, generator, context.device)
         num_test = int((tensors["non_members"] >= len(data.labels)).sum())
         rows = [
             Row(metric="num_members_compared", value=float(len(tensors["members"]))),

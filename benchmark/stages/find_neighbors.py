@@ -36,7 +36,7 @@ class FindNeighbors(Stage):
 
         def search(space: str, queries: Tensor, gallery: Callable[[Tensor], Tensor]) -> None:
             for side, ids in sides.items():
-                cosines, found = cosine_knn(queries, gallery(ids), min(self.k, len(ids)))
+                cosines, found = cosine_knn(queries, gallery(ids), min(self.k, len(ids)), context.device)
                 tensors[f"{space}_{side}_cosines"], tensors[f"{space}_{side}_ids"] = cosines, ids[found]
 
         search(

@@ -21,7 +21,7 @@ class MakePools(Stage):
 
     def run(self, context: Context) -> Outcome:
         images = planned_data(context, self.data, self.fingerprint)
-        tensors = make_pools(images, self.pools, context.generator("pools"))
+        tensors = make_pools(images, self.pools, context.generator("pools"), context.device)
         used = torch.cat([tensors["auxiliary"], tensors["private"]])
         duplicated = tensors["group"].bincount()[tensors["group"][used]] > 1
         rows = [Row(metric=f"num_{name}", value=float(len(tensors[name]))) for name in ("auxiliary", "private", "test")]

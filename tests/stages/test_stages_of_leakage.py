@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmark import metrics, registry
 from benchmark.metrics import Join, Metric
+from benchmark.neighbors import cosine_knn
 from benchmark.trials.trial import Context, Settings, Stage
 
 Array = npt.NDArray[np.float64]
@@ -54,6 +55,31 @@ def test_neighbors_are_those_of_brute_force(finished: Finished, model: str, repl
         place = {int(image): column for column, image in enumerate(ids)}
         chosen = np.array([[place[int(i)] for i in row] for row in found[f"{space}_{side}_ids"]])
         np.testing.assert_allclose(np.take_along_axis(exact, chosen, 1), best, atol=2e-4)
+
+
+@pytest.mark.parametrize(("place", "module"), [
+    (("pools",), "benchmark.data.members.duplicates"),
+    (("neighbours", "softmax", 0, "gradient"), "benchmark.stages.find_neighbors"),
+])  # fmt: skip
+def test_neighbors_are_searched_on_the_trials_device(
+    finished: Finished, place: tuple[Any, ...], module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on whichever GPU the machine has: it is another trial's."""
+    places = []
+
+    def search(queries: torch.Tensor, gallery: torch.Tensor, k: int, device: torch.device) -> object:
+        places.append(device)
+        return cosine_knn(queries, gallery, k, "cpu")
+
+    monkeypatch.setattr(f"{module}.cosine_knn", search)
+    trial = finished.store.trial(finished.key(*place))
+    stage = registry.parse("stage", dict(trial.stage))
+    assert isinstance(stage, Stage)
+    context = Context(trial, finished.store, Settings(results="", device="cpu"))
+    context.device = torch.device("cpu", 0)  # equal to no other
+    outcome = stage.run(context)
+    assert places and all(device is context.device for device in places)
+    assert all(torch.equal(tensor, outcome.tensors[name]) for name, tensor in finished.tensors(*place).items())
 
 
 @pytest.mark.parametrize(("model", "replica"), PLACES)

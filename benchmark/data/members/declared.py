@@ -12,11 +12,17 @@ SMALLEST = 2
 
 
 def declared_pools(
-    data: ImageData, pools: dict[str, Tensor], members: Tensor, duplicate_cosine: float | None, generator: Generator
+    data: ImageData,
+    pools: dict[str, Tensor],
+    members: Tensor,
+    duplicate_cosine: float | None,
+    generator: Generator,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Tensor]:
     """The pools of a suite, cut again for a model with declared members.
 
-    pools: of `make_pools`. members: (M,) ids of training images. duplicate_cosine: as in `PoolsSpec`.
+    pools: of `make_pools`. members: (M,) ids of training images. duplicate_cosine: as in `PoolsSpec`. device: that
+    searches for near-duplicates.
 
     IN are members from the private pool; auxiliary images never, since evaluators and whitening were fitted on them.
     OUT are private images that are no members and no near-duplicates of one; where a class has fewer of them than
@@ -33,7 +39,7 @@ def declared_pools(
     sizes = [_per_class(data, ids, num_classes) for ids in (inside, outside)]
     test = torch.zeros(0, dtype=torch.int64)
     if bool((sizes[1] < sizes[0]).any()):
-        test = data.test_ids(_unlike_training(data, num_classes, duplicate_cosine))
+        test = data.test_ids(_unlike_training(data, num_classes, duplicate_cosine, device))
     of_test = _per_class(data, test, num_classes)
     quotas = torch.minimum(sizes[0], sizes[1] + of_test)
     _check_quotas(quotas, sizes[0], sizes[1], of_test)
@@ -54,14 +60,16 @@ def _per_class(data: ImageData, ids: Tensor, num_classes: int) -> Tensor:
     return data.classes(ids).bincount(minlength=num_classes)
 
 
-def _unlike_training(data: ImageData, num_classes: int, duplicate_cosine: float | None) -> Tensor:
+def _unlike_training(
+    data: ImageData, num_classes: int, duplicate_cosine: float | None, device: torch.device | str
+) -> Tensor:
     """Ascending places of the test images that are near-duplicates of no training image."""
     train = (data.labels < num_classes).nonzero()[:, 0]
     test = (data.test_labels < num_classes).nonzero()[:, 0]
     if duplicate_cosine is None:
         return test
     images, mean_image = data.images[train], data.images[train].float().mean(dim=0)
-    found = near_duplicate_groups(torch.cat([images, data.test_images[test]]), mean_image, duplicate_cosine)
+    found = near_duplicate_groups(torch.cat([images, data.test_images[test]]), mean_image, duplicate_cosine, device)
     return test[~torch.isin(found[len(train) :], found[: len(train)])]
 
 

@@ -18,16 +18,19 @@ _BLOCK = 1 << 12
 """Pairs compared at a time."""
 
 
-def near_duplicate_groups(images: Tensor, mean_image: Tensor, threshold: float) -> Tensor:
+def near_duplicate_groups(
+    images: Tensor, mean_image: Tensor, threshold: float, device: torch.device | str = "cpu"
+) -> Tensor:
     """Connected components of the graph of pairs whose cosine of mean-centred pixels exceeds the threshold.
 
     images: (N, C, H, W) uint8. mean_image: (C, H, W) in [0, 255] units. threshold: in (0, 1).
+    device: that searches for candidates, as `cosine_knn` takes it.
     Returns (N,) int64: the smallest index in each image's component; without near-duplicates, its own.
     Exact: an upper bound of the cosine, in few dimensions, proposes pairs; the cosine itself decides.
     """
     assert images.shape[1:] == mean_image.shape
     units = torch.nn.functional.normalize((images.float() - mean_image).flatten(1))
-    pairs = _candidates(_sketch(units), threshold - _ROUNDING)
+    pairs = _candidates(_sketch(units), threshold - _ROUNDING, device)
     first, second = pairs[_cosines(units, pairs) > threshold].T.numpy()
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(images), len(images)))
     _, component = connected_components(graph, directed=False)
@@ -61,12 +64,12 @@ def _sketch(units: Tensor) -> Tensor:
     return torch.cat([kept, missed[:, None]], dim=1)
 
 
-def _candidates(sketches: Tensor, bound: float) -> Tensor:
+def _candidates(sketches: Tensor, bound: float, device: torch.device | str) -> Tensor:
     """Pairs (P, 2), first < second, of all rows of `sketches` with a cosine of at least `bound`."""
     found = []
     rows, fetch = torch.arange(len(sketches)), min(_FETCH, len(sketches))
     while len(rows):
-        cosines, ids = cosine_knn(sketches[rows], sketches, fetch)
+        cosines, ids = cosine_knn(sketches[rows], sketches, fetch, device)
         complete = (cosines[:, -1] < bound) | (fetch == len(sketches))
         row, place = ((cosines >= bound) & complete[:, None]).nonzero(as_tuple=True)
         found.append(torch.stack([rows[row], ids[row, place]], dim=1))

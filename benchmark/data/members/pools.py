@@ -127,13 +127,15 @@ def _num_groups(data: ImageData, ids: Tensor, mean_image: Tensor, duplicate_cosi
     return len(near_duplicate_groups(data.images[ids], mean_image, duplicate_cosine).unique())
 
 
-def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[str, Tensor]:
+def make_pools(
+    data: ImageData, spec: PoolsSpec, generator: Generator, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
     """Cut a data set, class by class, so that no near-duplicates are in two pools.
 
     Returns int64 tensors. "auxiliary", "private": ascending ids into the training images; "test": into the test
     images. "group", "label": (number of training images,), near-duplicates share a group. "num_members": (), 0 for
     as many as there are. Training images that are near-duplicates of test images are in no pool.
-    Raises ValueError if the data cannot give what is asked.
+    device: that searches for near-duplicates. Raises ValueError if the data cannot give what is asked.
     """
     check(data, spec, num_replicas=1)
     num_classes = _num_classes(data, spec)
@@ -143,7 +145,8 @@ def make_pools(data: ImageData, spec: PoolsSpec, generator: Generator) -> dict[s
     usable = train
     if spec.duplicate_cosine is not None:
         images, mean_image = data.images[train], data.images[train].float().mean(dim=0)
-        found = near_duplicate_groups(torch.cat([images, data.test_images[test]]), mean_image, spec.duplicate_cosine)
+        both = torch.cat([images, data.test_images[test]])
+        found = near_duplicate_groups(both, mean_image, spec.duplicate_cosine, device)
         own, of_test = found[: len(train)], found[len(train) :]
         group[train] = train[own]
         usable = train[~torch.isin(own, of_test)]
