@@ -10,8 +10,7 @@ from torch import Tensor
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """`values.to(device)`, of a tensor on the CPU, which goes on meanwhile: the copy is made from page-locked memory.
 
-    torch keeps that memory until the copy is done. Nobody may write to `values` before the GPU has had them; what is
-    drawn and sent is not written to.
+    torch keeps that memory, a copy of its own, until the GPU has had it.
     """
     source = values.pin_memory() if device.type == "cuda" else values
     return source.to(device, non_blocking=True)
@@ -21,7 +20,8 @@ def told(*masks: Tensor) -> tuple[Tensor, ...]:
     """These masks, (N,) bool, on the CPU; for all of them one stall. The lengths may differ."""
     if masks[0].device.type == "cpu":
         return masks
-    return torch.cat(masks).cpu().split([len(mask) for mask in masks])
+    known: tuple[Tensor, ...] = torch.cat(masks).cpu().split([len(mask) for mask in masks])
+    return known
 
 
 def rows_where(*masks: Tensor) -> tuple[Tensor, ...]:

@@ -66,6 +66,7 @@ class _Drawing(torch.Generator):
         return super().__new__(cls)
 
 
+@pytest.mark.slow
 def test_a_private_training_waits_for_its_mean_loss_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "Generator", _Drawing)
     settings = {"method": "dp_sgd", "noise_multiplier": 1.0}
