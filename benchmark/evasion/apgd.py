@@ -12,6 +12,7 @@ from benchmark.evasion.margin_losses import FEWEST_CLASSES, dlr, log_odds, targe
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.evasion.target_order import CANDIDATES, TargetOrder, almost_linear, by_logits
+from benchmark.machine.copies import rows_where
 from benchmark.spec import Fraction, SpecError
 
 _LOSSES: dict[str, Losses] = {
@@ -108,9 +109,9 @@ class APGD(PooledEvasion):
         clean, targets = images[ids], torch.cat([aim[standing] for aim in aims])
         # Drawn for all images: a start does not depend on which others stand.
         starts = [NORMS[self.norm].far_start(images, self.epsilon, generator)[standing] for _ in aims]
+        start = torch.cat(starts).add_(clean).clamp_(0, 1)
         return ascend(
-            model, clean, torch.cat(starts).add_(clean).clamp_(0, 1), torch.stack([labels[ids], targets], 1), ids,
-            _LOSSES[self.loss],
+            model, clean, start, torch.stack([labels[ids], targets], 1), ids, len(images), _LOSSES[self.loss],
             norm=self.norm, epsilon=self.epsilon, steps=self.steps, rho=self.rho, batch_size=batch_size,
         )  # fmt: skip
 
@@ -123,7 +124,7 @@ def _take(climbed: Climbed, standing: Tensor, found: Tensor, odds: Tensor) -> Te
     runs = len(climbed.odds) // len(standing)
     reached, run = climbed.odds.masked_fill(climbed.fooled, float("inf")).view(runs, -1).max(0)
     points = climbed.points.unflatten(0, (runs, -1))[run, torch.arange(len(standing), device=run.device)]
-    higher = reached > odds[standing]
+    higher, stands = rows_where(reached > odds[standing], reached < float("inf"))
     found[standing[higher]] = points[higher]
     odds[standing[higher]] = reached[higher]
-    return standing[reached < float("inf")]
+    return standing[stands]

@@ -11,6 +11,7 @@ from benchmark.evasion.attack import Losses
 from benchmark.evasion.margin_losses import log_odds
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.evasion.pooled import pool_gradient, pool_logits
+from benchmark.machine.copies import rows_where
 
 _MOMENTUM = 0.75
 """Share of the new step in a move; the rest repeats the move before."""
@@ -51,16 +52,15 @@ class _Rows:
     halved: Tensor
     stands: Tensor
 
-    def drop_the_fallen(self) -> None:
-        stands = self.stands
+    def keep(self, standing: Tensor) -> None:
+        """These rows alone."""
         for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name)[stands])
+            setattr(self, field.name, getattr(self, field.name)[standing])
 
-    def leave(self, fell: Tensor) -> None:
+    def leave(self, fell: Tensor, num_images: int) -> None:
         """Rows that fell, and with each those of the same image."""
-        gone = torch.zeros(int(self.image.max()) + 1, dtype=torch.bool, device=fell.device)
-        gone[self.image[fell]] = True
-        self.stands &= ~gone[self.image]
+        times = torch.zeros(num_images, dtype=torch.int64, device=fell.device).index_add_(0, self.image, fell.long())
+        self.stands &= times[self.image] == 0
 
     def remember(self, gradient: Tensor | None, logits: Tensor, loss: Tensor) -> None:
         """What was found at `x`."""
@@ -140,6 +140,7 @@ def ascend(
     start: Tensor,
     classes: Tensor,
     images: Tensor,
+    num_images: int,
     losses: Losses,
     *,
     norm: NormName,
@@ -150,19 +151,21 @@ def ascend(
 ) -> Climbed:
     """Algorithm 1 of Croce and Hein 2020, arXiv 2003.01690, from `start`, (N, C, H, W) in the ball around `clean`.
 
-    classes: (N, k), what `losses` gets beside the logits; the first is the label. images: (N,) which image a row is of:
-    once a row fools the model, all of its image leave. Costs a row `steps` forward-backward passes and a forward one.
+    classes: (N, k), what `losses` gets beside the logits; the first is the label. images: (N,) which of `num_images` a
+    row is of: once a row fools the model, all of its image leave. Costs a row `steps` forward-backward passes and a
+    forward one.
     A step size is halved at rises <= rho times the steps, as by the authors' code (the paper: <).
     """
     rows = _begin(clean, start, classes, images)
     rows.step_size *= _FIRST_STEP * epsilon
     found = Climbed(start.clone(), torch.zeros_like(rows.stands), rows.best_odds.clone())
     few, judged, last = min(len(clean), batch_size) // 16, checkpoints(steps), 0
+    standing = torch.arange(len(clean), device=clean.device)
     for step in range(steps + 1):
         # Each batch size costs oneDNN and cuDNN new kernels: the fallen leave by the sixteenth, not one by one.
-        if int((~rows.stands).sum()) > few:
-            rows.drop_the_fallen()
-        if not bool(rows.stands.any()):
+        if len(rows.stands) - len(standing) > few:
+            rows.keep(standing)
+        if not len(standing):
             break
         if step < steps:
             gradient, logits, loss = pool_gradient(model, rows.x, rows.classes, batch_size, losses)
@@ -170,17 +173,18 @@ def ascend(
             gradient, logits = None, pool_logits(model, rows.x, batch_size)
             loss = losses(logits, rows.classes)
         fell = rows.stands & (logits.argmax(1) != rows.classes[:, 0])
-        if bool(fell.any()):
-            found.points[rows.index[fell]] = rows.x[fell]
-            found.fooled[rows.index[fell]] = True
-            rows.leave(fell)
+        rows.leave(fell, num_images)
+        standing, fallen = rows_where(rows.stands, fell)  # the one stall of a step: who leaves must be known
+        if len(fallen):
+            found.points[rows.index[fallen]] = rows.x[fallen]
+            found.fooled.index_fill_(0, rows.index[fallen], True)
         rows.remember(gradient, logits, loss)
         if step in judged:
             rows.judge_step_size(rho * (step - last))
             last = step
         if step < steps:
             rows.step(norm, epsilon, _MOMENTUM if step else 1.0)
-    survivors = rows.index[rows.stands]
-    found.points[survivors] = rows.best_x[rows.stands]
-    found.odds[survivors] = rows.best_odds[rows.stands]
+    survivors = rows.index[standing]
+    found.points[survivors] = rows.best_x[standing]
+    found.odds[survivors] = rows.best_odds[standing]
     return found

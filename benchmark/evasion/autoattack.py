@@ -13,6 +13,7 @@ from benchmark.evasion.margin_losses import log_odds
 from benchmark.evasion.pmd import PMD
 from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.evasion.square import Square
+from benchmark.machine.copies import rows_where
 
 
 class Ensemble(PooledEvasion):
@@ -57,12 +58,12 @@ class Ensemble(PooledEvasion):
             made = part.perturb_pool(model, given, labels, torch.Generator().manual_seed(seed), batch_size).images
             ids = stands.nonzero().flatten()
             logits = pool_logits(model, made[ids], batch_size)
-            fooled = logits.argmax(1) != labels[ids]
+            wrong = logits.argmax(1) != labels[ids]
             reached = log_odds(logits, labels[ids])
-            better = fooled | (reached > odds[ids])
+            better, fooled = rows_where(wrong | (reached > odds[ids]), wrong)
             found[ids[better]], odds[ids[better]] = made[ids[better]], reached[better]
-            stands[ids[fooled]] = False
-            by_black_box[ids[fooled]] = part.KIND == "black_box"
+            stands.index_fill_(0, ids[fooled], False)
+            by_black_box.index_fill_(0, ids[fooled], part.KIND == "black_box")
         has_black_box = any(part.KIND == "black_box" for part in parts)
         return Perturbed(found, torch.zeros(0), by_black_box if has_black_box else None)
 

@@ -11,6 +11,7 @@ from benchmark.evasion.hyperplanes import step_onto
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.norms import NORMS, NormName
 from benchmark.evasion.pooled import PooledEvasion, pool_logits
+from benchmark.machine.copies import sent, told
 from benchmark.spec import Fraction
 
 SEARCHES = 3
@@ -94,22 +95,27 @@ class FAB(PooledEvasion):
     def _work_off(
         self, model: nn.Module, queue: Tensor, starts: Tensor, found: "_Nearest", batch_size: int, enough: float
     ) -> None:
-        """Every pair of the queue, (P, 2) image and target class, takes its steps; a pair that leaves makes room."""
+        """Every pair of the queue, (P, 2) image and target class, takes its steps; a pair that leaves makes room.
+
+        Who is in the queue and in the batch is kept on the CPU, which has to know the sizes.
+        """
+        queue, device = queue.cpu(), starts.device
         size = math.ceil(len(queue) / math.ceil(len(queue) / batch_size)) if len(queue) else 0  # no last batch of two
         pairs, x, taken = queue[:0], _flat(starts[:0]), queue[:0, 0]
         while True:
-            open_ = found.distances[pairs[:, 0]] > enough
+            is_open = found.settled(enough)  # a stall of every step: who leaves must be known
+            open_ = is_open[pairs[:, 0]]
             if bool((taken == self.steps).any()) or int((~open_).sum()) >= max(1, len(pairs) // 16):
-                stay = open_ & (taken < self.steps)
-                pairs, x, taken = pairs[stay], x[stay], taken[stay]
+                stay = (open_ & (taken < self.steps)).nonzero().flatten()
+                pairs, x, taken = pairs[stay], x[sent(stay, device)], taken[stay]
             if len(pairs) < size and len(queue):
-                queue = queue[found.distances[queue[:, 0]] > enough]
+                queue = queue[is_open[queue[:, 0]]]
                 fresh, queue = queue[: size - len(pairs)], queue[size - len(pairs) :]
-                pairs, x = torch.cat([pairs, fresh]), torch.cat([x, _flat(starts[fresh[:, 0]])])
+                pairs, x = torch.cat([pairs, fresh]), torch.cat([x, _flat(starts[sent(fresh[:, 0], device)])])
                 taken = torch.cat([taken, torch.zeros_like(fresh[:, 0])])
             if not len(pairs):
                 return
-            x = self._step(model, pairs, x, found)
+            x = self._step(model, sent(pairs, device), x, found)
             taken += 1
 
     def _step(self, model: nn.Module, pairs: Tensor, x: Tensor, found: "_Nearest") -> Tensor:
@@ -126,7 +132,7 @@ class FAB(PooledEvasion):
         alpha = (near / (near + far).clamp_min(1e-30)).clamp(max=self.alpha_max)[:, None]
         x = torch.lerp(x + self.eta * onto, clean + self.eta * from_clean, alpha).clamp_(0, 1)
         fooled = model(_shaped(x, found.shape)).argmax(1) != labels
-        found.note(ids[fooled], x[fooled])
+        found.note(ids, x, fooled, size(x - clean))
         kept = torch.where(fooled, self.beta, 1.0)
         return torch.lerp(clean, x, kept[:, None])
 
@@ -138,15 +144,24 @@ class _Nearest:
         self.images, self.shape, self.labels, self.geometry = images, images.shape, labels, NORMS[norm]
         self.clean, self.nearest = _flat(images), _flat(images).clone()
         self.distances = torch.where(right, torch.inf, 0.0).to(images)
+        self.noted: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def note(self, ids: Tensor, x: Tensor) -> None:
-        """x: (P, D), adversarial images of `ids`, of which several may be one image's."""
-        distances = self.geometry.size(x - self.clean[ids])
+    def note(self, ids: Tensor, x: Tensor, fooled: Tensor, distances: Tensor) -> None:
+        """x: (P, D), images near those of `ids`, of which several may be one image's; (P,) bool, who is adversarial."""
+        distances = distances.masked_fill(~fooled, torch.inf)
         nearer = distances < self.distances[ids]
-        ids, x, distances = ids[nearer], x[nearer], distances[nearer]
         self.distances.scatter_reduce_(0, ids, distances, "amin")
-        best = distances == self.distances[ids]
-        self.nearest[ids[best]] = x[best]
+        self.noted = ids, x, nearer & (distances == self.distances[ids])
+
+    def settled(self, enough: float) -> Tensor:
+        """Take in what was noted. (N,) bool, on the CPU: whose nearest is still further than `enough`."""
+        if self.noted is None:
+            return told(self.distances > enough)[0]
+        ids, x, best = self.noted
+        is_best, is_open = told(best, self.distances > enough)
+        rows = sent(is_best.nonzero().flatten(), x.device)
+        self.nearest[ids[rows]], self.noted = x[rows], None
+        return is_open
 
     def random_starts(self, generator: torch.Generator, enough: float) -> Tensor:
         """(N, C, H, W): a random point half as far as the nearest found, or as `enough` where that is nearer."""

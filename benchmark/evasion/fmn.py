@@ -12,6 +12,7 @@ from benchmark.evasion.attack import fixed
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pooled import pool_gradient, pool_logits
+from benchmark.machine.copies import rows_where
 
 BISECTIONS = 8
 """Forward passes of the last search, along the line from each image to its perturbed version."""
@@ -58,7 +59,8 @@ def _descend(
         size = geometry.size(delta)
         fooled = logits.argmax(1) != labels
         better = fooled & (size < smallest)
-        smallest, found[better] = torch.where(better, size, smallest), x[better]
+        (rows,) = rows_where(better)  # the one stall of a step
+        smallest, found[rows] = torch.where(better, size, smallest), x[rows]
         if gradient is None:
             break
         gamma = _annealed(_GAMMA, step, steps)
@@ -79,13 +81,15 @@ def _between(
     if not len(able):
         return found, distances
     start, end, classes = clean[able], found[able], labels[able]
+    nearest = end
     low, high = torch.zeros(len(able), device=clean.device), torch.ones(len(able), device=clean.device)
     for _ in range(BISECTIONS):
         share = (low + high) / 2
         x = torch.lerp(start, end, share.view(-1, 1, 1, 1)).clamp(0, 1)
         fooled = pool_logits(model, x, batch_size).argmax(1) != classes
         low, high = torch.where(fooled, low, share), torch.where(fooled, share, high)
-        found[able[fooled]] = x[fooled]
+        nearest = torch.where(fooled.view(-1, 1, 1, 1), x, nearest)
+    found[able] = nearest
     return found, NORMS[norm].size(found - clean).where(distances.isfinite(), distances)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchmark.machine.copies import sent
 from benchmark.spec import SpecError
 
 NormName = Literal["linf", "l2"]
@@ -30,13 +31,13 @@ class Linf:
 
     def random_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
         """Uniform in the ball. The draw is on the CPU, so that it is the same for every device."""
-        noise = torch.rand(x.shape, generator=generator).to(x)
+        noise = sent(torch.rand(x.shape, generator=generator), x.device).to(x.dtype)
         return noise.mul_(2 * epsilon).sub_(epsilon)
 
     def far_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
         """A random point on the surface: uniform in the ball, then scaled until one pixel reaches it."""
         noise = torch.rand(x.shape, generator=generator).mul_(2).sub_(1)
-        return (noise / noise.abs().amax((1, 2, 3), keepdim=True) * epsilon).to(x)
+        return sent(noise / noise.abs().amax((1, 2, 3), keepdim=True) * epsilon, x.device).to(x.dtype)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of unit length."""
@@ -68,12 +69,12 @@ class L2:
         """
         direction = torch.randn(x.shape, generator=generator)
         radius = torch.rand(len(x), generator=generator)
-        return (direction / l2_norm(direction) * _per_image(radius * epsilon, direction)).to(x)
+        return sent(direction / l2_norm(direction) * _per_image(radius * epsilon, direction), x.device).to(x.dtype)
 
     def far_start(self, x: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
         """A uniform point of the surface."""
         direction = torch.randn(x.shape, generator=generator)
-        return (direction / l2_norm(direction) * epsilon).to(x)
+        return sent(direction / l2_norm(direction) * epsilon, x.device).to(x.dtype)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of unit length; a zero gradient stays zero."""

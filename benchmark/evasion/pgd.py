@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.evasion.attack import Evasion, Losses, Perturbed, cross_entropies, fixed, input_gradient
 from benchmark.evasion.norms import LARGEST_L2, NORMS, check_length
+from benchmark.machine.copies import rows_where
 from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
@@ -77,26 +78,28 @@ class PGD(Evasion):
         step_size = self.step_size or usual_step_size(self.epsilon, self.steps)
         clean, y = images[ids], labels[ids]
         x = (clean + start[ids]).clamp_(0, 1) if self.random_start else clean
-        stands = torch.ones_like(y, dtype=torch.bool)
+        rows = torch.arange(len(ids), device=ids.device)
         last = torch.zeros(len(images), device=images.device)
         curve, followed = [], None
         for step in range(self.steps + 1):
-            if not bool(stands.any()):
+            if not len(rows):
                 break
             # Each batch size costs oneDNN and cuDNN new kernels: the fallen leave by the sixteenth, not one by one.
-            if step == self.steps or int((~stands).sum()) > len(images) // 16:
-                followed = None if followed is None else followed[stands]
-                ids, clean, x, y, stands = ids[stands], clean[stands], x[stands], y[stands], stands[stands]
+            if step == self.steps or len(ids) - len(rows) > len(images) // 16:
+                followed = None if followed is None else followed[rows]
+                ids, clean, x, y = ids[rows], clean[rows], x[rows], y[rows]
+                rows = torch.arange(len(ids), device=ids.device)
             gradient, logits, losses = self._look(model, x, y, last_time=step == self.steps)
-            last[ids[stands]] = losses[stands]
+            last[ids[rows]] = losses[rows]
             curve.append(last[standing].mean())
-            found[ids[stands]] = x[stands]
-            stands = stands & (logits.argmax(1) == y)
+            found[ids[rows]] = x[rows]
+            right = (logits.argmax(1) == y)[rows]
             if gradient is not None:
                 followed = self.follow(gradient, followed)
                 moved = x - clean + step_size * norm.direction(followed)
                 x = norm.project(moved, self.epsilon).add_(clean).clamp_(0, 1)
-        return ids[stands], torch.stack(curve).cpu() if curve else torch.zeros(0)
+            rows = rows[rows_where(right)[0]]  # the one stall of a step: who leaves must be known
+        return ids[rows], torch.stack(curve).cpu() if curve else torch.zeros(0)
 
     @staticmethod
     def _look(model: nn.Module, x: Tensor, y: Tensor, last_time: bool) -> tuple[Tensor | None, Tensor, Tensor]:

@@ -10,6 +10,7 @@ from benchmark.evasion.attack import Perturbed, fixed
 from benchmark.evasion.margin_losses import probability_margin_direction
 from benchmark.evasion.norms import NORMS
 from benchmark.evasion.pooled import PooledEvasion, pool_gradient, pool_logits
+from benchmark.machine.copies import rows_where
 from benchmark.search_space import Choice, Space
 
 _FIRST_STEP = 2.0
@@ -53,20 +54,22 @@ class PMD(PooledEvasion):
     ) -> None:
         """Write to `found`, from x, the start of the images `ids`."""
         clean, y, norm = images[ids], labels[ids], NORMS[self.norm]
-        stands, few = torch.ones_like(y, dtype=torch.bool), min(len(ids), batch_size) // 16
+        rows, few = torch.arange(len(ids), device=ids.device), min(len(ids), batch_size) // 16
         for step in range(self.steps + 1):
             # Each batch size costs oneDNN and cuDNN new kernels: the fallen leave by the sixteenth, not one by one.
-            if int((~stands).sum()) > few:
-                ids, clean, x, y, stands = ids[stands], clean[stands], x[stands], y[stands], stands[stands]
-            if not bool(stands.any()):
+            if len(ids) - len(rows) > few:
+                ids, clean, x, y = ids[rows], clean[rows], x[rows], y[rows]
+                rows = torch.arange(len(ids), device=ids.device)
+            if not len(rows):
                 return
             if step < self.steps:
                 gradient, logits, _ = pool_gradient(model, x, y, batch_size, probability_margin_direction)
             else:
                 logits = pool_logits(model, x, batch_size)
-            found[ids[stands]] = x[stands]
-            stands = stands & (logits.argmax(1) == y)
+            found[ids[rows]] = x[rows]
+            right = (logits.argmax(1) == y)[rows]
             if step < self.steps:
                 length = self.epsilon * _FIRST_STEP * (1 + math.cos(math.pi * step / self.steps)) / 2
                 moved = x - clean + length * norm.direction(gradient)
                 x = norm.project(moved, self.epsilon).add_(clean).clamp_(0, 1)
+            rows = rows[rows_where(right)[0]]  # the one stall of a step: who leaves must be known

@@ -8,6 +8,7 @@ from benchmark.evasion.attack import Perturbed, fixed
 from benchmark.evasion.margin_losses import margin
 from benchmark.evasion.pooled import PooledEvasion, pool_logits
 from benchmark.evasion.squares import SEARCHES, Draws, L2Squares, LinfSquares
+from benchmark.machine.copies import rows_where, sent
 from benchmark.spec import Fraction
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -64,7 +65,7 @@ class Square(PooledEvasion):
                 if not count:
                     return Perturbed(found, torch.zeros(0))
                 drawn = zip(*(search.drawn(self.share(q)) for q in range(query, query + count)), strict=True)
-                squares, signs = (torch.stack(parts).to(images) for parts in drawn)
+                squares, signs = (sent(torch.stack(parts), images.device).to(images.dtype) for parts in drawn)
                 standing.ask(search, squares, signs)
                 query += count
 
@@ -84,14 +85,15 @@ class _Standing:
             labels,
         )
         self.leads, self.right = _asked(model, x, labels, batch_size)
+        (self.standing,) = rows_where(self.right)
 
     def leave(self, found: Tensor) -> None:
         """Those that fell since; found: (N, C, H, W), gets where all of them are."""
         found[self.ids] = self.x
-        stay = self.right
-        if not bool(stay.all()):
+        stay = self.standing
+        if len(stay) < len(self.ids):
             self.ids, self.clean, self.x = self.ids[stay], self.clean[stay], self.x[stay]
-            self.labels, self.leads, self.right = self.labels[stay], self.leads[stay], stay[stay]
+            self.labels, self.leads, self.right = self.labels[stay], self.leads[stay], self.right[stay]
 
     def ahead(self, query: int) -> int:
         """Queries to ask at once: as fill a batch, but few at first, while many are kept. None where none stands."""
@@ -106,15 +108,18 @@ class _Standing:
             x, where = self.x[image], squares[turn] if count > 1 else squares
             moved = search.propose(x, self.clean[image], where, signs[turn, self.ids[image]])
             change = (moved - x).flatten(1)
-            asked = _filled((torch.linalg.vecdot(change, change) > 0).nonzero().flatten())
+            # Two stalls for each batch: what is to be asked, and what of it is kept.
+            asked = _filled(*rows_where(torch.linalg.vecdot(change, change) > 0))
             who, when = image[asked], turn[asked]
             leads, right = _asked(self.model, moved[asked], self.labels[who], self.batch_size)
             better = (leads < self.leads[who]) | ~right
-            first = torch.full_like(rows, count).scatter_reduce_(0, who[better], when[better], "amin")
-            kept = (better & (when == first[who])).nonzero().flatten()
+            when_better = when.where(better, count)
+            first = torch.full_like(rows, count).scatter_reduce_(0, who, when_better, "amin")
+            first_of_all = better & (when == first[who])
+            self.right &= torch.zeros_like(rows).index_add_(0, who, (first_of_all & ~right).long()) == 0
+            left = (turn > first[image]) & self.right[image]
+            kept, again, self.standing = rows_where(first_of_all, left, self.right)
             self.x[who[kept]], self.leads[who[kept]] = moved[asked[kept]], leads[kept]
-            self.right[who[kept]] = right[kept]
-            again = (turn > first[image]) & self.right[image]
             image, turn = image[again], turn[again]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmark.evasion.norms import NormName, l2_norm
+from benchmark.machine.copies import sent
 
 TILES = 5
 """The l2 search starts from so many bumps a side."""
@@ -45,7 +46,8 @@ class LinfSquares:
 
     def start(self, clean: Tensor) -> Tensor:
         """Upright stripes, one pixel wide: convolutional networks are sensitive to them. (N, C, H, W), all images."""
-        return (clean + self.epsilon * self.draws.signs(clean.shape[3]).to(clean)).clamp_(0, 1)
+        signs = sent(self.draws.signs(clean.shape[3]), clean.device).to(clean.dtype)
+        return (clean + self.epsilon * signs).clamp_(0, 1)
 
     def drawn(self, share: float) -> tuple[Tensor, Tensor]:
         """One query's numbers for all images: where its square is, (1, H, W), and each channel's sign, (N, C, 1, 1)."""
@@ -70,7 +72,7 @@ class L2Squares:
         delta = torch.zeros_like(clean)
         for row in range((height - height // side * side) // 2, height - side + 1, side):
             for column in range((width - width // side * side) // 2, width - side + 1, side):
-                tile = (bump(side) * self.draws.signs()).to(clean)
+                tile = sent(bump(side) * self.draws.signs(), clean.device).to(clean.dtype)
                 delta[:, :, row : row + side, column : column + side] = tile
         return (clean + delta * (self.epsilon / l2_norm(delta))).clamp_(0, 1)
 

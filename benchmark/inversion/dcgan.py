@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from benchmark.inversion.dcgan_networks import Generator, initialise, operations
 from benchmark.inversion.prior import Prior
+from benchmark.machine.copies import sent
 from benchmark.regimes.training_state import TrainingState
 from benchmark.spec import Fraction
 from benchmark.trials.training_progress import UNKEPT, Progress
@@ -61,8 +62,8 @@ class DCGAN(Prior):
         for step in range(_resumed(state, progress.load(), losses), self.steps):
             for adam, lr in zip(adams, (self.lr, self.lr / 2), strict=True):
                 adam.param_groups[0]["lr"] = lr * min(1.0, 2 * (1 - step / self.steps))
-            picked = torch.randint(len(images), (self.batch_size,), generator=generator).to(images.device)
-            shift = torch.randint(1, num_classes, (self.batch_size,), generator=generator).to(images.device)
+            picked = sent(torch.randint(len(images), (self.batch_size,), generator=generator), images.device)
+            shift = sent(torch.randint(1, num_classes, (self.batch_size,), generator=generator), images.device)
             others = (labels[picked] + shift) % num_classes
             losses[step] = self._step(network, images[picked], labels[picked], others, adams, generator)
             with torch.no_grad():
@@ -93,7 +94,7 @@ class DCGAN(Prior):
         labels, others: (N,) right and wrong labels of the real images.
         """
         real = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-        latents = torch.randn(len(images), self.latent, generator=generator).to(images.device)
+        latents = sent(torch.randn(len(images), self.latent, generator=generator), images.device)
         fake = network(latents, labels)
         judge = network.discriminator
         features = judge.features(augmented(real, generator))
@@ -128,7 +129,7 @@ def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     """Each image (N, C, H, W) moved by up to 1/8 of its sides, zeros moving in, then a box of 1/3 cut out."""
     n, _, height, width = x.shape
     down, across = height // 8, width // 8
-    draws = torch.rand(4, n, 1, generator=generator).to(x.device)
+    draws = sent(torch.rand(4, n, 1, generator=generator), x.device)
     rows = torch.arange(height, device=x.device)
     columns = torch.arange(width, device=x.device)
     padded = functional.pad(x, (across, across, down, down))
@@ -175,4 +176,4 @@ def _count_statistics(network: Generator, num_classes: int, generator: torch.Gen
     device = next(network.parameters()).device
     labels = (torch.arange(100) % num_classes).to(device)
     for _ in range(20):
-        network(torch.randn(100, network.latent, generator=generator).to(device), labels)
+        network(sent(torch.randn(100, network.latent, generator=generator), device), labels)

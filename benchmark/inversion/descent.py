@@ -155,10 +155,13 @@ class Adam:
     """
 
     def __init__(self) -> None:
-        self.first = self.second = torch.zeros(())
+        self.first: Tensor | None = None
+        self.second: Tensor | None = None
         self.step = 0
 
     def __call__(self, gradient: Tensor) -> Tensor:
+        if self.first is None or self.second is None:
+            self.first = self.second = gradient.new_zeros(())  # CUDA's lerp takes no number from the CPU
         self.step += 1
         self.first = torch.lerp(gradient, self.first, 0.9)
         self.second = torch.lerp(gradient.square(), self.second, 0.999)

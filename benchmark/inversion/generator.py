@@ -146,8 +146,8 @@ class GeneratorInversion(Inversion):
         if self.objective == "cross_entropy":
             loss = functional.cross_entropy(logits, targets, reduction="none")
         else:
-            own = functional.one_hot(targets, logits.shape[1]).bool()
-            loss = logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
+            own = targets[:, None]
+            loss = logits.scatter(1, own, -torch.inf).amax(1) - logits.gather(1, own)[:, 0]
         if self.latent_weight:
             loss = loss + self.latent_weight * (latents.square().mean(1) - 1).square()
         if self.realism:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.inversion.descent import Descent, total_variation
 from benchmark.inversion.multiscale import blurred
+from benchmark.machine.copies import rows_where
 from benchmark.search_space import Choice, LogUniform, Space, around
 from benchmark.spec import Fraction
 
@@ -65,19 +66,20 @@ class MIFace(Descent):
                 x = x.detach().requires_grad_(step < self.steps)
                 costs = self._costs(model, x, targets[active])
             now = costs.detach()
-            if not bool(now.isfinite().all()):  # no cost is lower than NaN: the sample would stop as if it were done
-                raise FloatingPointError("mi_face: the cost is NaN or infinite; does the network give numbers?")
-            better = now < best_cost[active]
-            best[active[better]], best_cost[active[better]] = x.detach()[better], now[better]
-            going = now < last.amax(1)
+            goes_on = now < last.amax(1)
             if self.objective == "confidence":
-                going &= now > self.gamma
-            if step == self.steps or not bool(going.any()):
+                goes_on &= now > self.gamma
+            # The one stall of a step: who leaves must be known.
+            better, going, no_number = rows_where(now < best_cost[active], goes_on, ~now.isfinite())
+            if len(no_number):  # no cost is lower than NaN: the sample would stop as if it were done
+                raise FloatingPointError("mi_face: the cost is NaN or infinite; does the network give numbers?")
+            best[active[better]], best_cost[active[better]] = x.detach()[better], now[better]
+            if step == self.steps or not len(going):
                 break
             (gradient,) = torch.autograd.grad(costs.sum(), x)
             last[:, step % beta] = now
             x = self.after_step(x.detach() - self.learning_rate * gradient, (step + 1) / self.steps).clamp(0, 1)
-            if not bool(going.all()):
+            if len(going) < len(x):
                 x, active, last = x[going], active[going], last[going]
         return best
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from torch import Tensor, nn
 
 from benchmark.evasion.attack import Evasion
 from benchmark.inversion.attack import Inversion
 from benchmark.inversion.prior import Prior
 from benchmark.models.classifier import Architecture, InputInfo
 from benchmark.models.memoriser import Memoriser
+from benchmark.models.operations import operations_counted
 from benchmark.planning.models_of_suite import ExternalModel, ModelEntry, Recipe
 from benchmark.regimes.regime import Regime
 from benchmark.spec import Spec, SpecError
@@ -135,14 +135,7 @@ def forward(architecture: Spec, sizes: Sizes) -> float:
 
 @functools.cache
 def _forward(architecture: Architecture, info: InputInfo) -> float:
-    """Two operations a multiplication of every convolution and linear layer; the rest is small."""
-    total = 0.0
-
-    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        total += 2.0 * output.numel() * layer.weight[0].numel()
-
+    """See `operations_counted`."""
     try:
         with torch.device("meta"):
             model = architecture.network(info).eval()
@@ -150,10 +143,7 @@ def _forward(architecture: Architecture, info: InputInfo) -> float:
         small = sum(weight.numel() for weight in model.parameters()) < _SMALL
         if all(weight.is_meta for weight in model.parameters()):  # others are there, with tables that they look up
             model = model.to_empty(device="cpu" if small else "meta")
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(count)
-        with torch.no_grad():
+        with torch.no_grad(), operations_counted(model) as counted:
             model(torch.empty(1, info.channels, info.height, info.width, device=model.mean.device))
     except SpecError:  # says what is wrong by itself
         raise
@@ -161,4 +151,4 @@ def _forward(architecture: Architecture, info: InputInfo) -> float:
         image = f"{info.channels} x {info.height} x {info.width}"
         reason = str(error).partition("\n")[0]
         raise ValueError(f"architecture {architecture!r} takes no images of {image} pixels: {reason}") from error
-    return total
+    return counted.total

@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.machine.copies import sent
+
 
 def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     """Random crop from 2 pixels of zero padding and a horizontal flip, an image each."""
     n, _, height, width = x.shape
-    top, left = torch.randint(0, 5, (2, n), generator=generator).to(x.device)
-    flip = (torch.rand(n, generator=generator) < 0.5).to(x.device)
+    top, left = sent(torch.randint(0, 5, (2, n), generator=generator), x.device)
+    flip = sent(torch.rand(n, generator=generator) < 0.5, x.device)
     rows = top[:, None] + torch.arange(height, device=x.device)
     columns = torch.arange(width, device=x.device).expand(n, width)
     columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.machine.copies import sent
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.models.group_norm import GroupNormed, num_batch_norms
 from benchmark.models.small_resnet import PooledConvolution, PooledStem
@@ -128,7 +129,7 @@ class DPSGD(EpochTraining):
             model.train()
             for step in range(number * steps, (number + 1) * steps):
                 drawn = (torch.rand(len(images), generator=generator) < sampling.rate).nonzero()[:, 0]
-                drawn = drawn.to(images.device)
+                drawn = sent(drawn, images.device)
                 total += _step(model, optimizer, to_float(images[drawn]), labels[drawn], generator)
                 loop.stepped(step)
                 seen += len(drawn)

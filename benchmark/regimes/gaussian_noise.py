@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from benchmark.machine.copies import sent
 from benchmark.regimes.regime import Network, Perturb, SupervisedTraining
 from benchmark.spec import Fraction
 
@@ -21,6 +22,6 @@ class GaussianNoise(SupervisedTraining):
 
     def perturbing(self, num_batches: int, generator: torch.Generator) -> Perturb:
         def perturb(network: Network, x: Tensor, y: Tensor, step: int) -> Tensor:
-            return x + self.noise_std * torch.randn(x.shape, generator=generator).to(x)
+            return x + self.noise_std * sent(torch.randn(x.shape, generator=generator), x.device)
 
         return perturb

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchmark.evasion.attack import frozen
 from benchmark.evasion.winograd import fast_if_wide
+from benchmark.machine.copies import sent
 from benchmark.models.classifier import Architecture, Classifier, InputInfo
 from benchmark.regimes.augmentation import augmented
 from benchmark.regimes.epochs import Epochs, Guard
@@ -215,14 +216,15 @@ class SupervisedTraining(EpochTraining):
         num_batches = len(images) // batch
         steps = num_batches * self.steps_a_batch
         optimizer = SGD(model.parameters(), self.momentum, self.weight_decay)
-        trained = Trained(model, compiled(model, images.device), self.carried(to_float(images[:batch])))
+        network = compiled(model, images, self.passes_per_image * len(images), batch)
+        trained = Trained(model, network, self.carried(to_float(images[:batch])))
         modules = {"model": model} | ({} if trained.carried is None else {"carried": trained.carried})
         state = TrainingState(modules, {"sgd": optimizer}, generator)
         loop = self.loop(model, state, progress, validation, self.guard(images, labels))
         loop.why = lambda: why_not_finite(model, images)
 
         def epoch(number: int) -> float:
-            order = torch.randperm(len(images), generator=generator).to(images.device)
+            order = sent(torch.randperm(len(images), generator=generator), images.device)
             total, step = torch.zeros((), device=images.device), number * steps
             for picked in order[: num_batches * batch].split(batch):
                 x, y = to_float(images.index_select(0, picked)), labels[picked]

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.evasion.pgd import perturb_for_training
+from benchmark.machine.copies import sent
 from benchmark.regimes.pgd_at import PGDAdversarialTraining
 from benchmark.regimes.regime import Network
 from benchmark.spec import Fraction
@@ -45,7 +46,7 @@ class TRADES(PGDAdversarialTraining):
     ) -> Tensor:
         with torch.no_grad():
             aim = network(clean)
-        start = clean + _START_STD * torch.randn(clean.shape, generator=generator).to(clean)
+        start = clean + _START_STD * sent(torch.randn(clean.shape, generator=generator), clean.device)
         return perturb_for_training(
             network, clean, labels, self.norm, epsilon, self.steps, step_size, generator,
             start=start, losses=lambda logits, _: divergence(aim, logits),
