@@ -46,7 +46,7 @@ def test_every_section_runs_to_its_end(tmp_path: Path) -> None:
     assert "comparisons of two models: 0 of" in said(found["suite"])  # a CPU against itself
     assert {row["verdict"] for row in found["suite"]["rows"][2:]} == {"same"}
     every = next(row for row in found["fashion"]["rows"] if "ended by itself" in row["what"])
-    assert every["done"] == every["of"] > 20 and every["seconds of trials"] > 0
+    assert every["of"] > every["done"] > 20 and not every["failed"] and every["seconds of trials"] > 0  # of one model
     assert "softmax: robust_accuracy" in said(found["fashion"])
 
     page = (tmp_path / "gpu.md").read_text()
