@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.models.classifier import Classifier
 from benchmark.regimes import regime
+from perf.gpu import compiling
 
 FLOAT64, FLOAT32, TF32, BFLOAT16 = 2.0**-53, 2.0**-24, 2.0**-11, 2.0**-9
 """Unit roundoffs. TF32 is what cuDNN's convolutions use for float32 unless it is told not to."""
@@ -112,7 +113,7 @@ class How:
             FLOAT64: "float64",
             FLOAT32: "float32",
             TF32: "TF32 in convolutions",
-            BFLOAT16: "bfloat16, as suites do",
+            BFLOAT16: "bfloat16, compiled",
         }
         return f"{self.device}, {kinds[self.unit]}"
 
@@ -132,12 +133,13 @@ class How:
 
 
 def _as_suites_train() -> Iterator[None]:
-    yield
+    with compiling.trainings(compiled=True):
+        yield
 
 
 def _plainly() -> Iterator[None]:
     with (
-        mock.patch.object(regime, "compiled", lambda model, device: model),
+        compiling.trainings(compiled=False),
         mock.patch.object(regime, "autocast", lambda device: torch.autocast("cpu", enabled=False)),
     ):
         yield

@@ -13,6 +13,7 @@ from benchmark.planning.plan import Node
 from benchmark.results.store import Store
 from benchmark.running.executors.worker import run_trial
 from benchmark.trials.trial import Settings
+from perf.gpu import compiling
 
 SUITE = Path(__file__).with_suffix(".yaml")
 _STAGES = ("train", "evade", "invert")
@@ -34,7 +35,8 @@ def computed(folder: str, device: str) -> None:
     settings = Settings(folder, device=device, share=0.25)
     Store(folder).writable()
     for node in nodes():
-        found = run_trial(node.trial, settings)
+        with compiling.trainings(compiled=True):
+            found = run_trial(node.trial, settings)
         if found.error:
             raise RuntimeError(f"{node.stage} {node.method}: {found.error.strip().splitlines()[-1]}")
 
