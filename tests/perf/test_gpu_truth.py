@@ -12,6 +12,7 @@ from perf.gpu.rounding import BFLOAT16, FLOAT32, FLOAT64, RUNS, How, against_flo
 State = dict[str, torch.Tensor]
 
 
+@pytest.mark.slow
 def test_rounding_is_within_and_a_wrong_weight_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     right = list(truth.passes("small_resnet", truth.GREY, "cpu", 4))
