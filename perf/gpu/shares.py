@@ -44,7 +44,7 @@ def _side_by_side(count: int, device: str, num: int) -> float:
 
 
 def measure(device: str, tiny: bool) -> Iterator[dict[str, Any]]:
-    num = 128 if tiny else 4096
+    num = 64 if tiny else 4096
     alone = _side_by_side(1, device, num)
     yield {"what": "one training alone", "seconds": alone, "n": num}
     together = _side_by_side(4, device, num)
