@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -150,6 +150,7 @@ def test_halves_match_whatever_the_groups(data: st.DataObject) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 99), st.floats(0.05, 0.95), st.integers(0, 30))
+@example(seed=0, share=0.7, num_pairs=1)  # half an image of one class is left
 def test_a_cut_is_exact_where_single_images_can_even_it_out(seed: int, share: float, num_pairs: int) -> None:
     labels = torch.randint(0, 3, (1_000,), generator=seeded(seed))
     groups = torch.arange(1_000)
@@ -161,7 +162,8 @@ def test_a_cut_is_exact_where_single_images_can_even_it_out(seed: int, share: fl
         expected = [round(count * share) for count in labels.bincount().tolist()]
         assert labels[first].bincount(minlength=3).tolist() == pytest.approx(expected, abs=1)
     if num_pairs and 0.2 < share < 0.8:  # 60 of 1,000 images cannot outweigh the other side's share
-        assert labels[first].bincount().tolist() == [round(c * share) for c in labels.bincount().tolist()]
+        wanted = labels.bincount() * share
+        assert ((labels[first].bincount() - wanted).abs() <= 0.5 + 1e-4).all(), "the nearest number of images"
 
 
 def test_planted_duplicates_stay_together_in_every_pair() -> None:
