@@ -1,6 +1,7 @@
 """What `make gpu` runs, tried where there is no GPU: that it is right and goes on, not how fast it is."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ Sections = dict[str, dict[str, Any]]
 
 def sections(folder: Path, *more: str) -> tuple[int, Sections]:
     call = [sys.executable, "-m", "perf.gpu", "--device", "cpu", "--tiny", "--output", str(folder), *more]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=600)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other are slow beside other tests
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600, env=env)
     found = json.loads((folder / "gpu.json").read_text())["sections"]
     return done.returncode, {section["name"]: section for section in found}
 
