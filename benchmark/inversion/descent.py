@@ -161,7 +161,7 @@ class Adam:
 
     def __call__(self, gradient: Tensor) -> Tensor:
         if self.first is None or self.second is None:
-            self.first = self.second = gradient.new_zeros(())  # CUDA's lerp takes no number from the CPU
+            self.first = self.second = gradient.new_zeros(())  # on the gradient's device
         self.step += 1
         self.first = torch.lerp(gradient, self.first, 0.9)
         self.second = torch.lerp(gradient.square(), self.second, 0.999)

@@ -73,7 +73,7 @@ class Kept:
         self.nodes = [_node(node) for node in manifest["nodes"] if node["key"] in whole]
         self._rows = {key: {(row["space"], row["metric"]): row for row in kept.rows} for key, kept in finished.items()}
         self.models = [model["name"] for model in self.about["models"]]
-        self.arrays = lru_cache(_MOST_READ)(self._arrays)
+        self.arrays = lru_cache(_MOST_READ)(self.read)
         self.table = lru_cache(_MOST_READ)(self._table)
         self.cut = cache(self._cut)
         self.names = cache(lambda key: store.tensor_names(key))
@@ -85,7 +85,8 @@ class Kept:
         """A row that the trial wrote; empty where it wrote none."""
         return self._rows.get(key, {}).get((space, metric), {})
 
-    def _arrays(self, key: str, *names: str) -> Arrays:
+    def read(self, key: str, *names: str) -> Arrays:
+        """As `arrays`, which keeps what it read: not for whole images of every trial."""
         found = dict(zip(names, self.store.arrays(key, *names), strict=True))
         for name, array in found.items():
             most = 2 if name == "right" else 1 if name in _BOOLS | _INTEGERS else 4

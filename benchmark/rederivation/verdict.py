@@ -50,7 +50,7 @@ def verdict(store: Store, site: Path, data_root: str | None = None) -> list[Line
         of_examples += [_all(each, kept, images) for each in (adversarial_images.pixels, pixels.nearest_images)]
         checks += [check for found, failures in of_examples for check in found + failures]
         unchecked += page.unchecked(numbers)
-        unchecked["adversarial image outside its ball"] += len(_all(adversarial_images.trials_without, kept)[0])
+        unchecked["adversarial image outside its ball"] += len(_all(adversarial_images.left_out, kept, images)[0])
     return lines(checks, unchecked)
 
 

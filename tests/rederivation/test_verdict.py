@@ -137,8 +137,13 @@ IMAGES = {f"adversarial image{rest}" for rest in ("s", " outside [0, 1]", " outs
         ("members", lambda images: images + 1.5e-5 * (images == images.max()), {"adversarial image outside [0, 1]"}),
         ("test", lambda images: images.flip(0), {"adversarial image outside its ball"}),
         ("members", lambda images: images.clamp(0.1), {"adversarial image outside its ball"}),
+        (
+            "test",
+            lambda images: images / images,
+            {"adversarial image outside [0, 1]", "adversarial image outside its ball"},
+        ),
     ],
-    ids=["one lost", "brighter than 1", "of other images", "moved"],
+    ids=["one lost", "brighter than 1", "of other images", "moved", "no number"],
 )
 def test_adversarial_images_speak_for_themselves(
     copy: Store, tmp_path: Path, pool: str, change: Callable[[Any], Any], wanted: set[str]
@@ -149,6 +154,12 @@ def test_adversarial_images_speak_for_themselves(
 
     rewrite(copy, "evade", tensors=of_images)
     assert differs(copy, tmp_path / "site") & IMAGES == wanted
+
+
+def test_without_the_data_set_the_box_is_what_is_left(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_set, "read", lambda *_: None)
+    shown = " ".join(call("verify", "--results", tiny_run.results).output.split())
+    assert "adversarial image outside [0, 1] 12" in shown and "adversarial image outside its ball 8" in shown
 
 
 def test_of_trials_that_kept_no_images_it_is_said(copy: Store) -> None:
